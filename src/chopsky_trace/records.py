@@ -1,0 +1,194 @@
+"""What travels from a source to the database: values, no I/O.
+
+A span is two records, a start and an end, each a register that the later record of its kind replaces as a whole.
+A record is one JSON object in the journal; these types name its fields. Everything in a record is a pure function of
+one event and of what its source had seen of the run, so arrival order cannot matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal, NotRequired, TypedDict, cast
+from uuid import UUID
+
+FORMAT = 1
+"""Version of the record format; in each record."""
+
+Kind = Literal["llm", "chain", "agent", "tool", "retriever", "embedding", "prompt", "parser", "image", "other"]
+Role = Literal["user", "assistant", "system", "tool"]
+Status = Literal["active", "completed", "failed", "interrupted", "abandoned"]
+Place = Literal["own", "out", "history"]
+"""Whose a message row is: the root's own tail, a call's output, or known only as history."""
+
+RANK = {"otel": 1, "langsmith": 2, "langchain": 3}
+"""Which source's record of one span stands, when several tell of it: the higher, then the later."""
+
+
+class Body(TypedDict):
+    """A message's content, told once per run; elsewhere its `id` stands for it."""
+
+    id: str
+    """First 128 bits, in hex, of the SHA-256 of `core`'s JSON, after redaction."""
+    core: list[Any]
+    """[role, content (text or parts), tool_calls or None, tool_call_id or None, name or None]: what the id is a hash of."""
+    name: NotRequired[str]
+    """An assistant's name: frameworks set it after the fact, so it is no part of the identity."""
+    metadata: NotRequired[Any]
+
+
+class MessageRef(TypedDict):
+    """One message row that follows from this record alone."""
+
+    body: str
+    place: Place
+    n: int
+    """Occurrence among equal bodies: of the tail (own), of the outputs (out), of the prompt (history)."""
+    position: int
+    internal: bool
+    at: NotRequired[int]
+    """Microseconds since 1970, where it is not the record's own time."""
+    span: NotRequired[str]
+    """The call whose output it is, where it is not the record's own span."""
+
+
+class Prompt(TypedDict):
+    """A call's prompt as references: the first `take` of `extends`' prompt and output, then `bodies`."""
+
+    bodies: list[str]
+    extends: NotRequired[str]
+    take: NotRequired[int]
+
+
+class Scope(TypedDict, total=False):
+    """Who and where: from the tracer, the context, metadata, or `configurable`."""
+
+    project: str
+    environment: str
+    tenant_id: str
+    user_id: str
+    session_id: str
+
+
+class SpanStart(TypedDict):
+    """A span began. Times are microseconds since 1970 of the client's clock; `seen` is nanoseconds, increasing in a process."""
+
+    v: int
+    t: Literal["start"]
+    id: str
+    run: str
+    parent: NotRequired[str]
+    seen: int
+    source: str
+    at: int
+    kind: Kind
+    name: NotRequired[str]
+    provider: NotRequired[str]
+    model: NotRequired[str]
+    params: NotRequired[Any]
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[Any]
+    scope: NotRequired[Scope]
+    inputs: NotRequired[Any]
+    prompt: NotRequired[Prompt]
+    bodies: NotRequired[list[Body]]
+    messages: NotRequired[list[MessageRef]]
+    resume: NotRequired[bool]
+
+
+class SpanEnd(TypedDict):
+    """A span ended. `usage` is what the source reported, not yet normalised."""
+
+    v: int
+    t: Literal["end"]
+    id: str
+    run: str
+    seen: int
+    source: str
+    kind: Kind
+    at: int
+    started: NotRequired[int]
+    duration_ms: NotRequired[float]
+    first_token_ms: NotRequired[float]
+    status: Status
+    error: NotRequired[str]
+    provider: NotRequired[str]
+    model: NotRequired[str]
+    model_requested: NotRequired[str]
+    response_id: NotRequired[str]
+    finish_reason: NotRequired[str]
+    usage: NotRequired[Any]
+    cached: NotRequired[bool]
+    outputs: NotRequired[Any]
+    output_bodies: NotRequired[list[str]]
+    bodies: NotRequired[list[Body]]
+    messages: NotRequired[list[MessageRef]]
+    metadata: NotRequired[Any]
+
+
+Record = SpanStart | SpanEnd
+
+
+class Usage(TypedDict, total=False):
+    """Tokens of one call. A whole includes its parts; an absent or None count is unknown, never 0."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_5m_tokens: int | None
+    cache_write_1h_tokens: int | None
+    reasoning_tokens: int | None
+    audio_tokens: int | None
+    details: dict[str, Any]
+    """Every further count the provider reported, and `violations` of the invariants."""
+    source: Literal["reported", "computed", "estimated", "unknown"]
+
+
+class Cost(TypedDict):
+    """Money of one call, in USD as a decimal string, and the rates that made it."""
+
+    amount: str | None
+    source: Literal["reported", "computed", "estimated", "unknown"]
+    rates: dict[str, Any] | None
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, as a person reads it: of parts, the text ones, a line each."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, (list, tuple)):
+        return "" if content is None else str(content)
+    texts: list[str] = []
+    for part in cast("Sequence[Any]", content):
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            fields = cast("dict[str, Any]", part)
+            text = fields.get("text")
+            if isinstance(text, str) and fields.get("type") in ("text", "output_text", "input_text", None):
+                texts.append(text)
+    return "\n".join(texts)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def timestamp(microseconds: int) -> str:
+    """ISO 8601 in UTC of microseconds since 1970."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
+
+
+def version(source: str, seen: int, digest: bytes) -> str:
+    """A register's sortable version: source rank, then seen_at, then the record's digest, so that order is total."""
+    return f"{RANK.get(source, 0):02d}{seen:020d}{digest[:8].hex()}"
+
+
+def derived_uuid(owner: UUID, *names: str) -> UUID:
+    """The UUID (version 5) of these names under an owner: the same wherever it is computed."""
+    digest = bytearray(hashlib.sha1(owner.bytes + "\x1f".join(names).encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(digest))

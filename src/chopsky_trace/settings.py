@@ -1,0 +1,228 @@
+"""Settings: read once, frozen, each with its `CHOPSKY_TRACE_*` variable."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from chopsky_trace.errors import NoDatabaseError, SettingsError
+
+PREFIX = "CHOPSKY_TRACE_"
+EMBEDDED = "embedded"
+CaptureLevel = Literal["full", "masked", "metadata"]
+CAPTURE_LEVELS: tuple[CaptureLevel, ...] = ("full", "masked", "metadata")
+
+# Where nobody sits in front of the process: there an embedded database would be lost with its disk.
+UNATTENDED = ("KUBERNETES_SERVICE_HOST", "AWS_LAMBDA_FUNCTION_NAME", "K_SERVICE", "FUNCTION_TARGET", "WEBSITE_INSTANCE_ID",
+              "DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT", "VERCEL", "CI")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Every setting. The variable of a field is `CHOPSKY_TRACE_` and its name in capitals."""
+
+    database_url: str | None = field(default=None, metadata={"doc": "Postgres URL, or `embedded`", "secret": True})
+    enabled: bool = field(default=False, metadata={"doc": "Trace the whole process, without a handler in `callbacks`"})
+    project: str | None = field(default=None, metadata={"doc": "Where runs are filed; falls back to LANGSMITH_PROJECT"})
+    environment: str | None = field(default=None, metadata={"doc": "For example production or staging"})
+    user_id: str | None = field(default=None, metadata={"doc": "User of runs that name none"})
+    session_id: str | None = field(default=None, metadata={"doc": "Session of runs that name none"})
+    tenant_id: str | None = field(default=None, metadata={"doc": "Tenant of runs that name none"})
+    capture: CaptureLevel = field(default="full", metadata={"doc": "full, masked or metadata"})
+    sample_rate: float = field(default=1.0, metadata={"doc": "Share of runs kept with content, 0 to 1; numbers and failures are always kept"})
+    honour_langsmith_hide: bool = field(
+        default=True, metadata={"doc": "Leave out inputs/outputs where LANGSMITH_HIDE_INPUTS/_OUTPUTS say so"}
+    )
+    data_dir: Path | None = field(default=None, metadata={"doc": "Holds the journal and the embedded database"})
+    debug: bool = field(default=False, metadata={"doc": "Log each step to stderr"})
+    flush_interval_s: float = field(default=0.25, metadata={"doc": "Longest wait before records are sent"})
+    batch_records: int = field(default=2_000, metadata={"doc": "Most records in one transaction"})
+    batch_bytes: int = field(default=8_000_000, metadata={"doc": "Most record bytes in one transaction"})
+    segment_bytes: int = field(default=16_000_000, metadata={"doc": "Size at which a journal segment is closed"})
+    journal_max_bytes: int = field(default=1_000_000_000, metadata={"doc": "Most journal bytes on disk per destination; beyond it records are counted as lost"})
+    memory_max_bytes: int = field(default=64_000_000, metadata={"doc": "Most record bytes in memory, when the journal cannot be written"})
+    journal_fsync: bool = field(default=False, metadata={"doc": "Also survive power loss; costs milliseconds a record"})
+    shutdown_timeout_s: float = field(default=5.0, metadata={"doc": "Longest drain at exit; the rest stays in the journal"})
+    connect_timeout_s: float = field(default=10.0, metadata={"doc": "Longest wait for a connection"})
+    statement_timeout_s: float = field(default=60.0, metadata={"doc": "Longest time for one statement"})
+    abandon_after_s: float = field(default=3_600.0, metadata={"doc": "A run without news for so long is marked abandoned"})
+    max_open_roots: int = field(default=10_000, metadata={"doc": "Runs under way that a process remembers at once"})
+    max_field_bytes: int = field(default=2_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"})
+
+    def __post_init__(self) -> None:
+        if self.capture not in CAPTURE_LEVELS:
+            raise SettingsError(f"capture is {self.capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
+        if not 0 <= self.sample_rate <= 1:
+            raise SettingsError(f"sample_rate is {self.sample_rate}, but must be from 0 to 1")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Settings as the environment has them.
+
+        Raises:
+            SettingsError: a variable's value is not of its setting's type.
+        """
+        env = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = env.get(PREFIX + item.name.upper(), "").strip()
+            if text:
+                values[item.name] = _parse(item.name, str(item.type), text)
+        if "project" not in values:
+            project = env.get("LANGSMITH_PROJECT") or env.get("LANGCHAIN_PROJECT")
+            if project:
+                values["project"] = project
+        return cls(**values)
+
+    def data_path(self) -> Path:
+        """The folder for the journal and the embedded database; not created here."""
+        if self.data_dir is not None:
+            return Path(self.data_dir).expanduser()
+        if os.name == "posix" and os.geteuid() == 0:
+            # The embedded server runs as another user there and must reach its data without opening root's home.
+            return Path("/var/lib/chopsky-trace")
+        base = os.environ.get("XDG_DATA_HOME") or (Path.home() / ".local" / "share")
+        return Path(base) / "chopsky-trace"
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    try:
+        if "bool" in kind:
+            return text.lower() in ("1", "true", "yes", "on")
+        if "int" in kind:
+            return int(text.replace("_", ""))
+        if "float" in kind:
+            return float(text)
+        if "Path" in kind:
+            return Path(text)
+    except ValueError:
+        raise SettingsError(f"{PREFIX}{name.upper()} is {text!r}, but must be a {kind}") from None
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The database that records go to, and where its address came from."""
+
+    url: str
+    """Postgres URL, or `embedded`. A secret: never log it, log `shown`."""
+    origin: str
+    """The argument or variable that named it."""
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.url == EMBEDDED
+
+    @property
+    def shown(self) -> str:
+        """The address without its password, for people."""
+        return EMBEDDED if self.is_embedded else without_password(self.url)
+
+    def folder(self, settings: Settings) -> str:
+        """Name of this destination's journal folder: the same for every way to reach one database, never from a password."""
+        if self.is_embedded:
+            key = f"embedded:{settings.data_path()}"
+        else:
+            key = destination_key(self.url)
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def resolve_target(settings: Settings, database_url: str | None = None, env: Mapping[str, str] | None = None, *,
+                   interactive: bool | None = None) -> Target:
+    """The database to use: the argument, CHOPSKY_TRACE_DATABASE_URL, SUPABASE_DB_URL, DATABASE_URL, else embedded at a terminal.
+
+    Raises:
+        NoDatabaseError: none is named and nobody sits at a terminal.
+        SettingsError: what is named is not a Postgres URL.
+    """
+    env = os.environ if env is None else env
+    candidates = [(database_url, "argument"), (settings.database_url, PREFIX + "DATABASE_URL"),
+                  (env.get("SUPABASE_DB_URL"), "SUPABASE_DB_URL"), (env.get("DATABASE_URL"), "DATABASE_URL")]
+    for url, origin in candidates:
+        if url:
+            return Target(_checked(url.strip(), origin), origin)
+    if interactive is None:
+        interactive = is_interactive(env)
+    if interactive:
+        return Target(EMBEDDED, "default at a terminal")
+    raise NoDatabaseError("No database is configured")
+
+
+def is_interactive(env: Mapping[str, str] | None = None) -> bool:
+    """Whether a person sits at this process's terminal (never in a container, service or serverless)."""
+    env = os.environ if env is None else env
+    if any(env.get(name) for name in UNATTENDED) or os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+        return False
+    try:
+        return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+    except (ValueError, OSError):
+        return False
+
+
+def _checked(url: str, origin: str) -> str:
+    if url == EMBEDDED:
+        return url
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return url
+    for driver in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
+        if url.startswith(driver):
+            return "postgresql://" + url[len(driver):]
+    # Never repeat the value: it may hold a password in a form we do not know.
+    hint = "a Supabase project URL is not the database's; copy the connection string" if url.startswith("http") else (
+        "it must begin with postgresql://")
+    raise SettingsError(f"The database URL from {origin} is not a Postgres URL: {hint}")
+
+
+def without_password(url: str) -> str:
+    """The URL with its password and any password-like parameter left out."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if "@" in netloc:
+        userinfo, host = netloc.rsplit("@", 1)
+        user, has_password, _ = userinfo.partition(":")
+        netloc = f"{user}{':***' if has_password else ''}@{host}"
+    query = "&".join(f"{k}={'***' if 'pass' in k.lower() else v}" for k, vs in parse_qs(parts.query).items() for v in vs)
+    return parts._replace(netloc=netloc, query=query).geturl()
+
+
+def destination_key(url: str) -> str:
+    """Host (or Supabase project), port, database and role: what makes two URLs one destination."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    user = unquote(parts.username or (query.get("user") or [""])[0])
+    host = (parts.hostname or (query.get("host") or [""])[0]).lower()
+    database = unquote(parts.path.lstrip("/")) or (query.get("dbname") or [""])[0] or user
+    project = supabase_project(host, user)
+    if project:
+        # Direct, session pooler and transaction pooler are one database.
+        return f"supabase:{project}/{database}/{user.split('.')[0]}"
+    try:
+        port = parts.port or int((query.get("port") or ["5432"])[0])
+    except ValueError:
+        raise SettingsError("The database URL's port is not a number") from None
+    return f"{host}:{port}/{database}/{user}"
+
+
+def supabase_project(host: str, user: str) -> str | None:
+    """The Supabase project a host or pooler user belongs to, or None."""
+    if host.startswith("db.") and host.endswith((".supabase.co", ".supabase.com", ".supabase.in")):
+        return host.split(".")[1]
+    if host.endswith(".pooler.supabase.com") and "." in user:
+        return user.split(".", 1)[1]
+    return None
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every setting, for the README and `--help`."""
+    rows: list[tuple[str, str, str]] = []
+    for item in fields(Settings):
+        default = cast("Any", item.default)
+        rows.append((PREFIX + item.name.upper(), "" if default is None else str(default), item.metadata["doc"]))
+    return rows
