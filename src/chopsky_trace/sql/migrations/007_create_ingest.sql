@@ -1,0 +1,360 @@
+-- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
+-- {"runs": [...], "spans": [...], "messages": [...]}; keys are the columns' names. The same call serves a REST client.
+
+-- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
+create function public.chopsky_write_spans(spans json) returns void
+language sql set search_path = ''
+as $$
+    insert into public.conversation_spans as s (
+        id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version,
+        status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
+        input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
+        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+    )
+    select
+        r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.scope, r.started_at, r.start_version,
+        coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
+        r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
+        r.usage_details, r.usage_source, r.cost, r.cost_source, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
+        r.end_metadata, r.end_version
+    from json_to_recordset(spans) as r (
+        id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], tags text[], metadata jsonb,
+        scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
+        ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
+        total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
+        usage_details jsonb, usage_source text, cost numeric, cost_source text, price_rates jsonb, finish_reason text, outputs jsonb,
+        output_bodies uuid[], end_metadata jsonb, end_version text
+    )
+    order by r.id
+    on conflict (id) do update
+    set (
+        parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version
+    ) = (
+        select x.* from (select
+            excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
+            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
+            excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+        ) x where excluded.start_version > coalesce(s.start_version, '')
+        union all
+        select y.* from (select
+            s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
+            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
+            s.tags, s.metadata, s.scope, s.started_at, s.start_version
+        ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
+    ), (
+        status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
+        input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
+        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+    ) = (
+        select x.* from (select
+            excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
+            excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
+            excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
+            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.price_rates,
+            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
+        ) x where excluded.end_version > coalesce(s.end_version, '')
+        union all
+        select y.* from (select
+            s.status, s.error, s.model, s.response_id, s.ended_at, s.response_time_ms,
+            s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
+            s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
+            s.usage_details, s.usage_source, s.cost, s.cost_source, s.price_rates,
+            s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
+        ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
+    ),
+    -- The start knows the run better than an end that overtook it.
+    conversation_run_id = case
+        when excluded.start_version > coalesce(s.start_version, '') then excluded.conversation_run_id
+        else s.conversation_run_id end
+    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
+$$;
+revoke all on function public.chopsky_write_spans(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_write_spans(json) to service_role;
+
+-- Keeps, of the rows known only as history, those that no run of the session owns: occurrence n of a body stays only
+-- while the session owns at most n of it, and only its earliest witness. Returns the runs that lost a row.
+create function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) returns setof uuid
+language sql set search_path = ''
+as $$
+    with pair as (
+        select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)
+    )
+    delete from public.conversation_messages h
+    using pair
+    where h.session_key = pair.session_key and h.body_id = pair.body_id and h.is_history
+        and (
+            (
+                select count(*) from public.conversation_messages o
+                where o.session_key = h.session_key and o.body_id = h.body_id and not o.is_history
+            ) > h.occurrence
+            or exists (
+                select 1 from public.conversation_messages e
+                where e.session_key = h.session_key and e.body_id = h.body_id and e.is_history
+                    and e.occurrence = h.occurrence and (e.created_at, e.id) < (h.created_at, h.id)
+            )
+        )
+    returning h.conversation_run_id
+$$;
+revoke all on function public.chopsky_settle_messages(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_settle_messages(uuid[], uuid[]) to service_role;
+
+-- Message rows; the merge of two records of one row is commutative: visible if either says so, the earlier place,
+-- and the numbers of the later version. Returns runs whose rows went while settling.
+create function public.chopsky_write_messages(messages json) returns uuid[]
+language plpgsql set search_path = ''
+as $$
+declare
+    keys uuid[];
+    bodies uuid[];
+    lost uuid[];
+begin
+    with given as materialized (
+        select
+            g.id, g.body_id, g.conversation_run_id, g.span_id, g.sequence, g.role, g.content, g.parts, g.tool_calls, g.tool_call_id,
+            g.name, coalesce(g.is_internal, false) as is_internal, g.token_count, g.token_count_source, g.response_time_ms, g.cost,
+            g.model, g.provider, g.metadata, coalesce(g.is_history, false) as is_history, coalesce(g.occurrence, 0) as occurrence,
+            coalesce(g.position, 0) as position, g.version, coalesce(g.created_at, now()) as created_at,
+            r.session_key, r.session_id, r.tenant_id, r.user_id
+        from json_to_recordset(messages) as g (
+            id uuid, body_id uuid, conversation_run_id uuid, span_id uuid, sequence integer, role text, content text, parts jsonb,
+            tool_calls jsonb, tool_call_id text, name text, is_internal boolean, token_count integer, token_count_source text,
+            response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
+            occurrence integer, position integer, version text, created_at timestamptz
+        )
+        join public.conversation_runs r on r.id = g.conversation_run_id
+    ), wanted as (
+        select g.* from given g
+        where not g.is_history or ((
+            select count(*) from public.conversation_messages o
+            where o.session_key = g.session_key and o.body_id = g.body_id and not o.is_history
+        ) <= g.occurrence and not exists (
+            select 1 from public.conversation_messages e
+            where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
+                and e.occurrence = g.occurrence and (e.created_at, e.id) < (g.created_at, g.id)
+        ))
+    ), written as (
+        insert into public.conversation_messages as m (
+            id, body_id, conversation_run_id, span_id, session_id, tenant_id, user_id, sequence, role, content, parts, tool_calls,
+            tool_call_id, name, is_internal, token_count, token_count_source, response_time_ms, cost, model, provider, metadata,
+            session_key, is_history, occurrence, position, version, created_at
+        )
+        select
+            w.id, w.body_id, w.conversation_run_id, w.span_id, w.session_id, w.tenant_id, w.user_id, w.sequence,
+            -- A body that an earlier batch brought is not sent again: its row has it.
+            coalesce(w.role, b.role, 'user'), coalesce(w.content, b.content), coalesce(w.parts, b.parts),
+            coalesce(w.tool_calls, b.tool_calls), coalesce(w.tool_call_id, b.tool_call_id), coalesce(w.name, b.name),
+            w.is_internal, w.token_count, w.token_count_source, w.response_time_ms, w.cost, w.model, w.provider,
+            coalesce(w.metadata, b.metadata, '{}'), w.session_key, w.is_history, w.occurrence, w.position, w.version, w.created_at
+        from wanted w
+        left join lateral (
+            select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+            from public.conversation_messages o
+            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
+            limit 1
+        ) b on true
+        order by w.id
+        on conflict (id) do update
+        set is_internal = m.is_internal and excluded.is_internal,
+            created_at = least(m.created_at, excluded.created_at),
+            position = case when (excluded.created_at, excluded.position) < (m.created_at, m.position)
+                then excluded.position else m.position end,
+            content = coalesce(m.content, excluded.content),
+            parts = coalesce(m.parts, excluded.parts),
+            span_id = case
+                when excluded.version > coalesce(m.version, '') then excluded.span_id
+                when m.version is null and (excluded.created_at, excluded.position) < (m.created_at, m.position) then excluded.span_id
+                else m.span_id end,
+            token_count = case when excluded.version > coalesce(m.version, '') then excluded.token_count else m.token_count end,
+            token_count_source = case when excluded.version > coalesce(m.version, '') then excluded.token_count_source else m.token_count_source end,
+            response_time_ms = case when excluded.version > coalesce(m.version, '') then excluded.response_time_ms else m.response_time_ms end,
+            cost = case when excluded.version > coalesce(m.version, '') then excluded.cost else m.cost end,
+            model = case when excluded.version > coalesce(m.version, '') then excluded.model else m.model end,
+            provider = case when excluded.version > coalesce(m.version, '') then excluded.provider else m.provider end,
+            version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
+        returning 1
+    )
+    select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
+    from given g;
+    lost := array(select public.chopsky_settle_messages(keys, bodies));
+    return lost;
+end
+$$;
+revoke all on function public.chopsky_write_messages(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_write_messages(json) to service_role;
+
+-- Runs that turned out to be spans of another run join it, messages and all. Returns the runs they joined.
+create function public.chopsky_join_runs(candidates uuid[]) returns uuid[]
+language plpgsql set search_path = ''
+as $$
+declare
+    pair record;
+    joined uuid[] := '{}';
+begin
+    loop
+        select s.id, s.conversation_run_id into pair
+        from public.conversation_spans s
+        join public.conversation_runs r on r.id = s.id
+        where s.id = any (candidates) and s.conversation_run_id <> s.id
+        order by s.id
+        limit 1;
+        exit when not found;
+        update public.conversation_spans set conversation_run_id = pair.conversation_run_id
+        where conversation_run_id = pair.id;
+        update public.conversation_messages m
+        set conversation_run_id = r.id, session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
+        from public.conversation_runs r
+        where r.id = pair.conversation_run_id and m.conversation_run_id = pair.id;
+        delete from public.conversation_runs where id = pair.id;
+        joined := joined || pair.conversation_run_id;
+    end loop;
+    return joined;
+end
+$$;
+revoke all on function public.chopsky_join_runs(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_join_runs(uuid[]) to service_role;
+
+-- Who a run belongs to, where its spans disagree: the root's word, else the earliest span's. Project and tenant never change.
+create function public.chopsky_settle_scope(run_ids uuid[]) returns void
+language sql set search_path = ''
+as $$
+    update public.conversation_runs r
+    set user_id = coalesce(s.user_id, r.user_id),
+        session_id = coalesce(s.session_id, r.session_id),
+        environment = coalesce(s.environment, r.environment)
+    from (
+        select
+            c.conversation_run_id as id,
+            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
+            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
+            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'environment' is not null))[1] as environment
+        from public.conversation_spans c
+        where c.conversation_run_id = any (run_ids) and c.scope is not null
+        group by c.conversation_run_id
+    ) s
+    where r.id = s.id
+$$;
+revoke all on function public.chopsky_settle_scope(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_settle_scope(uuid[]) to service_role;
+
+-- A run that resumes an interrupted one names it and marks it resumed, whichever of the two arrives last.
+create function public.chopsky_link_resumed(run_ids uuid[]) returns void
+language sql set search_path = ''
+as $$
+    with session as (
+        select distinct r.session_key from public.conversation_runs r where r.id = any (run_ids) and r.session_id is not null
+    ), linked as (
+        update public.conversation_runs r
+        set resumes = p.id
+        from (
+            select n.id as run_id, i.id, n.started_at
+            from session
+            join public.conversation_runs n on n.session_key = session.session_key and n.metadata ? 'resume'
+            cross join lateral (
+                select c.id from public.conversation_runs c
+                where c.session_key = n.session_key and c.status = 'interrupted' and c.started_at < n.started_at
+                order by c.started_at desc limit 1
+            ) i
+        ) p
+        where r.id = p.run_id and r.resumes is distinct from p.id
+        returning p.id, p.started_at
+    )
+    update public.conversation_runs r set resumed_at = l.started_at
+    from linked l where r.id = l.id
+$$;
+revoke all on function public.chopsky_link_resumed(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_link_resumed(uuid[]) to service_role;
+
+create function public.chopsky_ingest(payload json) returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+    run_ids uuid[];
+    late uuid[];
+    disputed uuid[];
+    joined uuid[];
+    lost uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
+    from json_to_recordset(payload -> 'runs') as p (id uuid);
+
+    -- One writer at a time per session, in one order for all: what is settled then is settled for good.
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(coalesce(r.session_id, p.session_id, p.id::text), 0) as key
+        from json_to_recordset(payload -> 'runs') as p (id uuid, session_id text)
+        left join public.conversation_runs r on r.id = p.id
+        order by 1
+    ) k;
+
+    with given as (
+        select * from json_to_recordset(payload -> 'runs') as p (
+            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
+        )
+    ), written as (
+        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
+        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
+        on conflict (id) do update
+        set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
+            tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
+            session_id = coalesce(r.session_id, excluded.session_id)
+        where (r.project is null and excluded.project is not null)
+            or (r.environment is distinct from excluded.environment and excluded.environment is not null)
+            or (r.tenant_id is null and excluded.tenant_id is not null)
+            or (r.user_id is distinct from excluded.user_id and excluded.user_id is not null)
+            or (r.session_id is distinct from excluded.session_id and excluded.session_id is not null)
+        returning r.id, r.xmax <> 0 as existed, r.user_id, r.session_id, r.environment
+    )
+    select
+        coalesce(array_agg(w.id) filter (where w.existed), '{}'),
+        coalesce(array_agg(w.id) filter (where w.existed and (
+            w.user_id <> g.user_id or w.session_id <> g.session_id or w.environment <> g.environment)), '{}')
+    into late, disputed
+    from written w join given g on g.id = w.id;
+
+    perform public.chopsky_write_spans(payload -> 'spans');
+
+    joined := public.chopsky_join_runs(run_ids || array(
+        select p.id from json_to_recordset(payload -> 'spans') as p (id uuid, conversation_run_id uuid)
+        where p.id <> p.conversation_run_id
+    ));
+    if disputed <> '{}' then
+        perform public.chopsky_settle_scope(disputed);
+    end if;
+    if late <> '{}' or joined <> '{}' then
+        late := late || joined;
+        update public.conversation_messages m
+        set session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
+        from public.conversation_runs r
+        where r.id = any (late) and m.conversation_run_id = r.id
+            and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
+    end if;
+
+    lost := public.chopsky_write_messages(payload -> 'messages');
+    if late <> '{}' then
+        lost := lost || array(
+            select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
+            from public.conversation_messages m
+            where m.conversation_run_id = any (late) and m.body_id is not null
+        );
+    end if;
+
+    perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
+    if (payload ->> 'link') is not null then
+        perform public.chopsky_link_resumed(run_ids);
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
+end
+$$;
+comment on function public.chopsky_ingest(json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
+revoke all on function public.chopsky_ingest(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_ingest(json) to service_role;

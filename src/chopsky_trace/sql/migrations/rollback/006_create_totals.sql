@@ -1,0 +1,10 @@
+drop trigger conversation_runs_totals_by_hand on public.conversation_runs;
+drop function public.chopsky_on_totals_by_hand();
+drop trigger conversation_spans_deleted on public.conversation_spans;
+drop trigger conversation_spans_updated on public.conversation_spans;
+drop trigger conversation_spans_inserted on public.conversation_spans;
+drop trigger conversation_messages_deleted on public.conversation_messages;
+drop trigger conversation_messages_updated on public.conversation_messages;
+drop trigger conversation_messages_inserted on public.conversation_messages;
+drop function public.chopsky_on_rows();
+drop function public.recompute_runs(uuid[]);

@@ -1,0 +1,7 @@
+drop function public.chopsky_ingest(json);
+drop function public.chopsky_link_resumed(uuid[]);
+drop function public.chopsky_settle_scope(uuid[]);
+drop function public.chopsky_join_runs(uuid[]);
+drop function public.chopsky_write_messages(json);
+drop function public.chopsky_settle_messages(uuid[], uuid[]);
+drop function public.chopsky_write_spans(json);
