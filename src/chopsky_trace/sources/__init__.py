@@ -1,0 +1,1 @@
+"""The outside world, turned into records. A source gets a `put` and knows nothing of the database."""

@@ -1,0 +1,395 @@
+"""`SupabaseTracer`: LangChain's and LangGraph's callbacks -> records.
+
+Runs on the caller's thread, so it only snapshots, encodes and appends to the journal. Nothing escapes a callback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from langchain_core.tracers.base import BaseTracer
+
+from chopsky_trace.enrich.redact import Redactor
+from chopsky_trace.errors import NoDatabaseError, SettingsError, TraceError
+from chopsky_trace.records import Kind, Scope
+from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
+from chopsky_trace.sources import langchain_fields as fields
+from chopsky_trace.sources.langchain_events import Options, Recorder, Runs
+from chopsky_trace.writer import Writer, writer_for
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+    from langchain_core.tracers.schemas import Run
+
+logger = logging.getLogger("chopsky_trace")
+WARN_EVERY_S = 60.0
+
+_runs: dict[str, Runs] = {}
+
+
+class SupabaseTracer(BaseTracer):
+    """Mirrors every LangChain and LangGraph run into your own Postgres: `config={"callbacks": [SupabaseTracer()]}`.
+
+    Args:
+        database_url: Postgres URL or `embedded`; None: CHOPSKY_TRACE_DATABASE_URL, SUPABASE_DB_URL, DATABASE_URL, else
+            embedded at a terminal.
+        user_id: Who the runs belong to, where the run itself or `chopsky_trace.context` does not say.
+        session_id: The session (thread) of the runs, likewise.
+        tenant_id: The tenant, likewise.
+        project: Where runs are filed; default CHOPSKY_TRACE_PROJECT, then LANGSMITH_PROJECT.
+        environment: For example production.
+        tags: Added to each conversation run.
+        metadata: Added to each conversation run.
+        capture: `full`; `masked` (documented patterns replaced); `metadata` (roles, sizes and numbers only).
+        redact: Applied to each text before it touches the disk; a text it fails on is left out.
+        sample_rate: Share of runs kept with content, by LangSmith's function of the trace id. Failed runs are always
+            kept; of the others the numbers are.
+
+    Any number of tracers share one writer per destination; making one costs microseconds.
+
+    Raises:
+        SettingsError: an argument is not of its kind.
+    """
+
+    run_inline = True
+    raise_error = False
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> SupabaseTracer:
+        # LangGraph tells of interrupts only to its own kind of handler; it need not be installed.
+        return cast("SupabaseTracer", object.__new__(_graph_class(cls)))
+
+    def __init__(self, database_url: str | None = None, *, user_id: object = None, session_id: object = None, tenant_id: object = None,
+                 project: str | None = None, environment: str | None = None, tags: Iterable[str] = (),
+                 metadata: Mapping[str, Any] | None = None, capture: CaptureLevel | None = "full",
+                 redact: Callable[[str], str] | None = None, sample_rate: float = 1.0) -> None:
+        super().__init__()
+        if capture is not None and capture not in CAPTURE_LEVELS:
+            raise SettingsError(f"capture is {capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
+        if not isinstance(sample_rate, (int, float)) or not 0 <= sample_rate <= 1:
+            raise SettingsError(f"sample_rate is {sample_rate!r}, but must be a number from 0 to 1")
+        if redact is not None and not callable(redact):
+            raise SettingsError("redact must be a function from text to text")
+        if database_url is not None:
+            resolve_target(Settings(), database_url)
+        self._database_url = database_url
+        self._given: dict[str, object] = {"user_id": user_id, "session_id": session_id, "tenant_id": tenant_id,
+                                          "project": project, "environment": environment}
+        self._tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        self._metadata = dict(metadata or {})
+        self._capture: CaptureLevel = capture or "full"
+        self._redact = redact
+        self._sample_rate = float(sample_rate)
+        self._writer: Writer | None = None
+        self._recorder: Recorder | None = None
+        self._pid = os.getpid()
+        self._off = False
+        self._troubles: dict[str, int] = {}
+        self._warned_at = 0.0
+
+    # -- the writer
+
+    def _events(self) -> Recorder | None:
+        recorder = self._recorder
+        if recorder is not None:
+            return recorder
+        if self._off:
+            return None
+        try:
+            self._recorder = self._connect()
+        except TraceError as error:
+            # Once: an application without a database runs on, untraced, and says so.
+            self._off = True
+            logger.warning("chopsky-trace is off: %s", error)
+        return self._recorder
+
+    def _connect(self) -> Recorder:
+        settings = Settings.from_env()
+        target = resolve_target(settings, self._database_url)
+        writer = writer_for(target, settings)
+        self._writer = writer
+        given = {k: v if v is not None else getattr(settings, k) for k, v in self._given.items()}
+        capture = settings.capture if self._capture == "full" else self._capture
+        rate = settings.sample_rate if self._sample_rate == 1.0 else self._sample_rate
+        redactor = Redactor(capture, self._redact) if capture == "masked" or self._redact is not None else None
+        hide = settings.honour_langsmith_hide
+        options = Options(
+            scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}), tags=self._tags, metadata=self._metadata,
+            redactor=redactor, with_content=capture != "metadata",
+            hide_inputs=hide and _says_true("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS"),
+            hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
+            sample_rate=rate, max_string=settings.max_field_bytes)
+        runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
+        return Recorder(runs, writer.put, lambda: writer.epoch, options)
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
+        return self._writer.flush(timeout_s) if self._writer is not None else not self._off
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Flush, then stop the writer of this destination (every tracer of it shares one; a new event starts it again)."""
+        return self._writer.close(timeout_s) if self._writer is not None else True
+
+    def stats(self) -> dict[str, Any]:
+        """Records accepted and stored, backlog, and losses by reason."""
+        found: dict[str, Any] = dict(self._writer.stats()) if self._writer is not None else {}
+        if self._recorder is not None and self._recorder.options.redactor is not None:
+            found["redaction_failures"] = self._recorder.options.redactor.failures
+        if self._troubles:
+            found["callback_errors"] = dict(self._troubles)
+        if self._off:
+            found["off"] = True
+        return found
+
+    def _failed(self, where: str, error: Exception) -> None:
+        self._troubles[where] = self._troubles.get(where, 0) + 1
+        if self._writer is not None:
+            self._writer.lost("callback_error")
+        now = time.monotonic()
+        if now - self._warned_at > WARN_EVERY_S or not self._warned_at:
+            self._warned_at = now
+            # Never the error's text: it may quote the payload.
+            logger.warning("chopsky-trace could not record an event in %s (%s); it is counted in stats()", where, type(error).__name__)
+
+    def _persist_run(self, run: Run) -> None:
+        """Never called: every event is overridden below."""
+
+    # -- model calls
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID,  # type: ignore[override]
+                            tags: list[str] | None = None, parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None,
+                            name: str | None = None, **kwargs: Any) -> None:
+        """A chat model was called."""
+        self._model_start("on_chat_model_start", serialized, messages[0] if messages else [], run_id, parent_run_id, tags, metadata, name, kwargs)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
+                     parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, name: str | None = None, **kwargs: Any) -> None:
+        """A text model was called."""
+        self._model_start("on_llm_start", serialized, prompts[0] if prompts else "", run_id, parent_run_id, tags, metadata, name, kwargs)
+
+    def _model_start(self, where: str, serialized: Mapping[str, Any] | None, prompt: Any, run_id: UUID, parent_run_id: UUID | None,
+                     tags: Sequence[str] | None, metadata: Mapping[str, Any] | None, name: str | None, kwargs: Mapping[str, Any]) -> None:
+        try:
+            events = self._events()
+            if events is None:
+                return
+            known = metadata or {}
+            params = kwargs.get("invocation_params")
+            events.start("llm", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, None, prompt=prompt,
+                         provider=known.get("ls_provider"), params=params,
+                         model=known.get("ls_model_name") or fields.first_of((params, ("model", "model_name", "model_id"))))
+        except Exception as error:
+            self._failed(where, error)
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A token was streamed: only the first one's time is kept."""
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.token(run_id)
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """The newer streaming protocol: its first content is the first token."""
+        recorder = self._recorder
+        if recorder is not None and isinstance(event, dict) and cast("dict[str, Any]", event).get("event") == "content-block-delta":
+            recorder.token(run_id)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A model call ended."""
+        try:
+            events = self._events()
+            if events is not None:
+                results, facts = fields.llm_result(response)
+                events.end("llm", run_id, "completed", facts=facts, results=results)
+        except Exception as error:
+            self._failed("on_llm_end", error)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
+        """A model call failed, or its stream was left."""
+        try:
+            events = self._events()
+            if events is None:
+                return
+            status, text, _ = fields.error_of(error)
+            results: list[Any] = []
+            facts: dict[str, Any] = {}
+            if response is not None:
+                results, facts = fields.llm_result(response)
+                results = [r for r in results if getattr(r, "content", r)]
+            events.end("llm", run_id, status, error=text, facts=facts, results=results)
+        except Exception as trouble:
+            self._failed("on_llm_error", trouble)
+
+    # -- chains
+
+    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
+                       parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, run_type: str | None = None,
+                       name: str | None = None, **kwargs: Any) -> None:
+        """A chain, graph, node, prompt or parser began."""
+        try:
+            events = self._events()
+            if events is not None:
+                kind = fields.chain_kind(run_type, metadata, parent_run_id is None)
+                # A stream's inputs come with its end; until then LangChain says {"input": ""}.
+                defer = bool(kwargs.get("defers_inputs")) or (type(inputs) is dict and inputs == {"input": ""})
+                events.start(kind, run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, inputs, defer=defer)
+        except Exception as error:
+            self._failed("on_chain_start", error)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A chain ended."""
+        try:
+            events = self._events()
+            if events is not None:
+                events.end("chain", run_id, "completed", outputs, inputs=kwargs.get("inputs"), has_inputs="inputs" in kwargs)
+        except Exception as error:
+            self._failed("on_chain_end", error)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A chain failed, was left, or was interrupted."""
+        try:
+            events = self._events()
+            if events is not None:
+                status, text, interrupt = fields.error_of(error)
+                if interrupt:
+                    events.interrupted(run_id)
+                events.end("chain", run_id, status, error=text, inputs=kwargs.get("inputs"), has_inputs="inputs" in kwargs)
+        except Exception as trouble:
+            self._failed("on_chain_error", trouble)
+
+    # -- tools
+
+    def on_tool_start(self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
+                      parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, name: str | None = None,
+                      inputs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """A tool was called."""
+        try:
+            events = self._events()
+            if events is not None:
+                payload = inputs if inputs is not None else input_str
+                events.start("tool", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, payload)
+        except Exception as error:
+            self._failed("on_tool_start", error)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A tool returned."""
+        self._plain_end("tool", "on_tool_end", output, run_id)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A tool failed."""
+        self._plain_error("tool", "on_tool_error", error, run_id)
+
+    # -- retrievers
+
+    def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, parent_run_id: UUID | None = None,  # type: ignore[override]
+                           tags: list[str] | None = None, metadata: dict[str, Any] | None = None, name: str | None = None, **kwargs: Any) -> None:
+        """A retriever was asked."""
+        try:
+            events = self._events()
+            if events is not None:
+                events.start("retriever", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, {"query": query})
+        except Exception as error:
+            self._failed("on_retriever_start", error)
+
+    def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A retriever returned."""
+        self._plain_end("retriever", "on_retriever_end", documents, run_id)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """A retriever failed."""
+        self._plain_error("retriever", "on_retriever_error", error, run_id)
+
+    def _plain_end(self, kind: Kind, where: str, output: Any, run_id: UUID) -> None:
+        try:
+            events = self._events()
+            if events is not None:
+                events.end(kind, run_id, "completed", output)
+        except Exception as error:
+            self._failed(where, error)
+
+    def _plain_error(self, kind: Kind, where: str, error: BaseException, run_id: UUID) -> None:
+        try:
+            events = self._events()
+            if events is not None:
+                status, text, interrupt = fields.error_of(error)
+                if interrupt:
+                    events.interrupted(run_id)
+                events.end(kind, run_id, status, error=text)
+        except Exception as trouble:
+            self._failed(where, trouble)
+
+    # -- the rest
+
+    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """An event of the application's own: kept with its span."""
+        try:
+            events = self._events()
+            if events is not None:
+                events.note(run_id, name, data)
+        except Exception as error:
+            self._failed("on_custom_event", error)
+
+    def on_interrupt(self, event: Any) -> None:
+        """LangGraph paused the graph."""
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.interrupted(getattr(event, "run_id", None))
+
+    def on_resume(self, event: Any) -> None:
+        """LangGraph resumed a graph: the new run's own start says so."""
+
+    def on_text(self, text: str, **kwargs: Any) -> None:
+        """Nothing to record."""
+
+    def on_retry(self, retry_state: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
+        """Each attempt is a span of its own; nothing to record here."""
+
+    def on_agent_action(self, action: Any, **kwargs: Any) -> None:
+        """Legacy agents: the tool's span tells it."""
+
+    def on_agent_finish(self, finish: Any, **kwargs: Any) -> None:
+        """Legacy agents: the chain's end tells it."""
+
+
+def _says_true(*names: str) -> bool:
+    return any(os.environ.get(name, "").lower() == "true" for name in names)
+
+
+_graph_classes: dict[type, type] = {}
+
+
+def _graph_class(cls: type[SupabaseTracer]) -> type[SupabaseTracer]:
+    if not any(name == "langgraph" or name.startswith("langgraph.") for name in tuple(sys.modules)):
+        return cls
+    if cls not in _graph_classes:
+        try:
+            from langgraph.callbacks import GraphCallbackHandler
+        except ImportError:
+            return cls
+        _graph_classes[cls] = cls if issubclass(cls, GraphCallbackHandler) else type(
+            cls.__name__, (cls, GraphCallbackHandler), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+    return cast("type[SupabaseTracer]", _graph_classes[cls])
+
+
+_process_tracer: ContextVar[SupabaseTracer | None]
+
+
+def switch_on() -> SupabaseTracer:
+    """Trace every LangChain run of this process, without a handler in `callbacks`. An explicit tracer takes its place."""
+    from langchain_core.tracers.context import register_configure_hook
+
+    global _process_tracer
+    if "_process_tracer" not in globals():
+        # A default is seen in every thread and task, and costs no construction per run.
+        _process_tracer = ContextVar("chopsky_trace_process", default=SupabaseTracer())
+        register_configure_hook(cast("ContextVar[Any]", _process_tracer), True, SupabaseTracer)
+    tracer = _process_tracer.get()
+    if tracer is None:
+        raise NoDatabaseError("The process switch was taken away")
+    return tracer

@@ -1,0 +1,491 @@
+"""The state of LangChain runs under way, and the records their events make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns, time_ns
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+from langchain_core.runnables.config import var_child_runnable_config
+
+from chopsky_trace.enrich.limit import clean
+from chopsky_trace.enrich.redact import Redactor, without_secrets
+from chopsky_trace.records import FORMAT, Kind, Scope, Status
+from chopsky_trace.scope import current
+from chopsky_trace.sources import langchain_fields as fields
+from chopsky_trace.sources.langchain_messages import NUL, OPTIONS, Snapshot, answer_of, odd_float, question_of
+from chopsky_trace.sources.memory import Entry, Node, Root, Told, answer_refs, prompt_refs, question_refs
+from chopsky_trace.sources.sampling import is_sampled
+
+SOURCE = "langchain"
+REMEMBERED_ENDS = 4_096
+HELD_BYTES = 2_000_000
+SCOPE_LOOKS = 8
+EVENTS_KEPT = 100
+PAYLOADS = ("inputs", "outputs", "metadata", "params", "usage")
+CONTENT_FIELDS = frozenset(("inputs", "outputs", "bodies", "messages", "prompt", "output_bodies", "metadata", "tags", "error", "params"))
+PLAIN_PARAMS = frozenset(("model", "model_name", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "n", "seed",
+                          "stream", "_type", "reasoning_effort", "service_tier"))
+
+
+class OpenSpan:
+    """A span under way."""
+
+    __slots__ = ("deferred", "events", "first_token", "hex", "is_root", "kind", "mono", "node", "root", "seen", "shown", "started", "told_model")
+
+    def __init__(self, span_hex: str, root: Root, kind: Kind, started: int, *, is_root: bool) -> None:
+        self.hex = span_hex
+        self.root = root
+        self.kind: Kind = kind
+        self.started = started
+        self.seen = 0
+        self.mono = monotonic_ns()
+        self.is_root = is_root
+        self.first_token: int | None = None
+        self.node: Node | None = None
+        self.shown = is_root
+        self.deferred: dict[str, Any] | None = None
+        self.events: list[Any] | None = None
+        self.told_model: tuple[str | None, str | None] = (None, None)
+
+
+class Runs:
+    """Runs under way of one destination, shared by its tracers: whichever sees a parent, all do."""
+
+    def __init__(self, max_open_roots: int) -> None:
+        self.open: dict[int, OpenSpan] = {}
+        self.roots: dict[str, Root] = {}
+        self.ended: dict[int, None] = {}
+        self.max_open_roots = max_open_roots
+
+    def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
+        root = Root(root_hex, started, epoch)
+        if len(self.roots) >= self.max_open_roots:
+            # Runs that never end: forget the oldest. Its late events still make records, only less linked.
+            oldest = self.roots.pop(next(iter(self.roots)))
+            for key in tuple(oldest.open):
+                self.open.pop(key, None)
+        self.roots[root_hex] = root
+        return root
+
+    def closed(self, key: int, root: Root) -> None:
+        root.open.discard(key)
+        self.ended[key] = None
+        if len(self.ended) > REMEMBERED_ENDS:
+            self.ended.pop(next(iter(self.ended)), None)
+        if not root.open:
+            self.roots.pop(root.id, None)
+
+
+class Recorder:
+    """Makes records of events and puts them. One per tracer; the runs are shared."""
+
+    def __init__(self, runs: Runs, put: Callable[[bytes], bool], epoch: Callable[[], int], options: Options) -> None:
+        self.runs = runs
+        self.put = put
+        self.epoch = epoch
+        self.options = options
+        redactor = options.redactor
+        self.full = Snapshot(redactor, max_string=options.max_string)
+
+    # -- starts
+
+    def start(self, kind: Kind, run_id: UUID, parent_id: UUID | None, name: str | None, metadata: Mapping[str, Any] | None,
+              tags: Sequence[str] | None, inputs: Any, *, defer: bool = False, **details: Any) -> None:
+        """A span began. `details`: prompt (messages or text), provider, model, params."""
+        key = run_id.int
+        runs = self.runs
+        if key in runs.open:
+            return
+        seen = time_ns()
+        span_hex = run_id.hex
+        root, parent_hex = self._root_of(span_hex, parent_id, seen // 1000)
+        is_root = root.id == span_hex
+        with root.lock:
+            if root.epoch != self.epoch():
+                root.epoch = self.epoch()
+                root.forget()
+            span = OpenSpan(span_hex, root, kind, seen // 1000, is_root=is_root)
+            span.seen = seen
+            record: dict[str, Any] = {"v": FORMAT, "t": "start", "id": span_hex, "run": root.id, "seen": seen,
+                                      "source": SOURCE, "at": span.started, "kind": kind}
+            if parent_hex:
+                record["parent"] = parent_hex
+            if name:
+                record["name"] = name
+            told = Told()
+            self._describe(record, root, told, metadata, tags, is_root)
+            self._place(record, span, told, inputs, defer, details)
+            runs.open[key] = span
+            runs.ended.pop(key, None)
+            root.open.add(key)
+            self._emit(root, record, told)
+
+    def _root_of(self, span_hex: str, parent_id: UUID | None, started: int) -> tuple[Root, str | None]:
+        runs = self.runs
+        if parent_id is not None:
+            parent = runs.open.get(parent_id.int)
+            if parent is not None:
+                return parent.root, parent.hex
+            # A parent that only others see: LangSmith's word on the trace, else the parent is the topmost that is known.
+            trace = fields.langsmith_trace(parent_id) or parent_id.hex
+            return runs.roots.get(trace) or runs.new_root(trace, started, self.epoch()), parent_id.hex
+        # LangChain loses the parent of fallbacks and of calls that are given their callbacks anew; its own config still
+        # names the run they are part of. Only a run of ours that is still open counts.
+        config = var_child_runnable_config.get()
+        if config:
+            around = getattr(config.get("callbacks"), "parent_run_id", None)
+            parent = runs.open.get(around.int) if around is not None else None
+            if parent is not None:
+                return parent.root, parent.hex
+        root = runs.new_root(span_hex, started, self.epoch())
+        root.sampled = is_sampled(span_hex, self.options.sample_rate)
+        return root, None
+
+    def _describe(self, record: dict[str, Any], root: Root, told: Told, metadata: Mapping[str, Any] | None,
+                  tags: Sequence[str] | None, is_root: bool) -> None:
+        """Scope, metadata and tags; a child carries only what its root does not."""
+        own = metadata or {}
+        if not root.described:
+            root.described = True
+            ambient = current()
+            options = self.options
+            scope = cast("Scope", {**options.scope, **ambient.scope, **fields.scope_in(own)})
+            for name in ("user_id", "session_id", "tenant_id"):
+                if name in scope:
+                    text = fields.identifier(scope[name])
+                    if text:
+                        scope[name] = text
+            root.scope = scope
+            root.metadata = own
+            if scope:
+                record["scope"] = scope
+            own = {**options.metadata, **ambient.metadata, **own}
+            if is_root and (options.tags or ambient.tags):
+                tags = list(dict.fromkeys((*options.tags, *ambient.tags, *(tags or ()))))
+        else:
+            if root.scope_looks < SCOPE_LOOKS:
+                found = self._late_scope(root, own)
+                if found:
+                    record["scope"] = found
+            inherited = root.metadata
+            own = {k: v for k, v in own.items() if k not in fields.NOT_METADATA and (k not in inherited or inherited[k] is not v)}
+        if own:
+            self._metadata(record, root, told, own)
+        if tags:
+            self._tags(record, tags)
+
+    def _late_scope(self, root: Root, metadata: Mapping[str, Any]) -> Scope | None:
+        """What a child knows and its root did not: `configurable` reaches the children only."""
+        found = fields.scope_in(metadata) if not fields.SCOPE_NAMES.isdisjoint(metadata) else {}
+        config = var_child_runnable_config.get()
+        if config:
+            configurable = config.get("configurable")
+            if configurable and not fields.SCOPE_NAMES.isdisjoint(configurable):
+                found = {**fields.scope_in(configurable), **found}
+        scope = root.scope
+        new = cast("Scope", {k: v for k, v in found.items() if k not in scope})
+        if new:
+            root.scope = cast("Scope", {**scope, **new})
+        # After so many children nothing new is to be expected.
+        root.scope_looks = SCOPE_LOOKS if len(root.scope.keys() & fields.SCOPE_KEYS.keys()) == len(fields.SCOPE_KEYS) else root.scope_looks + 1
+        return new or None
+
+    def _metadata(self, record: dict[str, Any], root: Root, told: Told, own: Mapping[str, Any]) -> None:
+        if not self.options.with_content:
+            own = {k: v for k, v in own.items() if k in fields.OWN_KEYS and k not in fields.SCOPE_NAMES}
+        elif not own.keys() <= fields.OWN_KEYS:
+            own = without_secrets(own)
+        if own:
+            record["metadata"] = self.full.payload(root, told, own)
+
+    def _tags(self, record: dict[str, Any], tags: Sequence[str]) -> None:
+        kept = [t if isinstance(t, str) else str(t) for t in tags]
+        if not self.options.with_content:
+            kept = [t for t in kept if t.startswith((fields.RETRY_TAG, "seq:step:", "graph:step:", "map:key:", "langsmith:"))]
+        elif self.options.redactor is not None:
+            kept = [self.options.redactor.text(t) for t in kept]
+        if kept:
+            record["tags"] = kept
+
+    def _place(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any, defer: bool, details: dict[str, Any]) -> None:
+        """The payload: a model call's prompt as references, anything else as JSON."""
+        root = span.root
+        for name in ("provider", "model"):
+            if details.get(name):
+                record[name] = details[name]
+        span.told_model = (details.get("provider"), details.get("model"))
+        self._params(record, root, told, details.get("params"))
+        if not self.options.with_inputs:
+            if self.options.with_shapes:
+                record["inputs"] = self.full.shape(details.get("prompt", inputs))
+            return
+        if "prompt" in details:
+            self._prompt(record, span, told, details["prompt"])
+            return
+        if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+            record["resume"] = True
+        if defer:
+            # The true inputs come with the end.
+            span.deferred = record
+            return
+        self._inputs(record, span, told, inputs)
+
+    def _inputs(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any) -> None:
+        root = span.root
+        if span.is_root:
+            said = getattr(inputs, "resume", None) if record.get("resume") else inputs
+            question = question_of(self.full, root, told, said)
+            if question:
+                root.question_known = True
+                question_refs(root, told, question)
+        record["inputs"] = self.full.payload(root, told, inputs)
+
+    def _prompt(self, record: dict[str, Any], span: OpenSpan, told: Told, prompt: Any) -> None:
+        root = span.root
+        if isinstance(prompt, str):
+            entries: list[Entry] = [self.full.body(root, told, "user", prompt)]
+        else:
+            entries = self.full.entries(root, told, prompt)
+        span.shown = span.is_root
+        reference, span.node, known = root.prompt(span.hex, entries)
+        record["prompt"] = reference
+        prompt_refs(root, told, entries, known, shown=span.is_root or not root.question_known)
+
+    def _params(self, record: dict[str, Any], root: Root, told: Told, params: Mapping[str, Any] | None) -> None:
+        if not params:
+            return
+        if not self.options.with_content:
+            params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
+        else:
+            params = {k: v for k, v in without_secrets(params).items() if v is not None}
+        record["params"] = self.full.payload(root, told, params)
+
+    # -- while it runs
+
+    def token(self, run_id: UUID) -> None:
+        span = self.runs.open.get(run_id.int)
+        if span is not None and span.first_token is None:
+            span.first_token = monotonic_ns()
+
+    def note(self, run_id: UUID, name: str, data: Any) -> None:
+        """A custom event: kept with the span's end."""
+        span = self.runs.open.get(run_id.int)
+        if span is None or not self.options.with_content:
+            return
+        if span.events is None:
+            span.events = []
+        if len(span.events) < EVENTS_KEPT:
+            with span.root.lock:
+                told = Told()
+                encoded = self.full.slow_json(span.root, told, {"name": name, "data": data})
+                # Told with the end: nothing of it is in the journal yet.
+                span.events.append((encoded, told))
+
+    def interrupted(self, run_id: UUID | None) -> None:
+        span = self.runs.open.get(run_id.int) if run_id is not None else None
+        if span is not None:
+            span.root.interrupted = True
+
+    # -- ends
+
+    def end(self, kind: Kind, run_id: UUID, status: Status, outputs: Any = None, *, error: str | None = None,
+            inputs: Any = None, has_inputs: bool = False, facts: dict[str, Any] | None = None, results: Sequence[Any] = ()) -> None:
+        """A span ended. For a model call `results` are its generations and `facts` what it says of usage and model."""
+        key = run_id.int
+        runs = self.runs
+        span = runs.open.pop(key, None)
+        if span is None:
+            if key in runs.ended:
+                return
+            root = runs.new_root(run_id.hex, time_ns() // 1000, self.epoch())
+            span = OpenSpan(run_id.hex, root, kind, 0, is_root=False)
+        kind = span.kind
+        root = span.root
+        with root.lock:
+            try:
+                told = Told()
+                if has_inputs and span.deferred is not None:
+                    self._late_inputs(span, inputs)
+                if span.is_root and root.interrupted and status == "completed":
+                    status = "interrupted"
+                record = self._end_record(span, kind, status, error)
+                self._results(record, span, told, outputs, results, facts, status)
+                if span.events:
+                    record["metadata"] = {"events": [orjson.Fragment(encoded) for encoded, _ in span.events]}
+                    for _, mentioned in span.events:
+                        told.bodies[:0] = mentioned.bodies
+                        told.refs[:0] = mentioned.refs
+                self._emit(root, record, told)
+                if status == "failed" and not root.sampled and not root.failed:
+                    root.failed = True
+                    self._release(root)
+            finally:
+                runs.closed(key, root)
+
+    def _end_record(self, span: OpenSpan, kind: Kind, status: Status, error: str | None) -> dict[str, Any]:
+        seen = max(time_ns(), span.seen + 2)
+        record: dict[str, Any] = {"v": FORMAT, "t": "end", "id": span.hex, "run": span.root.id, "seen": seen, "source": SOURCE,
+                                  "kind": kind, "status": status}
+        if span.started:
+            elapsed = monotonic_ns() - span.mono
+            # One clock for the length, so that a jump of the other cannot make it negative.
+            record["at"] = span.started + elapsed // 1000
+            record["duration_ms"] = elapsed / 1e6
+            record["started"] = span.started
+            if span.first_token is not None:
+                record["first_token_ms"] = (span.first_token - span.mono) / 1e6
+        else:
+            record["at"] = seen // 1000
+        if error:
+            if not self.options.with_content:
+                error = error.split(":", 1)[0]
+            elif self.options.redactor is not None:
+                error = self.options.redactor.text(error)
+            record["error"] = clean(error, self.options.max_string, lambda _: None)
+        return record
+
+    def _late_inputs(self, span: OpenSpan, inputs: Any) -> None:
+        """The start again, whole, now that its inputs are known: the later start replaces the first."""
+        record = cast("dict[str, Any]", span.deferred)
+        span.deferred = None
+        told = Told()
+        record.pop("bodies", None)
+        record.pop("messages", None)
+        record["seen"] = span.seen + 1
+        if self.options.with_inputs:
+            self._inputs(record, span, told, inputs)
+            self._emit(span.root, record, told)
+
+    def _results(self, record: dict[str, Any], span: OpenSpan, told: Told, outputs: Any, results: Sequence[Any],
+                 facts: dict[str, Any] | None, status: Status) -> None:
+        root = span.root
+        options = self.options
+        if facts is not None:
+            self._facts(record, span, root, told, facts)
+        if not options.with_outputs:
+            if options.with_shapes and (results or outputs is not None):
+                record["outputs"] = self.full.shape(results[0] if results else outputs)
+            return
+        if results:
+            self._said(record, span, told, results)
+        elif outputs is not None:
+            record["outputs"] = self.full.payload(root, told, outputs)
+        if span.is_root and not results and status == "completed":
+            answer = answer_of(self.full, root, told, outputs)
+            if answer:
+                answer_refs(root, told, answer)
+            else:
+                for body, said_by, n in root.last_output:
+                    told.refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
+
+    def _said(self, record: dict[str, Any], span: OpenSpan, told: Told, results: Sequence[Any]) -> None:
+        root = span.root
+        ids: list[str] = []
+        root.last_output = []
+        for n, result in enumerate(results):
+            if isinstance(result, str):
+                entry = self.full.body(root, told, "assistant", result)
+            else:
+                entry = self.full.entry(root, told, result)
+            root.said(told, entry, span.hex, n, internal=not span.shown)
+            root.last_output.append((entry.id, span.hex, n))
+            ids.append(entry.id)
+        record["output_bodies"] = ids
+        if span.node is not None:
+            root.extend(span.node, span.hex, ids[0])
+
+    def _facts(self, record: dict[str, Any], span: OpenSpan, root: Root, told: Told, facts: dict[str, Any]) -> None:
+        response = facts.get("response_metadata") or facts.get("generation_info") or {}
+        model = fields.first_of((response, ("model_name", "model", "model_id")), (facts, ("model_name",)))
+        if model:
+            record["model"] = model
+        if span.told_model[0]:
+            record["provider"] = span.told_model[0]
+        if span.told_model[1]:
+            record["model_requested"] = span.told_model[1]
+        response_id = fields.first_of((response, ("id", "response_id")), (facts, ("id",)))
+        if response_id is None and isinstance(facts.get("message_id"), str) and not facts["message_id"].startswith(("lc_run--", "run-")):
+            response_id = facts["message_id"]
+        if response_id:
+            record["response_id"] = response_id
+        reason = fields.first_of((response, ("finish_reason", "stop_reason", "done_reason")), (facts.get("generation_info"), ("finish_reason",)))
+        if reason:
+            record["finish_reason"] = reason
+        if fields.is_cache_hit(facts, span.hex):
+            record["cached"] = True
+        usage = {k: facts[k] for k in ("usage_metadata", "token_usage", "generations") if facts.get(k) is not None}
+        details = response.get("token_usage") or response.get("usage")
+        if details is not None:
+            usage.setdefault("token_usage", details)
+        if response.get("service_tier"):
+            usage["service_tier"] = response["service_tier"]
+        record["usage"] = usage
+        if response and self.options.with_content:
+            kept = without_secrets({k: v for k, v in response.items() if k not in ("headers", "token_usage", "usage")})
+            if kept:
+                record["metadata"] = self.full.payload(root, told, {"response": kept})
+
+    # -- out
+
+    def _emit(self, root: Root, record: dict[str, Any], told: Told) -> None:
+        if not root.sampled and not root.failed:
+            self._hold(root, record, told)
+            return
+        if not self.put(self._encode(root, record, told)):
+            # What this record was to carry is lost; what follows must not rely on it.
+            root.forget()
+
+    def _encode(self, root: Root, record: dict[str, Any], told: Told) -> bytes:
+        """The record's bytes. Messages inside payloads are told while they are encoded, so bodies and rows come last."""
+        record["bodies"] = told.bodies
+        record["messages"] = told.refs
+        try:
+            line = orjson.dumps(record, default=self.full.hook(root, told), option=OPTIONS)
+            if NUL not in line and len(line) <= self.options.max_string and not (b"null" in line and odd_float(record)):
+                return line
+        except (TypeError, ValueError, RecursionError):
+            pass
+        for name in PAYLOADS:
+            value = record.get(name)
+            if value is not None and not isinstance(value, orjson.Fragment):
+                record[name] = orjson.Fragment(self.full.slow_json(root, told, value))
+        # What is left is ours and small, but for names and ids that somebody else chose.
+        kept = {k: v if k in PAYLOADS or k in ("bodies", "messages") else self.full.plain(v) for k, v in record.items()}
+        return orjson.dumps(kept, option=OPTIONS)
+
+    def _hold(self, root: Root, record: dict[str, Any], told: Told) -> None:
+        """Sampled out: numbers only are put, the content waits in memory in case the run fails."""
+        light = {k: v for k, v in record.items() if k not in CONTENT_FIELDS}
+        self.put(self._encode(root, light, Told()))
+        if root.held_bytes < HELD_BYTES:
+            line = self._encode(root, {**record, "seen": record["seen"] + 1}, told)
+            root.held.append(line)
+            root.held_bytes += len(line)
+
+    def _release(self, root: Root) -> None:
+        for line in root.held:
+            self.put(line)
+        root.held.clear()
+
+
+class Options:
+    """What a tracer was told, resolved."""
+
+    __slots__ = ("max_string", "metadata", "redactor", "sample_rate", "scope", "tags", "with_content", "with_inputs", "with_outputs", "with_shapes")
+
+    def __init__(self, *, scope: Scope, tags: tuple[str, ...], metadata: Mapping[str, Any], redactor: Redactor | None,
+                 with_content: bool, hide_inputs: bool, hide_outputs: bool, sample_rate: float, max_string: int) -> None:
+        self.scope = scope
+        self.tags = tags
+        self.metadata = metadata
+        self.redactor = redactor
+        self.with_content = with_content
+        self.with_inputs = with_content and not hide_inputs
+        self.with_outputs = with_content and not hide_outputs
+        self.with_shapes = not (with_content and not hide_inputs and not hide_outputs)
+        self.sample_rate = sample_rate
+        self.max_string = max_string
+

@@ -1,0 +1,269 @@
+"""What a source remembers of one run under way: which messages it has told, so that history costs references only.
+
+Messages are told once per root. A prompt is a path in a tree of body ids; every node knows the call that first reached
+it, so a prompt is told as "the first `take` messages of that call's prompt and output, then these".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import orjson
+
+from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
+
+# Every 64th link of a chain of prompts is told in full, so that putting one together stays cheap.
+MAX_LINKS = 63
+# Before a question, behind whatever history its prompt carries.
+QUESTION_POSITION = 1_000_000
+
+
+class Entry:
+    """One message as told: identity of the object it came from, and the body id that stands for it."""
+
+    __slots__ = ("blocks", "calls", "content", "has_calls", "id", "message", "role", "text")
+
+    def __init__(self, body_id: str, role: Role, text: str, has_calls: bool) -> None:
+        self.id = body_id
+        self.role = role
+        self.text = text
+        self.has_calls = has_calls
+        self.message: Any = None
+        self.content: Any = None
+        self.calls: Any = None
+        self.blocks: list[Any] | None = None
+
+
+class Node:
+    """A place in the tree of prompts: `depth` messages from its top, first reached by `span`."""
+
+    __slots__ = ("children", "depth", "links", "span")
+
+    def __init__(self, span: str | None, depth: int, links: int) -> None:
+        self.children: dict[str, Node] = {}
+        self.span = span
+        self.depth = depth
+        self.links = links
+
+
+class Told:
+    """What one record has to carry for the messages it refers to."""
+
+    __slots__ = ("bodies", "refs")
+
+    def __init__(self) -> None:
+        self.bodies: list[Body] = []
+        self.refs: list[MessageRef] = []
+
+
+class Root:
+    """One conversation run under way in this process."""
+
+    __slots__ = (
+        "answers", "described", "entries", "entry_nodes", "epoch", "failed", "held", "held_bytes", "id", "interrupted", "last_output",
+        "lock", "metadata", "open", "outputs", "owned", "placed", "question_known", "sampled", "scope", "scope_looks", "sent",
+        "started", "tree",
+    )
+
+    def __init__(self, root_id: str, started: int, epoch: int) -> None:
+        self.id = root_id
+        self.started = started
+        self.epoch = epoch
+        # Re-entrant: a finaliser may run a callback while this thread is inside one.
+        self.lock = threading.RLock()
+        self.open: set[int] = set()
+        self.scope: Scope = {}
+        self.scope_looks = 0
+        self.described = False
+        self.metadata: Mapping[str, Any] = {}
+        self.sampled = True
+        self.failed = False
+        self.interrupted = False
+        self.question_known = False
+        self.held: list[bytes] = []
+        self.held_bytes = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Tell everything again: the journal that held the bodies is no longer behind us."""
+        self.entries: dict[int, Entry] = {}
+        self.sent: set[str] = set()
+        self.placed: set[str] = set()
+        self.owned: set[tuple[str, str, int]] = set()
+        self.tree = Node(None, 0, 0)
+        self.entry_nodes: dict[str, Node] = {}
+        self.outputs: dict[str, tuple[str, int]] = {}
+        self.answers: dict[str, str] = {}
+        self.last_output: list[tuple[str, str, int]] = []
+
+    # -- bodies
+
+    def tell(self, core: bytes, told: Told, name: str | None = None, metadata: Any = None) -> str:
+        """The body's id; the body itself goes along the first time. `core` is its JSON, encoded once for hash and journal."""
+        body_id = hashlib.sha256(core).hexdigest()[:32]
+        if body_id not in self.sent:
+            self.sent.add(body_id)
+            body: Body = {"id": body_id, "core": cast("list[Any]", orjson.Fragment(core))}
+            if name:
+                body["name"] = name
+            if metadata:
+                body["metadata"] = metadata
+            told.bodies.append(body)
+        return body_id
+
+    # -- message rows
+
+    def own(self, told: Told, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> None:
+        """The root itself brought this message into the conversation."""
+        if ("shown", entry_id, n) in self.owned:
+            return
+        key = ("own" if internal else "shown", entry_id, n)
+        if key in self.owned:
+            return
+        self.owned.add(key)
+        self.placed.add(entry_id)
+        ref: MessageRef = {"body": entry_id, "place": "own", "n": n, "position": position, "internal": internal}
+        if at is not None:
+            ref["at"] = at
+        told.refs.append(ref)
+
+    def history(self, told: Told, entry_id: str, n: int, position: int, *, internal: bool = True) -> None:
+        """A message that some earlier run, if any, said."""
+        key = ("history", entry_id, n)
+        if key in self.owned:
+            return
+        self.owned.add(key)
+        self.placed.add(entry_id)
+        told.refs.append({"body": entry_id, "place": "history", "n": n, "position": position, "internal": internal, "at": self.started})
+
+    def said(self, told: Told, entry: Entry, span: str, n: int, *, internal: bool) -> None:
+        """A model call's output."""
+        self.placed.add(entry.id)
+        self.outputs.setdefault(entry.id, (span, n))
+        if entry.text and not entry.has_calls:
+            self.answers[entry.text] = entry.id
+        told.refs.append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
+
+    def mention(self, told: Told, entry_id: str) -> None:
+        """A payload refers to it: it must have a row somewhere."""
+        if entry_id not in self.placed:
+            self.history(told, entry_id, 0, 0)
+
+    # -- prompts
+
+    def prompt(self, span: str, entries: Sequence[Entry]) -> tuple[Prompt, Node, int]:
+        """The prompt as references, the tree's node at its end, and how many of its messages were known as this very beginning."""
+        ids = [e.id for e in entries]
+        node = self.tree
+        known = 0
+        for body_id in ids:
+            child = node.children.get(body_id)
+            if child is None:
+                break
+            node = child
+            known += 1
+        if node.span is None or node.links >= MAX_LINKS:
+            prompt: Prompt = {"bodies": ids}
+            links = 0
+        else:
+            prompt = {"bodies": ids[known:], "extends": node.span, "take": known}
+            links = node.links + 1
+        if known == 0 and ids:
+            first = next((i for i, e in enumerate(entries) if e.role != "system"), None)
+        else:
+            first = None
+        for index in range(known, len(ids)):
+            if index == first:
+                self.entry_nodes[ids[index]] = node
+            child = Node(span, node.depth + 1, links)
+            node.children[ids[index]] = child
+            node = child
+        return prompt, node, known
+
+    def extend(self, node: Node, span: str, body_id: str) -> None:
+        """The call's output stands behind its prompt."""
+        if body_id not in node.children:
+            node.children[body_id] = Node(span, node.depth + 1, node.links if node.span == span else node.links + 1)
+
+    def compact(self, ids: list[str]) -> dict[str, Any]:
+        """A list of messages in a payload: a stretch of some call's prompt and output where it is one, then the rest."""
+        node = self.entry_nodes.get(ids[0]) if ids else None
+        if node is None:
+            return {"$messages": ids}
+        skip = node.depth
+        known = 0
+        for body_id in ids:
+            child = node.children.get(body_id)
+            if child is None:
+                break
+            node = child
+            known += 1
+        if known < 3:
+            return {"$messages": ids}
+        return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}
+
+
+def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *, shown: bool) -> None:
+    """Message rows that follow from one prompt: its tail is the root's own, the rest is history.
+
+    The tail is what follows the last assistant message, system messages apart. Counting equal bodies keeps a genuine
+    repeat apart from a message that is merely sent again.
+    """
+    tail = len(entries)
+    while tail and entries[tail - 1].role != "assistant":
+        tail -= 1
+    counts: dict[str, int] = {}
+    in_tail: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        n = counts.get(entry.id, 0)
+        counts[entry.id] = n + 1
+        if index >= tail and entry.role != "system":
+            own = in_tail.get(entry.id, 0)
+            in_tail[entry.id] = own + 1
+            root.own(told, entry.id, own, index, internal=not (shown and entry.role == "user"))
+            if n > own:
+                root.history(told, entry.id, n, index)
+        elif index >= known:
+            root.history(told, entry.id, n, index)
+
+
+def question_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
+    """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
+    tail = len(entries)
+    while tail and entries[tail - 1].role != "assistant":
+        tail -= 1
+    counts: dict[str, int] = {}
+    in_tail: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        n = counts.get(entry.id, 0)
+        counts[entry.id] = n + 1
+        readable = entry.role in ("user", "assistant") and not entry.has_calls
+        if index >= tail and entry.role != "system":
+            own = in_tail.get(entry.id, 0)
+            in_tail[entry.id] = own + 1
+            root.own(told, entry.id, own, QUESTION_POSITION + index, internal=not readable, at=root.started)
+            if n > own:
+                root.history(told, entry.id, n, index, internal=not readable)
+        else:
+            root.history(told, entry.id, n, index, internal=not readable)
+
+
+def answer_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
+    """Message rows of a root's output: what the user was answered."""
+    for n, entry in enumerate(entries):
+        known = root.outputs.get(entry.id) or _same_text(root, entry)
+        if known is None:
+            root.own(told, entry.id, 0, QUESTION_POSITION * 2 + n, internal=False)
+            continue
+        body_id, (span, place) = (entry.id, known) if entry.id in root.outputs else (root.answers[entry.text], known)
+        told.refs.append({"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span})
+
+
+def _same_text(root: Root, entry: Entry) -> tuple[str, int] | None:
+    # The parser's text of a message that the provider gave as blocks is that message.
+    body_id = root.answers.get(entry.text)
+    return root.outputs.get(body_id) if body_id else None
+
