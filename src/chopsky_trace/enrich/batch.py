@@ -7,25 +7,62 @@ commutative rule. Nothing is remembered between batches, so any subset can be bu
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import orjson
 
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
-from chopsky_trace.records import Usage, derived_uuid, text_of, version
+from chopsky_trace.records import Usage, derived_id, span_id, text_of, version
 from chopsky_trace.settings import Settings
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CALL_KINDS = frozenset(("llm", "embedding", "image"))
 RUN_FIELDS = ("project", "environment", "tenant_id", "user_id", "session_id")
 BODY_FIELDS = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "metadata")
-NUMBER_FIELDS = ("span_id", "token_count", "token_count_source", "response_time_ms", "cost", "model", "provider", "version")
-COUNTS = ("input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens")
+NUMBER_FIELDS = (
+    "span_id",
+    "token_count",
+    "token_count_source",
+    "response_time_ms",
+    "cost",
+    "model",
+    "provider",
+    "version",
+)
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+)
 RETRY_TAG = "retry:attempt:"
+START_COLUMNS = (
+    ("parent", "parent_span_id"),
+    ("name", "name"),
+    ("provider", "provider"),
+    ("model", "model_requested"),
+    ("params", "invocation_params"),
+    ("inputs", "inputs"),
+    ("scope", "scope"),
+)
+END_COLUMNS = (
+    ("error", "error"),
+    ("model", "model"),
+    ("response_id", "response_id"),
+    ("duration_ms", "response_time_ms"),
+    ("first_token_ms", "time_to_first_token_ms"),
+    ("finish_reason", "finish_reason"),
+    ("outputs", "outputs"),
+    ("output_bodies", "output_bodies"),
+    ("metadata", "end_metadata"),
+)
 
 
 class PoisonError(Exception):
@@ -45,8 +82,10 @@ class Batch(NamedTuple):
 class Builder:
     """Builds batches; holds no state of the runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pause: Callable[[], None] | None = None) -> None:
         self.settings = settings
+        self.pause = pause or _go_on
+        """Called between rows, so that a busy worker lets the application's threads run."""
 
     def build(self, lines: Sequence[bytes]) -> Batch:
         """One batch of these records.
@@ -54,17 +93,23 @@ class Builder:
         Raises:
             PoisonError: a line is not a record.
         """
-        work = _Work()
+        work = _Work(self.pause)
         for line in lines:
+            self.pause()
             work.take(line)
-        payload = work.payload()
+        try:
+            payload = work.payload()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            # A record whose fields are not what the format says; the writer halves the batch to find it.
+            raise PoisonError(type(error).__name__) from error
         return Batch(orjson.dumps(payload), len(lines), len(payload["spans"]), len(payload["messages"]))
 
 
 class _Work:
     """One batch in the making."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self.pause = pause
         self.starts: dict[str, tuple[str, dict[str, Any]]] = {}
         self.ends: dict[str, tuple[str, dict[str, Any]]] = {}
         self.scopes: dict[str, dict[str, Any]] = {}
@@ -78,8 +123,10 @@ class _Work:
             record: dict[str, Any] = orjson.loads(line)
             stamp = version(record["source"], record["seen"], zlib.crc32(line).to_bytes(4, "big"))
             register = self.starts if record["t"] == "start" else self.ends
-            span, run = record["id"], record["run"]
-            UUID(span), UUID(run)
+            span = record["id"] = span_id(record["id"])
+            run = record["run"] = span_id(record["run"])
+            for body in record.get("bodies", ()):
+                self.bodies[body["id"]] = _body_fields(body)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise PoisonError(type(error).__name__) from error
         known = register.get(span)
@@ -89,8 +136,6 @@ class _Work:
         scope = record.get("scope")
         if scope:
             self.scoped.append((span != run, record["at"], span, run, scope))
-        for body in record.get("bodies", ()):
-            self.bodies[body["id"]] = _body_fields(body)
         if record.get("messages"):
             self.refs.append((record, stamp))
 
@@ -121,6 +166,7 @@ class _Work:
         return rows
 
     def _span(self, span: str) -> dict[str, Any]:
+        self.pause()
         row: dict[str, Any] = {"id": span}
         start = self.starts.get(span)
         end = self.ends.get(span)
@@ -138,11 +184,9 @@ class _Work:
         row["started_at"] = _time(record["at"])
         row["source"] = record["source"]
         row["kind"] = record["kind"]
-        for name, column in (("parent", "parent_span_id"), ("name", "name"), ("provider", "provider"), ("model", "model_requested"),
-                             ("params", "invocation_params"), ("inputs", "inputs"), ("scope", "scope")):
-            value = record.get(name)
-            if value is not None:
-                row[column] = value
+        for name, column in START_COLUMNS:
+            if name in record:
+                row[column] = record[name]
         if tags:
             row["tags"] = tags
             for tag in tags:
@@ -168,12 +212,9 @@ class _Work:
         row["status"] = record["status"]
         if record["status"] == "interrupted" and record["id"] == record["run"]:
             self.link = True
-        for name, column in (("error", "error"), ("model", "model"), ("response_id", "response_id"), ("duration_ms", "response_time_ms"),
-                             ("first_token_ms", "time_to_first_token_ms"), ("finish_reason", "finish_reason"), ("outputs", "outputs"),
-                             ("output_bodies", "output_bodies"), ("metadata", "end_metadata")):
-            value = record.get(name)
-            if value is not None:
-                row[column] = value
+        for name, column in END_COLUMNS:
+            if name in record:
+                row[column] = record[name]
         if record["kind"] in CALL_KINDS:
             _numbers(row, record, start)
 
@@ -186,12 +227,13 @@ class _Work:
                 if ref["place"] != "history":
                     key = (record["run"], ref["body"])
                     owned[key] = max(owned.get(key, 0), ref["n"] + 1)
-        rows: dict[UUID, dict[str, Any]] = {}
+        rows: dict[str, dict[str, Any]] = {}
         for record, stamp in self.refs:
             for ref in record["messages"]:
                 # What this run owns is not history; the database would drop the row again.
                 if ref["place"] == "history" and ref["n"] < owned.get((record["run"], ref["body"]), 0):
                     continue
+                self.pause()
                 row = self._message(record, stamp, ref, spans)
                 known = rows.get(row["id"])
                 rows[row["id"]] = row if known is None else _merged(known, row)
@@ -205,17 +247,25 @@ class _Work:
                 row["sequence"] = place
         return list(rows.values())
 
-    def _message(self, record: dict[str, Any], stamp: str, ref: dict[str, Any], spans: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def _message(
+        self, record: dict[str, Any], stamp: str, ref: dict[str, Any], spans: dict[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         run, body_id, n, place = record["run"], ref["body"], ref["n"], ref["place"]
         said_by = ref.get("span", record["id"])
         if place == "out":
-            row_id = derived_uuid(UUID(said_by), body_id, str(n))
+            row_id = derived_id(said_by, body_id, str(n))
         elif place == "own":
-            row_id = derived_uuid(UUID(run), body_id, str(n))
+            row_id = derived_id(run, body_id, str(n))
         else:
-            row_id = derived_uuid(UUID(run), body_id, "history", str(n))
-        row: dict[str, Any] = {"id": row_id, "body_id": body_id, "conversation_run_id": run, "is_internal": ref["internal"],
-                               "position": ref["position"], "created_at": _time(ref.get("at", record["at"]))}
+            row_id = derived_id(run, body_id, "history", str(n))
+        row: dict[str, Any] = {
+            "id": row_id,
+            "body_id": body_id,
+            "conversation_run_id": run,
+            "is_internal": ref["internal"],
+            "position": ref["position"],
+            "created_at": _time(ref.get("at", record["at"])),
+        }
         if place == "history":
             row["is_history"] = True
             row["occurrence"] = n
@@ -232,7 +282,9 @@ class _Work:
             row["cost"] = "0"
         return row
 
-    def _call_numbers(self, row: dict[str, Any], n: int, stamp: str, span: dict[str, Any] | None, record: dict[str, Any]) -> None:
+    def _call_numbers(
+        self, row: dict[str, Any], n: int, stamp: str, span: dict[str, Any] | None, record: dict[str, Any]
+    ) -> None:
         """The first output message carries its call's numbers; the call's other outputs cost nothing more."""
         row["version"] = stamp
         if span is None or span.get("end_version") != stamp:
@@ -266,19 +318,36 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
     if details:
         row["usage_details"] = details
     tier = reported.get("service_tier") if isinstance(reported, dict) else None
-    cost = price(usage, provider=provider, model=record.get("model"), model_requested=requested,
-                 at=_time(record.get("started") or record["at"]), cached=cached, service_tier=tier)
+    cost = price(
+        usage,
+        provider=provider,
+        model=record.get("model"),
+        model_requested=requested,
+        at=_time(record.get("started") or record["at"]),
+        cached=cached,
+        service_tier=tier,
+    )
     row["cost"] = cost["amount"]
     row["cost_source"] = cost["source"]
     if cost["rates"]:
         row["price_rates"] = cost["rates"]
 
 
+def _go_on() -> None:
+    """No pause."""
+
+
 def _body_fields(body: dict[str, Any]) -> dict[str, Any]:
     """The columns of a body."""
     role, content, calls, call_id, name = body["core"]
-    fields = {"role": role, "content": text_of(content), "tool_calls": calls, "tool_call_id": call_id,
-              "name": name or body.get("name"), "metadata": body.get("metadata")}
+    fields = {
+        "role": role,
+        "content": text_of(content),
+        "tool_calls": calls,
+        "tool_call_id": call_id,
+        "name": name or body.get("name"),
+        "metadata": body.get("metadata"),
+    }
     if not isinstance(content, str):
         fields["parts"] = content
     return {k: v for k, v in fields.items() if v is not None}
@@ -299,9 +368,10 @@ def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _place(row: dict[str, Any]) -> tuple[datetime, int, UUID]:
+def _place(row: dict[str, Any]) -> tuple[datetime, int, str]:
     return row["created_at"], row["position"], row["id"]
 
 
+@lru_cache(maxsize=4096)
 def _time(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,373 @@
+"""Takes out what must not be stored, before the journal: personal data by pattern or callable, and secrets by name.
+
+`masked` replaces, in this order: private keys, URLs' user and password, JWTs, bearer and basic credentials, API keys
+([secret]); e-mail addresses ([email]); IBANs ([iban]); IPv4 and IPv6 addresses ([ip]); US social security numbers
+([ssn]); card numbers that pass Luhn's check ([card]); phone numbers of 8 to 15 digits, written with a + or with
+separators ([phone]). Names, postal addresses and dates are not patterns and stay: give a `redact` callable for those.
+
+Every pattern takes time linear in the text: it starts only where a word starts, and never gives back what it took.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from chopsky_trace.settings import CaptureLevel
+
+FAILED = "[redaction failed]"
+SECRET = "[secret]"
+NOT_CAPTURED = "[not captured]"
+TOO_DEEP = "[too deep]"
+
+MAX_DEPTH = 200
+MAX_VERDICTS = 4_096
+MAX_NODES = 20_000
+"""Most values that `without_secrets` looks at in one mapping."""
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*+(?:-----END [A-Z0-9 ]{0,40}-----)?"
+)
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@\"'<>]++(?:@[^\s/?#@\"'<>]*+(?=@))*+@")
+_URL_PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.\-]{1,64}+)=([^\s&#;\"'<>]++)")
+_JWT = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
+_BEARER = re.compile(r"(?i)(?<![\w\-])(bearer|basic)[ \t]++[\w\-.~+/]{8,}+=*+")
+_API_KEY = re.compile(
+    r"(?<![\w\-])(?:(?:sk|pk|rk|lsv2|xox[abeoprs]|glpat|sbp|hf|gsk|pplx|whsec|dapi|npm|nvapi|r8|xai|tvly)[-_][\w\-]{16,}+"
+    r"|gh[oprsu]_\w{16,}+|github_pat_\w{16,}+|A(?:KIA|SIA|IDA|ROA)[A-Z0-9]{12,}+|AIza[\w\-]{30,}+|ya29\.[\w\-]{20,}+)"
+)
+_EMAIL = re.compile(r"(?<![\w.%+\-])[\w.%+\-]++@[A-Za-z0-9](?:[A-Za-z0-9\-]|\.(?=[A-Za-z0-9]))*+")
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}+(?:[ ]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
+_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]*+:)[0-9A-Fa-f:]{2,}+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])")
+_IPV4 = re.compile(r"(?<![\w.])(?:25[0-5]|2[0-4]\d|1?\d{1,2})(?:\.(?:25[0-5]|2[0-4]\d|1?\d{1,2})){3}(?![\w]|\.\d)")
+# A run of digits with the separators that people put into numbers; what it is, its digits decide.
+_NUMBER = re.compile(r"(?<![\w.+\-/])(?:\+|\(\+?)?+\d(?:[ .\-/()]{0,2}+\d)*+(?![\w])")
+_SSN = re.compile(r"(?<![\w\-])\d{3}([ \-])\d{2}\1\d{4}(?![\w\-])")
+_DIGITS = re.compile(r"[0-9]+")
+_PHONE_GROUPS = re.compile(r"\d{2,5}(?:[ .\-]\d{2,5}){2,5}")
+_NO_PHONE = re.compile(r"\d{1,3}(?:[. ]\d{3})+|\d{4}[ \-./]\d{2}[ \-./]\d{2}.*")
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
+_HAS_DIGIT = re.compile(r"\d")
+
+
+class Redactor:
+    """Applies a capture level and the user's own callable to text; whatever fails becomes a marker and is counted."""
+
+    __slots__ = ("_none", "_redact", "failures", "level")
+
+    def __init__(self, level: CaptureLevel, redact: Callable[[str], str] | None) -> None:
+        self.level: CaptureLevel = level
+        self.failures = 0
+        """Fields that became `[redaction failed]`."""
+        self._redact = redact
+        self._none = level == "full" and redact is None
+
+    def text(self, text: str) -> str:
+        """The text as it may be stored; never raises. At level `metadata` no text may be."""
+        if self._none:
+            return text
+        if self.level == "metadata":
+            return NOT_CAPTURED
+        try:
+            if self.level == "masked":
+                text = mask(text)
+            if self._redact is not None:
+                text = self._redact(text)
+            # A callable may be typed wrongly; anything but text would be stored unseen.
+            if type(cast("object", text)) is str:
+                return text
+        except Exception:
+            pass
+        self.failures += 1
+        return FAILED
+
+    def value(self, value: Any) -> Any:
+        """JSON-like data with every string in it redacted and its keys kept; at level `metadata` its empty like."""
+        if self._none:
+            return value
+        if self.level == "metadata":
+            return _empty(value)
+        return self._deep(value, MAX_DEPTH)
+
+    def _deep(self, value: Any, depth: int) -> Any:
+        kind: Any = value.__class__
+        if kind is str:
+            return self.text(value)
+        if kind is dict or kind is list or kind is tuple:
+            if not depth:
+                # Fails closed: what is not looked at is not stored.
+                self.failures += 1
+                return FAILED
+            if kind is dict:
+                return {key: self._deep(item, depth - 1) for key, item in value.items()}
+            return [self._deep(item, depth - 1) for item in value]
+        if value is None or kind is bool or kind is int or kind is float:
+            return value
+        if isinstance(value, str):
+            return self.text(str.__str__(value))
+        self.failures += 1
+        return FAILED
+
+
+def _empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {}
+    if isinstance(value, list | tuple):
+        return []
+    return None if value is None else NOT_CAPTURED
+
+
+def mask(text: str) -> str:
+    """The text with the module's documented patterns replaced."""
+    if "PRIVATE KEY-----" in text:
+        text = _PRIVATE_KEY.sub(SECRET, text)
+    if "://" in text:
+        text = _URL_CREDENTIALS.sub(SECRET + "@", text)
+    if "eyJ" in text:
+        text = _JWT.sub(SECRET, text)
+    text = _BEARER.sub(r"\1 " + SECRET, text)
+    text = _API_KEY.sub(SECRET, text)
+    if "@" in text:
+        text = _EMAIL.sub(_email, text)
+    if ":" in text:
+        text = _IPV6.sub(_ipv6, text)
+    if _HAS_DIGIT.search(text):
+        text = _IBAN.sub(_iban, text)
+        text = _IPV4.sub("[ip]", text)
+        text = _SSN.sub("[ssn]", text)
+        text = _NUMBER.sub(_number, text)
+    return text
+
+
+def _email(match: re.Match[str]) -> str:
+    found = match.group()
+    return "[email]" if "." in found.rpartition("@")[2] else found
+
+
+def _ipv6(match: re.Match[str]) -> str:
+    found = match.group()
+    groups = found.split(":")
+    if not 3 <= len(groups) <= 9 or found.count("::") > 1 or ":::" in found or max(map(len, groups[:-1])) > 4:
+        return found
+    # Eight groups, or fewer with "::"; 12:30:45 is a time, a::b a name in C++.
+    whole = "::" in found or len(groups) == 8
+    return "[ip]" if whole and _HAS_DIGIT.search(found) else found
+
+
+def _iban(match: re.Match[str]) -> str:
+    """The check digits tell where it ends: capitals that follow look like one more group."""
+    found = match.group()
+    end = len(found)
+    while end > 0:
+        compact = found[:end].replace(" ", "")
+        if len(compact) < 15:
+            break
+        digits = "".join(str(int(sign, 36)) for sign in compact[4:] + compact[:4])
+        if len(compact) <= 34 and int(digits) % 97 == 1:
+            return "[iban]" + found[end:]
+        end = found.rfind(" ", 0, end)
+    return found
+
+
+def _number(match: re.Match[str]) -> str:
+    found = match.group()
+    if len(found) < 8:
+        return found
+    masked = _without_cards(found)
+    if masked is not None:
+        return masked
+    digits = sum(map(str.isdigit, found))
+    if not 8 <= digits <= 15 or len(found) > 48:
+        return found
+    if "+" in found or "(" in found:
+        return "[phone]"
+    # 2026-11-22 and 1.234.567 are no phone numbers.
+    if digits >= 9 and _PHONE_GROUPS.fullmatch(found) and not _NO_PHONE.fullmatch(found):
+        return "[phone]"
+    return found
+
+
+def _without_cards(found: str) -> str | None:
+    """The number with its card numbers replaced (groups of 13 to 19 digits that pass Luhn); None: it has none."""
+    groups = list(_DIGITS.finditer(found))
+    kept: list[str] = []
+    done = first = 0
+    while first < len(groups):
+        digits = ""
+        # People write at least two digits a group, and issuers' numbers begin with 2 to 6.
+        for last in range(first, len(groups) if groups[first].group()[0] in "23456" else first):
+            group = groups[last].group()
+            digits += group
+            if len(group) < 2 or len(digits) > 19:
+                break
+            if len(digits) >= 13 and _passes_luhn(digits):
+                kept += [found[done : groups[first].start()], "[card]"]
+                done, first = groups[last].end(), last
+                break
+        first += 1
+    return "".join([*kept, found[done:]]) if kept else None
+
+
+def _passes_luhn(digits: str) -> bool:
+    signs = digits.encode()
+    return (sum(signs[-1::-2]) + sum(signs[-2::-2].translate(_DOUBLED)) - ord("0") * len(signs)) % 10 == 0
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRET_WORDS = frozenset(
+    (
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "passcode",
+        "secret",
+        "secrets",
+        "credential",
+        "credentials",
+        "authorization",
+        "auth",
+        "bearer",
+        "cookie",
+        "cookies",
+        "jwt",
+        "dsn",
+        "apikey",
+        "apikeys",
+        "accesskey",
+        "secretkey",
+        "privatekey",
+    )
+)
+_SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "credentials", "cookie")
+_OPEN_WORDS = frozenset(("monkey", "turkey", "whiskey", "hockey", "donkey", "jockey", "hotkey"))
+_OPEN_KEYS = frozenset(
+    (
+        "input_key",
+        "output_key",
+        "memory_key",
+        "history_key",
+        "input_messages_key",
+        "output_messages_key",
+        "history_messages_key",
+        "messages_key",
+        "primary_key",
+        "foreign_key",
+        "partition_key",
+        "sort_key",
+        "public_key",
+        "cache_key",
+        "prompt_cache_key",
+        "idempotency_key",
+        "dedup_key",
+        "group_key",
+        "pad_token",
+        "eos_token",
+        "bos_token",
+        "stop_token",
+        "first_token",
+        "next_page_token",
+        "end_token",
+        "start_token",
+        "unk_token",
+        "mask_token",
+        "sep_token",
+        "cls_token",
+    )
+)
+_BEARERS = frozenset(("access", "refresh", "auth", "api", "bearer", "id", "session", "secret"))
+
+_verdicts: dict[str, int] = {}
+_SCALARS = frozenset((int, float, bool, type(None)))
+_OPEN, _SECRET_TEXT, _SECRET_ANY = 0, 1, 2
+
+
+def _verdict(key: str) -> int:
+    """What a key's name says of its value: open, secret unless it is a number, or secret whatever it is."""
+    words = [word.lower() for word in _WORDS.findall(key[:256])]
+    name = "_".join(words)
+    verdict = _OPEN
+    if not words or name in _OPEN_KEYS or words[-1] in _OPEN_WORDS:
+        verdict = _OPEN
+    elif (
+        not _SECRET_WORDS.isdisjoint(words)
+        or any(word.endswith(_SECRET_ENDS) for word in words)
+        or name in ("connection_string", "conn_str")
+    ):
+        verdict = _SECRET_ANY
+    elif words[-1].endswith(("key", "token")) or words[-1] == "keys":
+        verdict = _SECRET_TEXT
+    elif words[-1] == "tokens" and len(words) > 1 and words[-2] in _BEARERS:
+        # access_tokens are secrets, input_tokens are a count.
+        verdict = _SECRET_TEXT
+    if len(_verdicts) >= MAX_VERDICTS:
+        _verdicts.clear()
+    if len(key) <= 256:
+        _verdicts[key] = verdict
+    return verdict
+
+
+def without_secrets(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which the value of every secret-looking key is `[secret]`, at any depth, and URLs have no credentials.
+
+    Secret are authorization, cookies, passwords, secrets, credentials, and what ends with `key` or `token`, but for
+    numbers, known names that are none (`input_key`, `prompt_cache_key`, `eos_token`), and empty values.
+    """
+    return _strip(mapping, 32, [MAX_NODES])
+
+
+def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[str, Any]:
+    clean: dict[str, Any] = {}
+    seen = _verdicts.get
+    for key, value in mapping.items():
+        verdict = seen(key)
+        if verdict is None:
+            verdict = _verdict(key if type(key) is str else str(key))
+        if verdict and _is_secret(value, verdict):
+            clean[key] = SECRET
+            continue
+        kind: Any = value.__class__
+        if kind is str:
+            clean[key] = _open_text(value) if len(value) > 10 and ("://" in value or " " in value) else value
+        elif kind in _SCALARS:
+            clean[key] = value
+        else:
+            clean[key] = _inner(value, depth, budget)
+    return clean
+
+
+def _is_secret(value: Any, verdict: int) -> bool:
+    if verdict == _OPEN or value is None or value is True or value is False or value in ("", [], {}):
+        return False
+    return verdict == _SECRET_ANY or not isinstance(value, int | float)
+
+
+def _inner(value: Any, depth: int, budget: list[int]) -> Any:
+    budget[0] -= 1
+    if isinstance(value, str):
+        return _open_text(value)
+    if isinstance(value, Mapping):
+        return _strip(cast("Mapping[str, Any]", value), depth - 1, budget) if depth and budget[0] > 0 else TOO_DEEP
+    if isinstance(value, list | tuple):
+        if not depth or budget[0] <= 0:
+            return TOO_DEEP
+        items = cast("list[Any]", value)
+        # Headers also come as (name, value) pairs.
+        if len(items) == 2 and type(items[0]) is str and _is_secret(items[1], _verdict(items[0])):
+            return [items[0], SECRET]
+        return [_inner(item, depth - 1, budget) for item in items]
+    return value
+
+
+def _open_text(text: str) -> str:
+    if "://" in text:
+        text = _URL_CREDENTIALS.sub(SECRET + "@", text)
+        text = _URL_PARAMETER.sub(_parameter, text)
+    if text[:6].lower() in ("bearer", "basic "):
+        text = _BEARER.sub(r"\1 " + SECRET, text)
+    return text
+
+
+def _parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={SECRET}" if _verdict(match[1]) or match[1].lower() in ("sig", "signature") else match[0]

@@ -1,0 +1,372 @@
+"""The on-disk queue of one destination: what is in it survives the process.
+
+A folder per destination, append-only segment files of each process's own in it. The journal is the queue: the worker
+reads records back from the files, there is no second copy in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from os import write
+from pathlib import Path
+from zlib import crc32
+
+from chopsky_trace.settings import Settings
+from chopsky_trace.writer.folders import attend, folder_bytes, make_folder, segment_files
+from chopsky_trace.writer.losses import Losses
+from chopsky_trace.writer.segments import (
+    CHECKED_BYTES,
+    FORMAT,
+    HEADER,
+    SUFFIX,
+    FileSegment,
+    MemorySegment,
+    Segment,
+    framed,
+)
+
+HEADER_BYTES = HEADER.size
+pack = HEADER.pack
+
+RETRY_FILES_S = 5.0
+"""How long memory is used before the folder is tried again."""
+RETRY_FULL_S = 0.05
+"""How long a full journal is taken to be full: looking costs more than losing a record should."""
+ROLL_TRIES = 20
+
+
+class Journal:
+    """Records of one process for one destination, and those that dead processes left for it."""
+
+    def __init__(self, folder: Path, destination: str, settings: Settings, losses: Losses) -> None:
+        self.folder = folder
+        self.destination = destination
+        self.accepted = 0
+        self.settled = 0
+        self._settings = settings
+        self._losses = losses
+        self._presence = -1
+        self._fsync = settings.journal_fsync
+        self._forget()
+
+    def _forget(self) -> None:
+        # Re-entrant: a finaliser or signal handler may append while this thread is appending.
+        self._lock = threading.RLock()
+        self._owner = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        self._number = 0
+        self._fd = -1
+        # Bytes that the open file may still take; below 0 also where no file is open, so that one comparison tells.
+        self._room = -1
+        self._busy = False
+        self._nested: list[bytes] = []
+        self._memory: MemorySegment | None = None
+        self._memory_until = 0.0
+        self._full_until = 0.0
+        self._own: list[Segment] = []
+        self._adopted: list[FileSegment] = []
+        self._adopted_turn = False
+
+    # On the application's thread.
+
+    def append(self, record: bytes) -> bool:
+        """Accepts a record: one write. False where every bound is reached; the loss is counted."""
+        # `framed`, without the call: this runs twice for every callback.
+        size = len(record)
+        frame = pack(FORMAT, size, crc32(record if size <= CHECKED_BYTES else record[:CHECKED_BYTES], size)) + record
+        size += HEADER_BYTES
+        with self._lock:
+            self._room -= size
+            if self._room < 0:
+                return self._append_slowly(record, frame)
+            try:
+                written = write(self._fd, frame)
+            except OSError as error:
+                return self._refused(record, error, 0)
+            if written != size:
+                return self._refused(record, OSError("the disk is full"), written)
+            self.accepted += 1
+            if self._fsync:
+                self._sync()
+            return True
+
+    def _append_slowly(self, record: bytes, frame: bytes) -> bool:
+        if self._busy:
+            # Called by a finaliser out of this very method: its turn comes when the outer call is done.
+            self._nested.append(record)
+            return True
+        self._busy = True
+        try:
+            accepted = self._append_elsewhere(record, frame)
+        finally:
+            self._busy = False
+        while self._nested:
+            self.append(self._nested.pop(0))
+        return accepted
+
+    def _append_elsewhere(self, record: bytes, frame: bytes) -> bool:
+        now = time.monotonic()
+        if self._memory is not None and now < self._memory_until:
+            return self._append_to_memory(record)
+        if now < self._full_until:
+            return self._lost_to_bound()
+        self._close_active()
+        try:
+            room = self._open_segment(len(frame))
+            if room < len(frame):
+                self._full_until = now + RETRY_FULL_S
+                return self._lost_to_bound()
+            written = write(self._fd, frame)
+        except OSError as error:
+            return self._refused(record, error, 0)
+        if written != len(frame):
+            return self._refused(record, OSError("the disk is full"), written)
+        self._room = room - written
+        self._losses.forget("memory")
+        self.accepted += 1
+        if self._fsync:
+            self._sync()
+        return True
+
+    def _lost_to_bound(self) -> bool:
+        self._losses.count(
+            "journal_full",
+            remedy=(
+                f"The journal {self.folder} has reached journal_max_bytes: is the database reachable? "
+                "Raise CHOPSKY_TRACE_JOURNAL_MAX_BYTES to keep more."
+            ),
+        )
+        return False
+
+    def _refused(self, record: bytes, error: OSError, written: int) -> bool:
+        """The file does not take a record: memory does, for a while."""
+        if written and self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        self._close_active()
+        self._memory_until = time.monotonic() + RETRY_FILES_S
+        self._losses.note(
+            "memory",
+            (
+                f"The journal {self.folder} cannot be written ({error.strerror or error}): records are kept in memory and "
+                "are lost with the process. Make the folder writable, free some disk, or set CHOPSKY_TRACE_DATA_DIR."
+            ),
+        )
+        return self._append_to_memory(record)
+
+    def _append_to_memory(self, record: bytes) -> bool:
+        memory = self._memory
+        if memory is None:
+            self._number += 1
+            self._memory = memory = MemorySegment(self._number)
+            self._own.append(memory)
+        held = sum(s.bytes for s in self._own if isinstance(s, MemorySegment))
+        if held + len(record) > self._settings.memory_max_bytes:
+            self._losses.count(
+                "memory_full",
+                remedy=(
+                    f"The journal {self.folder} cannot be written and memory_max_bytes is reached: make it writable."
+                ),
+            )
+            return False
+        memory.append(record)
+        self.accepted += 1
+        return True
+
+    def _close_active(self) -> None:
+        # The segment stays in the queue until it is committed; only nothing more is appended to it.
+        self._fd = -1
+        self._room = -1
+        self._memory = None
+
+    def _open_segment(self, wanted: int) -> int:
+        """Opens the next segment file and tells how many bytes it may take; opens none where that is too few."""
+        make_folder(self.folder)
+        self._attend()
+        left = self._settings.journal_max_bytes - folder_bytes(self.folder)
+        room = min(max(self._settings.segment_bytes, wanted), left)
+        if room < wanted:
+            return room
+        for _ in range(ROLL_TRIES):
+            self._number += 1
+            path = self.folder / f"{self._owner}-{self._number:08d}{SUFFIX}"
+            segment = FileSegment.create(path, self._number)
+            if segment is not None:
+                self._own.append(segment)
+                self._fd = segment.fd
+                return room
+        raise OSError("other processes keep taking new journal files for abandoned ones")
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            self._losses.note("fsync", f"The journal {self.folder} cannot be synced to disk: {error.strerror}")
+
+    # On the worker's thread.
+
+    def next_segment(self) -> tuple[Segment, int] | None:
+        """The segment to read from and how far, or None: its own and adopted ones take turns."""
+        with self._lock:
+            own = self._next_own()
+            adopted = next(iter(self._adopted), None)
+            if adopted is None or (own is not None and not self._adopted_turn):
+                self._adopted_turn = True
+                return own
+            self._adopted_turn = False
+            return adopted, adopted.end()
+
+    def _next_own(self) -> tuple[Segment, int] | None:
+        for segment in list(self._own):
+            end = segment.end()
+            if segment.committed < end:
+                return segment, end
+            if not self.is_active(segment):
+                self._own.remove(segment)
+                segment.remove()
+        return None
+
+    def is_active(self, segment: Segment) -> bool:
+        """Whether more may be appended to it."""
+        return segment is self._memory or (isinstance(segment, FileSegment) and segment.fd == self._fd)
+
+    def commit(self, segment: Segment, position: int, records: int) -> None:
+        """The database has the segment's records up to this position (or they are counted as lost)."""
+        with self._lock:
+            segment.commit(position)
+            if isinstance(segment, FileSegment) and segment in self._adopted:
+                if position >= segment.end():
+                    self._adopted.remove(segment)
+                    segment.remove()
+            else:
+                self.settled += records
+
+    def adopt(self) -> int:
+        """Takes over the segments of dead processes for this destination, in order; tells how many."""
+        taken = 0
+        blocked = ""
+        with contextlib.suppress(OSError):
+            if not self.folder.is_dir():
+                return 0
+            with self._lock:
+                self._attend()
+            for path in segment_files(self.folder):
+                owner = path.name[: -len(SUFFIX)].rsplit("-", 1)[0]
+                if owner in (blocked, self._owner):
+                    continue
+                # Under the lock, so that a fork never copies a file that the child would not know of.
+                with self._lock:
+                    if any(s.path == path for s in self._adopted):
+                        continue
+                    segment = _adopted(path)
+                    if segment is None:
+                        # Its owner lives, or another process has just adopted it: its later ones are not ours either.
+                        blocked = owner
+                    elif segment.committed >= segment.end():
+                        segment.remove()
+                    else:
+                        self._adopted.append(segment)
+                        taken += 1
+        return taken
+
+    def retire(self) -> None:
+        """Removes a file that is all committed: an idle process keeps no content on disk."""
+        with self._lock:
+            if self._next_own() is None and self._own:
+                self._close_active()
+                self._next_own()
+
+    def mark(self) -> tuple[int, int]:
+        """Up to where records are accepted now."""
+        with self._lock:
+            last = self._own[-1] if self._own else None
+            return (last.number, last.end()) if last else (0, 0)
+
+    def settled_to(self, mark: tuple[int, int]) -> bool:
+        """Whether everything accepted before the mark is committed."""
+        number, end = mark
+        with self._lock:
+            return all(s.committed >= (end if s.number == number else s.end()) for s in self._own if s.number <= number)
+
+    def leftovers(self) -> int:
+        """How many segments of dead processes are adopted and not yet stored."""
+        with self._lock:
+            return len(self._adopted)
+
+    def backlog_bytes(self) -> int:
+        """Accepted and adopted bytes that are not committed."""
+        with self._lock:
+            return sum(
+                s.bytes if isinstance(s, MemorySegment) else s.end() - s.committed for s in (*self._own, *self._adopted)
+            )
+
+    def in_memory(self) -> int:
+        """Records that only memory holds."""
+        with self._lock:
+            return sum(s.end() - s.committed for s in self._own if isinstance(s, MemorySegment))
+
+    # Life and death.
+
+    def release(self) -> None:
+        """Gives everything back; what is not committed waits on disk for the next process of this destination."""
+        with self._lock:
+            self._next_own()
+            self._close_active()
+            self._next_own()
+            self._save_memory()
+            for segment in (*self._own, *self._adopted):
+                segment.release()
+            if self._presence >= 0:
+                os.close(self._presence)
+                self._presence = -1
+            self._own = []
+            self._adopted = []
+
+    def _save_memory(self) -> None:
+        """A last try to bring to disk what only memory holds."""
+        for segment in [s for s in self._own if isinstance(s, MemorySegment)]:
+            end = segment.end()
+            records = segment.read(end, end, self._settings.memory_max_bytes).records
+            self._own.remove(segment)
+            try:
+                frames = b"".join(map(framed, records))
+                fits = bool(records) and self._open_segment(len(frames)) >= len(frames)
+                if fits and write(self._fd, frames) == len(frames):
+                    records = []
+            except OSError as error:
+                self._losses.note("memory", f"The journal {self.folder} cannot be written: {error.strerror or error}")
+            self._close_active()
+            if records:
+                self._losses.count("memory_at_exit", len(records), "Make the journal's folder writable.")
+
+    def before_fork(self) -> None:
+        """Nobody appends or opens a file while the process is copied."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """The child's copies of the files would keep the parent's locks alive when the parent is dead."""
+        for segment in (*self._own, *self._adopted):
+            segment.release()
+        if self._presence >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._presence)
+            self._presence = -1
+        self.accepted = self.settled = 0
+        self._forget()
+
+    def _attend(self) -> None:
+        if self._presence < 0:
+            self._presence = attend(self.folder, self.destination)
+
+
+def _adopted(path: Path) -> FileSegment | None:
+    try:
+        return FileSegment.adopt(path, 0)
+    except OSError:
+        return None

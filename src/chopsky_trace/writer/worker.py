@@ -1,0 +1,307 @@
+"""The one thread of a writer: reads the journal back, builds batches, writes them, commits the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from chopsky_trace.errors import TraceError
+from chopsky_trace.settings import Settings
+from chopsky_trace.writer.batches import Builder
+from chopsky_trace.writer.deadletters import DEAD_LETTER, bury
+from chopsky_trace.writer.delivery import Delivery, Standing, described, trouble
+from chopsky_trace.writer.journal import Journal
+from chopsky_trace.writer.losses import Losses, logger
+from chopsky_trace.writer.segments import Chunk, Segment
+
+HOUSEKEEPING_S = 5.0
+"""How often dead processes are looked for."""
+STATUS_S = 10.0
+REAP_S = 180.0
+BACKOFF_CAP_S = 30.0
+IMPATIENT_S = 0.25
+"""Longest pause between tries while somebody waits in flush."""
+PATIENCE = 3
+"""Tries before an error nobody knows is held against the records."""
+POISON_RUN = 10
+"""Refused records in a row, after which the database rather than the records is suspected, and a pause is made."""
+
+
+class Worker:
+    """Drains one journal. Started and woken by the writer; everything else happens on its own thread."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        losses: Losses,
+        delivery: Delivery,
+        settings: Settings,
+        make_builder: Callable[[], Builder],
+        poisoned: Callable[[], None],
+    ) -> None:
+        self.idle = False
+        """Whether the next record must wake the thread: the only thing a caller looks at."""
+        self.settled = threading.Condition()
+        self.stored = 0
+        self.set_aside = 0
+        self.last_write_at: float | None = None
+        self.last_error: str | None = None
+        self._journal = journal
+        self._losses = losses
+        self._delivery = delivery
+        self._settings = settings
+        self._make_builder = make_builder
+        self._poisoned = poisoned
+        self._builder: Builder | None = None
+        self._wake = threading.Event()
+        self._waiting = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="chopsky-trace writer", daemon=True)
+        self._limit = settings.batch_records
+        self._failures = 0
+        self._refusals = 0
+        self._due: dict[str, float] = {}
+        self._quiet = False
+
+    # From other threads.
+
+    def start(self) -> None:
+        """Starts the thread.
+
+        Raises:
+            RuntimeError: the interpreter is shutting down.
+        """
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        self.idle = False
+        self._wake.set()
+
+    def wait_for(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Hurries the thread until something is done, or the time is up."""
+        deadline = time.monotonic() + timeout_s
+        with self.settled:
+            self._waiting += 1
+        try:
+            self.wake()
+            with self.settled:
+                while not done():
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self.alive:
+                        return done()
+                    self.settled.wait(min(left, 0.5))
+            return True
+        finally:
+            with self.settled:
+                self._waiting -= 1
+
+    def stop(self, timeout_s: float) -> bool:
+        """Asks the thread to end after what it is doing; tells whether it has ended."""
+        self._stopping = True
+        self.wake()
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    # On the worker's thread.
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._cycle()
+            except Exception as error:
+                self._stumbled(error)
+        with contextlib.suppress(Exception):
+            if self.stored:
+                self._delivery.report(self._standing())
+            self._delivery.disconnect()
+        self._notify()
+
+    def _cycle(self) -> None:
+        # Before looking: a wake-up that comes while we drain is for the next cycle.
+        self._wake.clear()
+        self._keep_house()
+        if self._rest():
+            return
+        if not self._waiting and not self._stopping:
+            self._wake.wait(self._settings.flush_interval_s)
+        while not self._stopping and self._store_next():
+            pass
+        self._losses.tell()
+
+    def _rest(self) -> bool:
+        """Waits for a first record; True when there is still none."""
+        self.idle = True
+        if self._journal.next_segment() is None and not self._stopping:
+            self._notify()
+            self._wake.wait(HOUSEKEEPING_S)
+        self.idle = False
+        return self._journal.next_segment() is None
+
+    def _store_next(self) -> bool:
+        """Stores one batch; False when there was nothing more, or too little to be worth another transaction now."""
+        found = self._journal.next_segment()
+        if found is None:
+            return False
+        segment, end = found
+        chunk = segment.read(end, self._limit, self._settings.batch_bytes)
+        if chunk.corrupt_until is not None:
+            self._losses.count("journal_corrupt", remedy=f"A record in {self._journal.folder} could not be read back.")
+            self._commit(segment, chunk.corrupt_until, 1)
+            self.set_aside += 1
+            return True
+        if not chunk.records:
+            return False
+        self._suppress_tracing()
+        try:
+            payload = self._build(chunk.records)
+        except Exception as error:
+            if not isinstance(error, MemoryError) or len(chunk.records) > 1:
+                return self._refuse(segment, chunk, error)
+            raise
+        try:
+            self._delivery.write(payload)
+        except Exception as error:
+            return self._failed(segment, chunk, error)
+        self._succeeded(segment, chunk)
+        # What an active segment got since is left to grow into a batch, unless somebody waits.
+        return self._waiting > 0 or chunk.ends[-1] < end or not self._journal.is_active(segment)
+
+    def _build(self, records: Sequence[bytes]) -> bytes:
+        if self._builder is None:
+            self._builder = self._make_builder()
+        return self._builder.build(records).payload
+
+    def _succeeded(self, segment: Segment, chunk: Chunk) -> None:
+        self.stored += len(chunk.records)
+        self.last_write_at = time.time()
+        self.last_error = None
+        self._failures = self._refusals = 0
+        self._limit = min(self._limit * 2, self._settings.batch_records)
+        self._losses.forget("write")
+        self._commit(segment, chunk.ends[-1], len(chunk.records))
+        if self._is_due("status", STATUS_S):
+            self._aside(lambda: self._delivery.report(self._standing()))
+
+    def _failed(self, segment: Segment, chunk: Chunk, error: Exception) -> bool:
+        kind = trouble(error)
+        self.last_error = described(error)
+        if kind == "record" or (kind == "unknown" and self._failures >= PATIENCE):
+            return self._refuse(segment, chunk, error)
+        if kind == "size" and len(chunk.records) > 1:
+            self._limit = max(1, len(chunk.records) // 2)
+            return True
+        with contextlib.suppress(Exception):
+            self._delivery.disconnect()
+        if kind == "transient" and self._delivery.reused and self._failures == 0:
+            # A connection that lay idle dies of it; that is no trouble yet.
+            self._failures = 1
+            return True
+        remedy = "" if isinstance(error, TraceError) else "Run `chopsky-trace doctor`. "
+        self._losses.note(
+            "write",
+            (
+                f"Nothing can be written to {self._delivery.target.shown}: {self.last_error.rstrip('.')}. {remedy}"
+                f"{self._journal.accepted - self._journal.settled} records wait in {self._journal.folder}, none is lost."
+            ),
+        )
+        self._back_off()
+        return False
+
+    def _refuse(self, segment: Segment, chunk: Chunk, error: Exception) -> bool:
+        """A record of this batch is refused: halve the batch until it stands alone, then set it aside."""
+        self.last_error = described(error)
+        if len(chunk.records) > 1:
+            self._limit = max(1, len(chunk.records) // 2)
+            return True
+        self._bury(chunk.records[0], error)
+        self.set_aside += 1
+        self._losses.count(
+            "poison",
+            remedy=(f"The last was refused with {self.last_error}; they are in {self._journal.folder / DEAD_LETTER}."),
+        )
+        self._commit(segment, chunk.ends[0], 1)
+        self._poisoned()
+        self._failures = 0
+        self._refusals += 1
+        if self._refusals % POISON_RUN == 0:
+            self._back_off()
+        return True
+
+    def _bury(self, record: bytes, error: Exception) -> None:
+        try:
+            bury(self._journal.folder, record, described(error))
+        except OSError as failure:
+            self._losses.note("dead letter", f"A refused record could not be set aside: {failure.strerror or failure}")
+
+    def _commit(self, segment: Segment, position: int, records: int) -> None:
+        self._journal.commit(segment, position, records)
+        self._notify()
+
+    def _notify(self) -> None:
+        with self.settled:
+            self.settled.notify_all()
+
+    def _stumbled(self, error: Exception) -> None:
+        self.last_error = described(error)
+        self._losses.note(
+            "worker",
+            (f"The writer stumbled and goes on: {self.last_error}. The records stay in {self._journal.folder}."),
+        )
+        logger.debug("The writer stumbled", exc_info=error)
+        self._back_off()
+
+    def _back_off(self) -> None:
+        self._losses.tell()
+        self._notify()
+        self._failures += 1
+        delay = min(BACKOFF_CAP_S, 0.25 * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+        self._wake.clear()
+        if not self._stopping:
+            self._wake.wait(min(delay, IMPATIENT_S) if self._waiting else delay)
+
+    def _keep_house(self) -> None:
+        self._losses.tell()
+        if self._is_due("adopt", HOUSEKEEPING_S):
+            if self._journal.adopt() == 0 and self._due.get("seen") == self._journal.accepted:
+                self._journal.retire()
+            self._due["seen"] = self._journal.accepted
+        if self.stored and self._is_due("reap", REAP_S):
+            self._aside(self._delivery.reap)
+
+    @staticmethod
+    def _aside(task: Callable[[], None]) -> None:
+        """What the records do not depend on may fail."""
+        try:
+            task()
+        except Exception as error:
+            logger.debug("Beside the records: %s", described(error))
+
+    def _is_due(self, task: str, interval_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(task, 0.0):
+            return False
+        self._due[task] = now + interval_s
+        return True
+
+    def _standing(self) -> Standing:
+        waiting = self._journal.accepted - self._journal.settled
+        return Standing(waiting, self._journal.backlog_bytes(), self.stored, self._losses.counts())
+
+    def _suppress_tracing(self) -> None:
+        """Our own SQL is not to be traced by an instrumented driver; for the life of this thread, once is enough."""
+        # Not imported: where OpenTelemetry is not loaded, nothing is instrumented.
+        context = sys.modules.get("opentelemetry.context")
+        if self._quiet or context is None:
+            return
+        self._quiet = True
+        with contextlib.suppress(AttributeError):
+            current = context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True)
+            context.attach(context.set_value("suppress_instrumentation", True, current))

@@ -1,0 +1,179 @@
+"""The writer of one destination: put, flush, close, stats. Callers only ever put."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chopsky_trace.settings import Settings, Target
+from chopsky_trace.writer.delivery import Delivery
+from chopsky_trace.writer.journal import Journal
+from chopsky_trace.writer.losses import Losses
+from chopsky_trace.writer.batches import Breather, Builder
+from chopsky_trace.writer.worker import Worker
+
+
+class Writer:
+    """Takes records into the journal and has one thread store them.
+
+    Args:
+        target: the database.
+        settings: bounds and intervals.
+        make_builder: what turns records into a batch; called on the worker's thread.
+    """
+
+    def __init__(self, target: Target, settings: Settings, make_builder: Callable[[], Builder] | None = None) -> None:
+        self.target = target
+        self.epoch = 0
+        """Changes when what was put before can no longer be referred to: after a fork, after a refused record."""
+        self.shutdown_timeout_s = settings.shutdown_timeout_s
+        self._settings = settings
+        self._make_builder = make_builder or self._default_builder
+        self._losses = Losses()
+        folder = settings.data_path() / "journal" / target.folder(settings)
+        self._journal = Journal(folder, target.shown, settings, self._losses)
+        self._append = self._journal.append
+        self._delivery = Delivery(target, settings)
+        self._life = threading.RLock()
+        self._worker: Worker | None = None
+        self._stored = 0
+        self._may_start = True
+        self._inherited: list[object] = []
+
+    def put(self, record: bytes) -> bool:
+        """Accepts a record (one JSON object, redacted and limited). Never raises, never waits for the network.
+
+        True: it is in the journal, or in bounded memory where that cannot be written. False: it is lost and counted.
+        """
+        try:
+            accepted = self._append(record)
+            worker = self._worker
+            if worker is None:
+                self.start()
+            elif worker.idle:
+                worker.wake()
+            return accepted
+        except Exception:
+            self._losses.count("put_failed")
+            return False
+
+    def lost(self, reason: str, count: int = 1) -> None:
+        """Counts records that a source could not make."""
+        self._losses.count(reason, count)
+
+    def start(self) -> None:
+        """Starts the thread, which also stores what dead processes left for this destination."""
+        with self._life:
+            if self._worker is not None or not self._may_start:
+                return
+            self._delivery.target = self.target
+            worker = Worker(
+                self._journal, self._losses, self._delivery, self._settings, self._make_builder, self._next_epoch
+            )
+            try:
+                worker.start()
+            except RuntimeError:
+                # The interpreter is ending: the journal keeps the record for the next process.
+                self._may_start = False
+                return
+            self._worker = worker
+
+    def flush(self, timeout_s: float = 5.0, *, leftovers: bool = False) -> bool:
+        """Whether everything accepted before this call is in the database; waits so long for it.
+
+        Args:
+            timeout_s: longest wait, in seconds.
+            leftovers: wait for what dead processes left, too.
+        """
+        if leftovers:
+            self._journal.adopt()
+        mark = self._journal.mark()
+
+        def done() -> bool:
+            return self._journal.settled_to(mark) and not (leftovers and self._journal.leftovers())
+
+        if done():
+            return True
+        self.start()
+        worker = self._worker
+        if worker is None:
+            return False
+        set_aside = worker.set_aside
+        finished = worker.wait_for(done, timeout_s)
+        return finished and worker.set_aside == set_aside
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Flushes, ends the thread, and leaves what is not stored to the next process of this destination.
+
+        A later put starts everything again.
+        """
+        deadline = time.monotonic() + timeout_s
+        stored = self.flush(timeout_s)
+        with self._life:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                worker.stop(max(0.1, deadline - time.monotonic()))
+                self._stored += worker.stored
+            waiting = self._journal.accepted - self._journal.settled
+            if waiting:
+                self._losses.note(
+                    "left",
+                    (
+                        f"{waiting} records are not yet in {self.target.shown}; they wait in {self._journal.folder} "
+                        "for the next process that writes there."
+                    ),
+                )
+            self._journal.release()
+            self._journal.settled = self._journal.accepted
+        self._losses.tell()
+        return stored
+
+    def end(self, timeout_s: float) -> bool:
+        """Closes for good, at the interpreter's exit: a later put goes to the journal only."""
+        self._may_start = False
+        return self.close(timeout_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since this process began to write; sizes in bytes, times in seconds since 1970."""
+        worker = self._worker
+        return {
+            "destination": self.target.shown,
+            "journal": str(self._journal.folder),
+            "accepted_records": self._journal.accepted,
+            "stored_records": self._stored + (worker.stored if worker else 0),
+            "backlog_records": self._journal.accepted - self._journal.settled,
+            "backlog_bytes": self._journal.backlog_bytes(),
+            "memory_records": self._journal.in_memory(),
+            "losses": self._losses.counts(),
+            "last_write_at": worker.last_write_at if worker else None,
+            "last_error": worker.last_error if worker else None,
+            "epoch": self.epoch,
+        }
+
+    def before_fork(self) -> None:
+        self._journal.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        self._journal.after_fork_in_parent()
+
+    def after_fork_in_child(self) -> None:
+        """Nothing of the parent's is used: files, connection, thread and locks are made anew on the first put."""
+        self._journal.after_fork_in_child()
+        self._losses.renew_lock()
+        self._life = threading.RLock()
+        # Kept, so that its finaliser does not speak on the parent's connection or warn about it.
+        self._inherited.append((self._worker, self._delivery.after_fork_in_child()))
+        self._worker = None
+        self._stored = 0
+        self._next_epoch()
+
+    def _next_epoch(self) -> None:
+        self.epoch += 1
+
+    def _default_builder(self) -> Builder:
+        # Brings the prices with it: not for the application's thread.
+        from chopsky_trace.enrich.batch import Builder as BatchBuilder
+
+        return BatchBuilder(self._settings, Breather())

@@ -1,0 +1,311 @@
+"""Prices: what genai_prices says, at the call's time, or unknown; never a float."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from genai_prices import Usage as PricedUsage
+from genai_prices import calc_price, data_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chopsky_trace.enrich import price as module
+from chopsky_trace.enrich.price import MAX_MODELS, PriceList, counts_of, price
+from chopsky_trace.records import Cost, Usage
+
+AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SNAPSHOT = data_snapshot.get_snapshot()
+# Some ids (`ft:gpt-4o-mini`) are no name of a model, only the beginning of such.
+MODELS = [
+    (provider.id, model.id)
+    for provider in SNAPSHOT.providers
+    for model in provider.models
+    if provider.find_model(model.id)
+]
+KNOWN = frozenset(MODELS)
+# Those whose price depends on the time, the size or the tier, so that each is met often.
+SPECIAL = [
+    (provider.id, model.id)
+    for provider in SNAPSHOT.providers
+    for model in provider.models
+    if (provider.id, model.id) in KNOWN
+    and (
+        isinstance(model.prices, list)
+        or model.price_variants
+        or any(hasattr(value, "tiers") for value in vars(model.prices).values())
+    )
+]
+
+
+def usage_of(whole: int | None = 1_000, output: int | None = 100, **more: Any) -> Usage:
+    return {"input_tokens": whole, "output_tokens": output, "source": "reported", **more}  # pyright: ignore[reportReturnType]
+
+
+def cost_of(
+    provider: str | None,
+    model: str | None,
+    usage: Usage | None = None,
+    *,
+    requested: str | None = None,
+    at: datetime = AT,
+    cached: bool = False,
+    tier: str | None = None,
+) -> Cost:
+    return price(
+        usage or usage_of(),
+        provider=provider,
+        model=model,
+        model_requested=requested,
+        at=at,
+        cached=cached,
+        service_tier=tier,
+    )
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    whole, output = draw(st.integers(0, 2_000_000)), draw(st.integers(0, 200_000))
+    usage: dict[str, Any] = {"input_tokens": whole, "output_tokens": output, "source": "reported"}
+    details: dict[str, int] = {}
+    # Sometimes more than the whole: genai_prices then refuses, and so must we.
+    part = st.integers(0, max(whole // 2, 1))
+    if draw(st.booleans()):
+        usage["cache_read_tokens"] = draw(part)
+    if draw(st.booleans()):
+        short, long = draw(part), draw(part)
+        usage |= {"cache_write_tokens": short + long, "cache_write_5m_tokens": short, "cache_write_1h_tokens": long}
+    if draw(st.booleans()):
+        usage["reasoning_tokens"] = draw(st.integers(0, output))
+    for name in (
+        "input_audio_tokens",
+        "output_audio_tokens",
+        "input_image_tokens",
+        "cache_audio_read_tokens",
+        "web_searches",
+    ):
+        if draw(st.integers(0, 3)) == 0:
+            details[name] = draw(st.integers(0, max(whole // 3, 1)))
+    if details:
+        usage["details"] = details
+    return usage  # pyright: ignore[reportReturnType]
+
+
+# Hypothesis wants bounds without a zone.
+TIMES = st.datetimes(AT.replace(tzinfo=None, year=2023), AT.replace(tzinfo=None, year=2027))
+
+
+@settings(max_examples=2500, deadline=None)
+@given(
+    st.sampled_from(MODELS) | st.sampled_from(SPECIAL),
+    usages(),
+    TIMES,
+    st.sampled_from([None, "default", "priority", "flex", "batch", "on_demand"]),
+    st.integers(-12, 12),
+)
+def test_the_amount_is_genai_prices_own(
+    named: tuple[str, str], usage: Usage, at: datetime, tier: str | None, zone: int
+) -> None:
+    provider, model = named
+    at = at.replace(tzinfo=timezone(timedelta(hours=zone)))
+    context = {"service_tier": tier, **({"processing": "batch"} if tier == "batch" else {})} if tier else None
+    found = SNAPSHOT.find_provider_model(model, None, provider, None)[1]
+    cost = cost_of(provider, model, usage, at=at, tier=tier)
+    with warnings.catch_warnings(), localcontext() as wide:
+        warnings.simplefilter("ignore")
+        wide.prec = 60
+        try:
+            expected = calc_price(
+                PricedUsage(**counts_of(usage)),
+                model,
+                provider_id=provider,
+                genai_request_timestamp=at,
+                price_context=context,
+            )
+        except ValueError:
+            assert cost["amount"] is None
+            return
+    if not any(value is not None for value in vars(expected.model_price).values()) and not found.id.endswith(":free"):
+        assert cost["amount"] is None
+        return
+    assert cost["amount"] is not None, cost
+    assert Decimal(cost["amount"]) == expected.total_price
+    assert cost["source"] == "computed"
+    assert cost["rates"] is not None
+    assert (cost["rates"]["provider"], cost["rates"]["model"]) == (expected.provider.id, expected.model.id)
+    per = {"mtok": 1_000_000, "kcount": 1_000}
+    prices, quantities = cost["rates"]["unit_prices"], cost["rates"]["quantities"]
+    with localcontext() as wide:
+        wide.prec = 60
+        assert (
+            sum(Decimal(prices[key]) * quantities[key] / per[key.rpartition("_")[2]] for key in prices)
+            == expected.total_price
+        )
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "requested", "expected"),
+    [
+        ("openai", "gpt-4o-2024-08-06", "gpt-4o", ("openai", "gpt-4o")),
+        ("openai", "gpt-4o-mini-2024-07-18", None, ("openai", "gpt-4o-mini")),
+        ("openai", None, "gpt-4o-mini", ("openai", "gpt-4o-mini")),
+        ("openai", "ft:gpt-4o-2024-08-06:org::abc", None, ("openai", "ft:gpt-4o")),
+        ("openai", "openai/gpt-4o", None, ("openai", "gpt-4o")),
+        ("openai", "anthropic/claude-haiku-4.5", None, ("anthropic", "claude-haiku-4-5")),
+        ("openai", "anthropic/claude-haiku-4.5anthropic/claude-haiku-4.5", None, ("anthropic", "claude-haiku-4-5")),
+        ("openrouter", "anthropic/claude-haiku-4.5", None, ("openrouter", "anthropic/claude-haiku-4.5")),
+        ("azure", "gpt-35-turbo", "my-deployment", ("azure", "gpt-3.5-turbo")),
+        ("azure_openai", "gpt-4o-2024-08-06", "my-deployment", ("openai", "gpt-4o")),
+        ("anthropic", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5", ("anthropic", "claude-sonnet-4-5")),
+        ("google_genai", "models/gemini-2.5-flash", None, ("google", "gemini-2.5-flash")),
+        ("google_vertexai", "publishers/google/models/gemini-2.5-flash", None, ("google", "gemini-2.5-flash")),
+        ("google_vertexai", "claude-sonnet-4-5@20250929", None, ("google", "claude-sonnet-4-5")),
+        (
+            "amazon_bedrock",
+            "us.anthropic.claude-3-7-sonnet-20250219-v1%3A0",
+            None,
+            ("aws", "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+        ),
+        (
+            "bedrock_converse",
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-3-7-sonnet-20250219-v1:0",
+            None,
+            ("aws", "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+        ),
+        ("groq", "openai/gpt-oss-120b", None, ("groq", "openai/gpt-oss-120b")),
+        ("litellm", "groq/openai/gpt-oss-120b", None, ("groq", "openai/gpt-oss-120b")),
+        ("litellm", "gpt-4o", None, ("openai", "gpt-4o")),
+        (None, "claude-sonnet-4-5", None, ("anthropic", "claude-sonnet-4-5")),
+        ("mistralai", "mistral-tiny", None, ("mistral", "mistral-tiny")),
+        ("xai", "grok-4.3", None, ("x-ai", "grok-4.3")),
+    ],
+)
+def test_names(provider: str | None, model: str | None, requested: str | None, expected: tuple[str, str]) -> None:
+    rates = cost_of(provider, model, requested=requested)["rates"]
+    assert rates is not None
+    assert (rates.get("provider"), rates.get("model")) == expected or (
+        provider == "azure_openai" and rates.get("provider") == "azure" and rates.get("model") == expected[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "requested"),
+    [
+        ("openai", "gpt-99-turbo", None),
+        ("openai", "gpt-99-turbo", "gpt-4o"),
+        ("ollama", "llama3.2", None),
+        ("ollama", "gpt-4o", None),
+        ("huggingface", "meta-llama/Llama-3.3-70B-Instruct", None),
+        ("openai", "meta-llama/Llama-3.3-70B-Instruct", None),
+        ("azure", "my-gpt4o-deployment", None),
+        ("amazon_bedrock", "arn:aws:bedrock:us-east-1:1:application-inference-profile/abcd", None),
+        ("my-openai-proxy", "gpt-4o", None),
+        ("openai", "", None),
+        (None, None, None),
+        ("openai", "x" * 10_000, None),
+        ("openai", "gpt-4o\x00", None),
+        ("google", "gemma-3", None),
+    ],
+)
+def test_unknown_stays_unknown(provider: str | None, model: str | None, requested: str | None) -> None:
+    cost = cost_of(provider, model, requested=requested)
+    assert (cost["amount"], cost["source"]) == (None, "unknown")
+    assert cost["rates"] is not None
+    assert cost["rates"]["reason"]
+
+
+def test_the_time_of_the_call_decides() -> None:
+    old, new = (cost_of("openai", "o3", at=datetime(2025, month, 1, tzinfo=UTC)) for month in (5, 7))
+    assert old["rates"] is not None
+    assert new["rates"] is not None
+    assert (old["rates"]["unit_prices"]["input_mtok"], new["rates"]["unit_prices"]["input_mtok"]) == ("10", "2")
+
+
+def test_the_size_and_the_tier_of_the_call_decide() -> None:
+    small, large = (cost_of("anthropic", "claude-sonnet-4-5", usage_of(size)) for size in (200_000, 200_001))
+    assert small["rates"] is not None
+    assert large["rates"] is not None
+    assert (small["rates"]["unit_prices"]["output_mtok"], large["rates"]["unit_prices"]["output_mtok"]) == (
+        "15",
+        "22.5",
+    )
+    plain, tiered = (
+        cost_of("openai", "gpt-4.1"),
+        cost_of("openai", "gpt-4.1", usage_of(details={"service_tier": "priority"})),
+    )
+    assert Decimal(tiered["amount"] or 0) > Decimal(plain["amount"] or 0) > 0
+
+
+def test_a_cache_hit_costs_nothing_and_says_so() -> None:
+    assert cost_of("openai", "gpt-4o", cached=True) == {
+        "amount": "0",
+        "source": "computed",
+        "rates": {"cache_hit": True},
+    }
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"source": "unknown"},
+        usage_of(None),
+        usage_of(1_000, None),
+        usage_of(10, 1, cache_read_tokens=11),
+    ],
+)
+def test_missing_or_contradicting_usage_has_no_price(usage: Usage) -> None:
+    cost = cost_of("openai", "gpt-4o", usage)
+    assert (cost["amount"], cost["source"]) == (None, "unknown")
+
+
+def test_embeddings_need_no_output() -> None:
+    assert cost_of("openai", "text-embedding-3-small", usage_of(1_000_000, None))["amount"] == "0.02"
+
+
+def test_what_the_provider_says_it_cost_is_kept_beside() -> None:
+    for model in ("gpt-4o", "nobody-knows"):
+        cost = cost_of("openai", model, usage_of(details={"reported_cost_usd": "0.5"}))
+        assert cost["rates"] is not None
+        assert cost["rates"]["reported_cost_usd"] == "0.5"
+        assert cost["amount"] != "0.5"
+
+
+def test_billed_units_are_what_is_charged() -> None:
+    billed = usage_of(900, 70, details={"billed_input_tokens": 20, "billed_output_tokens": 40})
+    assert (
+        cost_of("cohere", "command-r", billed)["amount"] == cost_of("cohere", "command-r", usage_of(20, 40))["amount"]
+    )
+
+
+def test_names_are_remembered_within_a_bound() -> None:
+    prices = PriceList()
+    for n in range(MAX_MODELS + 50):
+        assert (
+            prices.find(provider="nobody", model=f"m{n}", model_requested=None, gateway=None, at=AT, context={}) is None
+        )
+    assert len(prices._found) == MAX_MODELS
+
+
+def test_updated_prices_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cost_of("openai", "gpt-4o")["amount"]
+    monkeypatch.setattr(
+        data_snapshot, "_custom_snapshot", data_snapshot.DataSnapshot(providers=[], from_auto_update=True)
+    )
+    assert cost_of("openai", "gpt-4o")["amount"] is None
+    monkeypatch.undo()
+    assert cost_of("openai", "gpt-4o")["amount"]
+
+
+def test_a_known_model_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+    real = module._compile
+    monkeypatch.setattr(module, "_compile", lambda *args: compiled.append(args) or real(*args))
+    monkeypatch.setattr(module, "_LIST", PriceList())
+    for day in range(1, 29):
+        for hour in range(24):
+            assert cost_of("deepseek", "deepseek-v4-flash", at=datetime(2026, 9, day, hour, tzinfo=UTC))["amount"]
+    # Two dates and four times of day matter, so at most three by five cases.
+    assert 1 < len(compiled) <= 15
