@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,6 @@ def __dir__() -> list[str]:
 
 
 if os.environ.get("CHOPSKY_TRACE_ENABLED", "").lower() in ("1", "true", "yes", "on"):
-    try:
+    # Where LangChain is not installed there is nothing to switch on.
+    with contextlib.suppress(ImportError):
         importlib.import_module("chopsky_trace.sources.langchain").switch_on()
-    except ImportError:
-        # LangChain is not installed in this process: there is nothing to switch on.
-        pass

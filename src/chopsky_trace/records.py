@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NotRequired, TypedDict, cast
-from uuid import UUID
 
 FORMAT = 1
 """Version of the record format; in each record."""
@@ -32,9 +31,9 @@ class Body(TypedDict):
     id: str
     """First 128 bits, in hex, of the SHA-256 of `core`'s JSON, after redaction."""
     core: list[Any]
-    """[role, content (text or parts), tool_calls or None, tool_call_id or None, name or None]: what the id is a hash of."""
+    """[role, content (text or parts), tool_calls, tool_call_id, name], None where absent: what the id is a hash of."""
     name: NotRequired[str]
-    """An assistant's name: frameworks set it after the fact, so it is no part of the identity."""
+    """An assistant's name: frameworks set it afterwards, so it is no part of the identity."""
     metadata: NotRequired[Any]
 
 
@@ -44,7 +43,7 @@ class MessageRef(TypedDict):
     body: str
     place: Place
     n: int
-    """Occurrence among equal bodies: of the tail (own), of the outputs (out), of the prompt (history)."""
+    """Occurrence among equal bodies of the tail (own) or prompt (history); place among the call's outputs (out)."""
     position: int
     internal: bool
     at: NotRequired[int]
@@ -72,7 +71,7 @@ class Scope(TypedDict, total=False):
 
 
 class SpanStart(TypedDict):
-    """A span began. Times are microseconds since 1970 of the client's clock; `seen` is nanoseconds, increasing in a process."""
+    """A span began. Times are microseconds since 1970 of the client's clock; `seen` is in nanoseconds."""
 
     v: int
     t: Literal["start"]
@@ -173,7 +172,7 @@ def text_of(content: Any) -> str:
     return "\n".join(texts)
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(microseconds: int) -> str:
@@ -186,9 +185,23 @@ def version(source: str, seen: int, digest: bytes) -> str:
     return f"{RANK.get(source, 0):02d}{seen:020d}{digest[:8].hex()}"
 
 
-def derived_uuid(owner: UUID, *names: str) -> UUID:
-    """The UUID (version 5) of these names under an owner: the same wherever it is computed."""
-    digest = bytearray(hashlib.sha1(owner.bytes + "\x1f".join(names).encode(), usedforsecurity=False).digest()[:16])
+def derived_id(owner: str, *names: str) -> str:
+    """The UUID (version 5) of these names under an owner, both as 32 hex digits: the same wherever computed."""
+    digest = bytearray(
+        hashlib.sha1(bytes.fromhex(owner) + "\x1f".join(names).encode(), usedforsecurity=False).digest()[:16]
+    )
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(digest))
+    return digest.hex()
+
+
+def span_id(text: str) -> str:
+    """An id as 32 hex digits, the form that records and rows use.
+
+    Raises:
+        ValueError: it is not a UUID.
+    """
+    found = text if len(text) == 32 else text.replace("-", "")
+    if len(bytes.fromhex(found)) != 16:
+        raise ValueError(f"not a UUID: {text[:40]!r}")
+    return found

@@ -1,9 +1,9 @@
-"""Who the current work is for, when the code around it knows: a context variable, so it is right in threads and tasks."""
+"""Who the current work is for, where the code around it knows: a context variable, right in threads and tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -37,8 +37,8 @@ def context(
 ) -> Generator[None]:
     """Conversation runs that start inside belong to this user, session and tenant, and carry these tags and metadata.
 
-    Inner values win over outer ones; tags add up. Works in threads started through `contextvars`, in asyncio tasks, with
-    a handler in `callbacks` and with the process switch. Ids may be any text, or a UUID.
+    Inner values win over outer ones; tags add up. Works in threads started through `contextvars`, in asyncio tasks,
+    with a handler in `callbacks` and with the process switch. Ids may be any text, or a UUID.
     """
     outer = _current.get()
     scope = dict(outer.scope)
@@ -50,8 +50,6 @@ def context(
     try:
         yield
     finally:
-        try:
+        # A generator closed in another context (an abandoned async stream): there is nothing to restore there.
+        with suppress(ValueError):
             _current.reset(token)
-        except ValueError:
-            # A generator closed in another context (an abandoned async stream): there is nothing to restore there.
-            pass

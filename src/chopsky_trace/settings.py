@@ -19,8 +19,19 @@ CaptureLevel = Literal["full", "masked", "metadata"]
 CAPTURE_LEVELS: tuple[CaptureLevel, ...] = ("full", "masked", "metadata")
 
 # Where nobody sits in front of the process: there an embedded database would be lost with its disk.
-UNATTENDED = ("KUBERNETES_SERVICE_HOST", "AWS_LAMBDA_FUNCTION_NAME", "K_SERVICE", "FUNCTION_TARGET", "WEBSITE_INSTANCE_ID",
-              "DYNO", "RENDER", "FLY_APP_NAME", "RAILWAY_ENVIRONMENT", "VERCEL", "CI")
+UNATTENDED = (
+    "KUBERNETES_SERVICE_HOST",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "K_SERVICE",
+    "FUNCTION_TARGET",
+    "WEBSITE_INSTANCE_ID",
+    "DYNO",
+    "RENDER",
+    "FLY_APP_NAME",
+    "RAILWAY_ENVIRONMENT",
+    "VERCEL",
+    "CI",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +46,9 @@ class Settings:
     session_id: str | None = field(default=None, metadata={"doc": "Session of runs that name none"})
     tenant_id: str | None = field(default=None, metadata={"doc": "Tenant of runs that name none"})
     capture: CaptureLevel = field(default="full", metadata={"doc": "full, masked or metadata"})
-    sample_rate: float = field(default=1.0, metadata={"doc": "Share of runs kept with content, 0 to 1; numbers and failures are always kept"})
+    sample_rate: float = field(
+        default=1.0, metadata={"doc": "Share of runs kept with content, 0 to 1; numbers and failures are always kept"}
+    )
     honour_langsmith_hide: bool = field(
         default=True, metadata={"doc": "Leave out inputs/outputs where LANGSMITH_HIDE_INPUTS/_OUTPUTS say so"}
     )
@@ -45,15 +58,26 @@ class Settings:
     batch_records: int = field(default=2_000, metadata={"doc": "Most records in one transaction"})
     batch_bytes: int = field(default=8_000_000, metadata={"doc": "Most record bytes in one transaction"})
     segment_bytes: int = field(default=16_000_000, metadata={"doc": "Size at which a journal segment is closed"})
-    journal_max_bytes: int = field(default=1_000_000_000, metadata={"doc": "Most journal bytes on disk per destination; beyond it records are counted as lost"})
-    memory_max_bytes: int = field(default=64_000_000, metadata={"doc": "Most record bytes in memory, when the journal cannot be written"})
+    journal_max_bytes: int = field(
+        default=1_000_000_000,
+        metadata={"doc": "Most journal bytes on disk per destination; beyond it records are counted as lost"},
+    )
+    memory_max_bytes: int = field(
+        default=64_000_000, metadata={"doc": "Most record bytes in memory, when the journal cannot be written"}
+    )
     journal_fsync: bool = field(default=False, metadata={"doc": "Also survive power loss; costs milliseconds a record"})
-    shutdown_timeout_s: float = field(default=5.0, metadata={"doc": "Longest drain at exit; the rest stays in the journal"})
+    shutdown_timeout_s: float = field(
+        default=5.0, metadata={"doc": "Longest drain at exit; the rest stays in the journal"}
+    )
     connect_timeout_s: float = field(default=10.0, metadata={"doc": "Longest wait for a connection"})
     statement_timeout_s: float = field(default=60.0, metadata={"doc": "Longest time for one statement"})
-    abandon_after_s: float = field(default=3_600.0, metadata={"doc": "A run without news for so long is marked abandoned"})
+    abandon_after_s: float = field(
+        default=3_600.0, metadata={"doc": "A run without news for so long is marked abandoned"}
+    )
     max_open_roots: int = field(default=10_000, metadata={"doc": "Runs under way that a process remembers at once"})
-    max_field_bytes: int = field(default=2_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"})
+    max_field_bytes: int = field(
+        default=2_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
+    )
 
     def __post_init__(self) -> None:
         if self.capture not in CAPTURE_LEVELS:
@@ -125,25 +149,32 @@ class Target:
         return EMBEDDED if self.is_embedded else without_password(self.url)
 
     def folder(self, settings: Settings) -> str:
-        """Name of this destination's journal folder: the same for every way to reach one database, never from a password."""
-        if self.is_embedded:
-            key = f"embedded:{settings.data_path()}"
-        else:
-            key = destination_key(self.url)
+        """This destination's journal folder: the same for every way to reach one database, never from a password."""
+        key = f"embedded:{settings.data_path()}" if self.is_embedded else destination_key(self.url)
         return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def resolve_target(settings: Settings, database_url: str | None = None, env: Mapping[str, str] | None = None, *,
-                   interactive: bool | None = None) -> Target:
-    """The database to use: the argument, CHOPSKY_TRACE_DATABASE_URL, SUPABASE_DB_URL, DATABASE_URL, else embedded at a terminal.
+def resolve_target(
+    settings: Settings,
+    database_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    *,
+    interactive: bool | None = None,
+) -> Target:
+    """The database to use: the argument, CHOPSKY_TRACE_DATABASE_URL, SUPABASE_DB_URL, DATABASE_URL,
+    else embedded at a terminal.
 
     Raises:
         NoDatabaseError: none is named and nobody sits at a terminal.
         SettingsError: what is named is not a Postgres URL.
     """
     env = os.environ if env is None else env
-    candidates = [(database_url, "argument"), (settings.database_url, PREFIX + "DATABASE_URL"),
-                  (env.get("SUPABASE_DB_URL"), "SUPABASE_DB_URL"), (env.get("DATABASE_URL"), "DATABASE_URL")]
+    candidates = [
+        (database_url, "argument"),
+        (settings.database_url, PREFIX + "DATABASE_URL"),
+        (env.get("SUPABASE_DB_URL"), "SUPABASE_DB_URL"),
+        (env.get("DATABASE_URL"), "DATABASE_URL"),
+    ]
     for url, origin in candidates:
         if url:
             return Target(_checked(url.strip(), origin), origin)
@@ -157,7 +188,11 @@ def resolve_target(settings: Settings, database_url: str | None = None, env: Map
 def is_interactive(env: Mapping[str, str] | None = None) -> bool:
     """Whether a person sits at this process's terminal (never in a container, service or serverless)."""
     env = os.environ if env is None else env
-    if any(env.get(name) for name in UNATTENDED) or os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+    if (
+        any(env.get(name) for name in UNATTENDED)
+        or os.path.exists("/.dockerenv")
+        or os.path.exists("/run/.containerenv")
+    ):
         return False
     try:
         return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
@@ -173,28 +208,34 @@ def _checked(url: str, origin: str) -> str:
             return url
     for driver in ("postgresql+psycopg://", "postgresql+psycopg2://", "postgresql+asyncpg://"):
         if url.startswith(driver):
-            return "postgresql://" + url[len(driver):]
+            return "postgresql://" + url[len(driver) :]
     # Never repeat the value: it may hold a password in a form we do not know.
-    hint = "a Supabase project URL is not the database's; copy the connection string" if url.startswith("http") else (
-        "it must begin with postgresql://")
+    hint = (
+        "a Supabase project URL is not the database's; copy the connection string"
+        if url.startswith("http")
+        else ("it must begin with postgresql://")
+    )
     raise SettingsError(f"The database URL from {origin} is not a Postgres URL: {hint}")
 
 
 def without_password(url: str) -> str:
     """The URL with its password and any password-like parameter left out."""
-    parts = urlsplit(url)
+    # A Postgres URL has no fragment: libpq takes a bare # for a character of the password.
+    parts = urlsplit(url.replace("#", "%23"))
     netloc = parts.netloc
     if "@" in netloc:
         userinfo, host = netloc.rsplit("@", 1)
         user, has_password, _ = userinfo.partition(":")
         netloc = f"{user}{':***' if has_password else ''}@{host}"
-    query = "&".join(f"{k}={'***' if 'pass' in k.lower() else v}" for k, vs in parse_qs(parts.query).items() for v in vs)
+    query = "&".join(
+        f"{k}={'***' if 'pass' in k.lower() else v}" for k, vs in parse_qs(parts.query).items() for v in vs
+    )
     return parts._replace(netloc=netloc, query=query).geturl()
 
 
 def destination_key(url: str) -> str:
     """Host (or Supabase project), port, database and role: what makes two URLs one destination."""
-    parts = urlsplit(url)
+    parts = urlsplit(url.replace("#", "%23"))
     query = parse_qs(parts.query)
     user = unquote(parts.username or (query.get("user") or [""])[0])
     host = (parts.hostname or (query.get("host") or [""])[0]).lower()

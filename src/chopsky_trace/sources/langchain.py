@@ -21,7 +21,7 @@ from chopsky_trace.errors import NoDatabaseError, SettingsError, TraceError
 from chopsky_trace.records import Kind, Scope
 from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
 from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.langchain_events import Options, Recorder, Runs
+from chopsky_trace.sources.langchain_events import MISSING, Options, Recorder, Runs
 from chopsky_trace.writer import Writer, writer_for
 
 if TYPE_CHECKING:
@@ -66,10 +66,21 @@ class SupabaseTracer(BaseTracer):
         # LangGraph tells of interrupts only to its own kind of handler; it need not be installed.
         return cast("SupabaseTracer", object.__new__(_graph_class(cls)))
 
-    def __init__(self, database_url: str | None = None, *, user_id: object = None, session_id: object = None, tenant_id: object = None,
-                 project: str | None = None, environment: str | None = None, tags: Iterable[str] = (),
-                 metadata: Mapping[str, Any] | None = None, capture: CaptureLevel | None = "full",
-                 redact: Callable[[str], str] | None = None, sample_rate: float = 1.0) -> None:
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        user_id: object = None,
+        session_id: object = None,
+        tenant_id: object = None,
+        project: str | None = None,
+        environment: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        capture: CaptureLevel | None = "full",
+        redact: Callable[[str], str] | None = None,
+        sample_rate: float = 1.0,
+    ) -> None:
         super().__init__()
         if capture is not None and capture not in CAPTURE_LEVELS:
             raise SettingsError(f"capture is {capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
@@ -80,8 +91,13 @@ class SupabaseTracer(BaseTracer):
         if database_url is not None:
             resolve_target(Settings(), database_url)
         self._database_url = database_url
-        self._given: dict[str, object] = {"user_id": user_id, "session_id": session_id, "tenant_id": tenant_id,
-                                          "project": project, "environment": environment}
+        self._given: dict[str, object] = {
+            "user_id": user_id,
+            "session_id": session_id,
+            "tenant_id": tenant_id,
+            "project": project,
+            "environment": environment,
+        }
         self._tags = (tags,) if isinstance(tags, str) else tuple(tags)
         self._metadata = dict(metadata or {})
         self._capture: CaptureLevel = capture or "full"
@@ -121,11 +137,16 @@ class SupabaseTracer(BaseTracer):
         redactor = Redactor(capture, self._redact) if capture == "masked" or self._redact is not None else None
         hide = settings.honour_langsmith_hide
         options = Options(
-            scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}), tags=self._tags, metadata=self._metadata,
-            redactor=redactor, with_content=capture != "metadata",
+            scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}),
+            tags=self._tags,
+            metadata=self._metadata,
+            redactor=redactor,
+            with_content=capture != "metadata",
             hide_inputs=hide and _says_true("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS"),
             hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
-            sample_rate=rate, max_string=settings.max_field_bytes)
+            sample_rate=rate,
+            max_string=settings.max_field_bytes,
+        )
         runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
         return Recorder(runs, writer.put, lambda: writer.epoch, options)
 
@@ -134,7 +155,7 @@ class SupabaseTracer(BaseTracer):
         return self._writer.flush(timeout_s) if self._writer is not None else not self._off
 
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Flush, then stop the writer of this destination (every tracer of it shares one; a new event starts it again)."""
+        """Flush, then stop this destination's writer, which all its tracers share; a new event starts it again."""
         return self._writer.close(timeout_s) if self._writer is not None else True
 
     def stats(self) -> dict[str, Any]:
@@ -156,35 +177,97 @@ class SupabaseTracer(BaseTracer):
         if now - self._warned_at > WARN_EVERY_S or not self._warned_at:
             self._warned_at = now
             # Never the error's text: it may quote the payload.
-            logger.warning("chopsky-trace could not record an event in %s (%s); it is counted in stats()", where, type(error).__name__)
+            logger.warning(
+                "chopsky-trace could not record an event in %s (%s); it is counted in stats()",
+                where,
+                type(error).__name__,
+            )
 
     def _persist_run(self, run: Run) -> None:
         """Never called: every event is overridden below."""
 
     # -- model calls
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID,  # type: ignore[override]
-                            tags: list[str] | None = None, parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None,
-                            name: str | None = None, **kwargs: Any) -> None:
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,  # type: ignore[override]
+        tags: list[str] | None = None,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """A chat model was called."""
-        self._model_start("on_chat_model_start", serialized, messages[0] if messages else [], run_id, parent_run_id, tags, metadata, name, kwargs)
+        self._model_start(
+            "on_chat_model_start",
+            serialized,
+            messages[0] if messages else [],
+            run_id,
+            parent_run_id,
+            tags,
+            metadata,
+            name,
+            kwargs,
+        )
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
-                     parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, name: str | None = None, **kwargs: Any) -> None:
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,  # type: ignore[override]
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """A text model was called."""
-        self._model_start("on_llm_start", serialized, prompts[0] if prompts else "", run_id, parent_run_id, tags, metadata, name, kwargs)
+        self._model_start(
+            "on_llm_start",
+            serialized,
+            prompts[0] if prompts else "",
+            run_id,
+            parent_run_id,
+            tags,
+            metadata,
+            name,
+            kwargs,
+        )
 
-    def _model_start(self, where: str, serialized: Mapping[str, Any] | None, prompt: Any, run_id: UUID, parent_run_id: UUID | None,
-                     tags: Sequence[str] | None, metadata: Mapping[str, Any] | None, name: str | None, kwargs: Mapping[str, Any]) -> None:
+    def _model_start(
+        self,
+        where: str,
+        serialized: Mapping[str, Any] | None,
+        prompt: Any,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        tags: Sequence[str] | None,
+        metadata: Mapping[str, Any] | None,
+        name: str | None,
+        kwargs: Mapping[str, Any],
+    ) -> None:
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is None:
                 return
             known = metadata or {}
             params = kwargs.get("invocation_params")
-            events.start("llm", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, None, prompt=prompt,
-                         provider=known.get("ls_provider"), params=params,
-                         model=known.get("ls_model_name") or fields.first_of((params, ("model", "model_name", "model_id"))))
+            model = known.get("ls_model_name") or fields.first_of((params, ("model", "model_name", "model_id")))
+            events.start_model(
+                run_id,
+                parent_run_id,
+                name or fields.name_of(name, serialized),
+                metadata,
+                tags,
+                prompt,
+                known.get("ls_provider"),
+                model,
+                params,
+            )
         except Exception as error:
             self._failed(where, error)
 
@@ -197,23 +280,27 @@ class SupabaseTracer(BaseTracer):
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The newer streaming protocol: its first content is the first token."""
         recorder = self._recorder
-        if recorder is not None and isinstance(event, dict) and cast("dict[str, Any]", event).get("event") == "content-block-delta":
+        if (
+            recorder is not None
+            and isinstance(event, dict)
+            and cast("dict[str, Any]", event).get("event") == "content-block-delta"
+        ):
             recorder.token(run_id)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
         """A model call ended."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 results, facts = fields.llm_result(response)
-                events.end("llm", run_id, "completed", facts=facts, results=results)
+                events.end_model(run_id, "completed", results, facts)
         except Exception as error:
             self._failed("on_llm_end", error)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
         """A model call failed, or its stream was left."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is None:
                 return
             status, text, _ = fields.error_of(error)
@@ -222,58 +309,82 @@ class SupabaseTracer(BaseTracer):
             if response is not None:
                 results, facts = fields.llm_result(response)
                 results = [r for r in results if getattr(r, "content", r)]
-            events.end("llm", run_id, status, error=text, facts=facts, results=results)
+            events.end_model(run_id, status, results, facts, text)
         except Exception as trouble:
             self._failed("on_llm_error", trouble)
 
     # -- chains
 
-    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
-                       parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, run_type: str | None = None,
-                       name: str | None = None, **kwargs: Any) -> None:
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,  # type: ignore[override]
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_type: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """A chain, graph, node, prompt or parser began."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 kind = fields.chain_kind(run_type, metadata, parent_run_id is None)
                 # A stream's inputs come with its end; until then LangChain says {"input": ""}.
                 defer = bool(kwargs.get("defers_inputs")) or (type(inputs) is dict and inputs == {"input": ""})
-                events.start(kind, run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, inputs, defer=defer)
+                events.start(
+                    kind, run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, inputs, defer
+                )
         except Exception as error:
             self._failed("on_chain_start", error)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
         """A chain ended."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
-                events.end("chain", run_id, "completed", outputs, inputs=kwargs.get("inputs"), has_inputs="inputs" in kwargs)
+                events.end("chain", run_id, "completed", outputs, None, kwargs.get("inputs", MISSING))
         except Exception as error:
             self._failed("on_chain_end", error)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
         """A chain failed, was left, or was interrupted."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 status, text, interrupt = fields.error_of(error)
                 if interrupt:
                     events.interrupted(run_id)
-                events.end("chain", run_id, status, error=text, inputs=kwargs.get("inputs"), has_inputs="inputs" in kwargs)
+                events.end("chain", run_id, status, None, text, kwargs.get("inputs", MISSING))
         except Exception as trouble:
             self._failed("on_chain_error", trouble)
 
     # -- tools
 
-    def on_tool_start(self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, tags: list[str] | None = None,  # type: ignore[override]
-                      parent_run_id: UUID | None = None, metadata: dict[str, Any] | None = None, name: str | None = None,
-                      inputs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,  # type: ignore[override]
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """A tool was called."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 payload = inputs if inputs is not None else input_str
-                events.start("tool", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, payload)
+                events.start(
+                    "tool", run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, payload
+                )
         except Exception as error:
             self._failed("on_tool_start", error)
 
@@ -287,13 +398,31 @@ class SupabaseTracer(BaseTracer):
 
     # -- retrievers
 
-    def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, parent_run_id: UUID | None = None,  # type: ignore[override]
-                           tags: list[str] | None = None, metadata: dict[str, Any] | None = None, name: str | None = None, **kwargs: Any) -> None:
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,  # type: ignore[override]
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """A retriever was asked."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
-                events.start("retriever", run_id, parent_run_id, fields.name_of(name, serialized), metadata, tags, {"query": query})
+                events.start(
+                    "retriever",
+                    run_id,
+                    parent_run_id,
+                    name or fields.name_of(name, serialized),
+                    metadata,
+                    tags,
+                    {"query": query},
+                )
         except Exception as error:
             self._failed("on_retriever_start", error)
 
@@ -307,7 +436,7 @@ class SupabaseTracer(BaseTracer):
 
     def _plain_end(self, kind: Kind, where: str, output: Any, run_id: UUID) -> None:
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 events.end(kind, run_id, "completed", output)
         except Exception as error:
@@ -315,12 +444,12 @@ class SupabaseTracer(BaseTracer):
 
     def _plain_error(self, kind: Kind, where: str, error: BaseException, run_id: UUID) -> None:
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 status, text, interrupt = fields.error_of(error)
                 if interrupt:
                     events.interrupted(run_id)
-                events.end(kind, run_id, status, error=text)
+                events.end(kind, run_id, status, None, text)
         except Exception as trouble:
             self._failed(where, trouble)
 
@@ -329,7 +458,7 @@ class SupabaseTracer(BaseTracer):
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
         """An event of the application's own: kept with its span."""
         try:
-            events = self._events()
+            events = self._recorder or self._events()
             if events is not None:
                 events.note(run_id, name, data)
         except Exception as error:
@@ -372,8 +501,11 @@ def _graph_class(cls: type[SupabaseTracer]) -> type[SupabaseTracer]:
             from langgraph.callbacks import GraphCallbackHandler
         except ImportError:
             return cls
-        _graph_classes[cls] = cls if issubclass(cls, GraphCallbackHandler) else type(
-            cls.__name__, (cls, GraphCallbackHandler), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+        _graph_classes[cls] = (
+            cls
+            if issubclass(cls, GraphCallbackHandler)
+            else type(cls.__name__, (cls, GraphCallbackHandler), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+        )
     return cast("type[SupabaseTracer]", _graph_classes[cls])
 
 
@@ -381,13 +513,14 @@ _process_tracer: ContextVar[SupabaseTracer | None]
 
 
 def switch_on() -> SupabaseTracer:
-    """Trace every LangChain run of this process, without a handler in `callbacks`. An explicit tracer takes its place."""
+    """Trace every LangChain run of this process without a handler in `callbacks`; an explicit one takes its place."""
     from langchain_core.tracers.context import register_configure_hook
 
     global _process_tracer
     if "_process_tracer" not in globals():
         # A default is seen in every thread and task, and costs no construction per run.
-        _process_tracer = ContextVar("chopsky_trace_process", default=SupabaseTracer())
+        tracer = SupabaseTracer()
+        _process_tracer = ContextVar("chopsky_trace_process", default=tracer)
         register_configure_hook(cast("ContextVar[Any]", _process_tracer), True, SupabaseTracer)
     tracer = _process_tracer.get()
     if tracer is None:

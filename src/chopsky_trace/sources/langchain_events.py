@@ -10,7 +10,6 @@ from uuid import UUID
 import orjson
 from langchain_core.runnables.config import var_child_runnable_config
 
-from chopsky_trace.enrich.limit import clean
 from chopsky_trace.enrich.redact import Redactor, without_secrets
 from chopsky_trace.records import FORMAT, Kind, Scope, Status
 from chopsky_trace.scope import current
@@ -24,31 +23,50 @@ REMEMBERED_ENDS = 4_096
 HELD_BYTES = 2_000_000
 SCOPE_LOOKS = 8
 EVENTS_KEPT = 100
+MISSING: Any = object()
+"""No inputs were given, which is not the same as None."""
 PAYLOADS = ("inputs", "outputs", "metadata", "params", "usage")
-CONTENT_FIELDS = frozenset(("inputs", "outputs", "bodies", "messages", "prompt", "output_bodies", "metadata", "tags", "error", "params"))
-PLAIN_PARAMS = frozenset(("model", "model_name", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "n", "seed",
-                          "stream", "_type", "reasoning_effort", "service_tier"))
+CONTENT_FIELDS = frozenset(
+    ("inputs", "outputs", "bodies", "messages", "prompt", "output_bodies", "metadata", "tags", "error", "params")
+)
+PLAIN_PARAMS = frozenset(
+    (
+        "model",
+        "model_name",
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "seed",
+        "stream",
+        "_type",
+        "reasoning_effort",
+        "service_tier",
+    )
+)
 
 
 class OpenSpan:
     """A span under way."""
 
-    __slots__ = ("deferred", "events", "first_token", "hex", "is_root", "kind", "mono", "node", "root", "seen", "shown", "started", "told_model")
+    # Defaults live on the class: most spans never set them, and every span is made on the caller's time.
+    first_token: int | None = None
+    node: Node | None = None
+    shown = False
+    deferred: dict[str, Any] | None = None
+    events: list[tuple[bytes, Told]] | None = None
+    provider: str | None = None
+    model: str | None = None
 
-    def __init__(self, span_hex: str, root: Root, kind: Kind, started: int, *, is_root: bool) -> None:
+    def __init__(self, span_hex: str, root: Root, kind: Kind, seen: int, is_root: bool) -> None:
         self.hex = span_hex
         self.root = root
         self.kind: Kind = kind
-        self.started = started
-        self.seen = 0
-        self.mono = monotonic_ns()
+        self.seen = seen
         self.is_root = is_root
-        self.first_token: int | None = None
-        self.node: Node | None = None
-        self.shown = is_root
-        self.deferred: dict[str, Any] | None = None
-        self.events: list[Any] | None = None
-        self.told_model: tuple[str | None, str | None] = (None, None)
+        self.mono = monotonic_ns()
 
 
 class Runs:
@@ -92,36 +110,105 @@ class Recorder:
 
     # -- starts
 
-    def start(self, kind: Kind, run_id: UUID, parent_id: UUID | None, name: str | None, metadata: Mapping[str, Any] | None,
-              tags: Sequence[str] | None, inputs: Any, *, defer: bool = False, **details: Any) -> None:
-        """A span began. `details`: prompt (messages or text), provider, model, params."""
+    def start(
+        self,
+        kind: Kind,
+        run_id: UUID,
+        parent_id: UUID | None,
+        name: str | None,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+        inputs: Any,
+        defer: bool = False,
+    ) -> None:
+        """A chain, tool or retriever began; `defer`: its true inputs come with its end."""
         key = run_id.int
-        runs = self.runs
-        if key in runs.open:
+        if key in self.runs.open:
             return
-        seen = time_ns()
-        span_hex = run_id.hex
-        root, parent_hex = self._root_of(span_hex, parent_id, seen // 1000)
-        is_root = root.id == span_hex
+        span, record = self._opened(kind, run_id.hex, parent_id, name)
+        root = span.root
         with root.lock:
-            if root.epoch != self.epoch():
-                root.epoch = self.epoch()
-                root.forget()
-            span = OpenSpan(span_hex, root, kind, seen // 1000, is_root=is_root)
-            span.seen = seen
-            record: dict[str, Any] = {"v": FORMAT, "t": "start", "id": span_hex, "run": root.id, "seen": seen,
-                                      "source": SOURCE, "at": span.started, "kind": kind}
-            if parent_hex:
-                record["parent"] = parent_hex
-            if name:
-                record["name"] = name
             told = Told()
-            self._describe(record, root, told, metadata, tags, is_root)
-            self._place(record, span, told, inputs, defer, details)
-            runs.open[key] = span
-            runs.ended.pop(key, None)
-            root.open.add(key)
-            self._emit(root, record, told)
+            self._describe(record, span, told, metadata, tags)
+            if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+                record["resume"] = True
+            if not self.options.with_inputs:
+                if self.options.with_shapes:
+                    record["inputs"] = self.full.shape(inputs)
+            elif defer:
+                span.deferred = record
+            else:
+                self._inputs(record, span, told, inputs)
+            self._begin(key, span, record, told)
+
+    def start_model(
+        self,
+        run_id: UUID,
+        parent_id: UUID | None,
+        name: str | None,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+        prompt: Any,
+        provider: str | None,
+        model: str | None,
+        params: Mapping[str, Any] | None,
+    ) -> None:
+        """A model call began; `prompt` is its messages, or its text."""
+        key = run_id.int
+        if key in self.runs.open:
+            return
+        span, record = self._opened("llm", run_id.hex, parent_id, name)
+        root = span.root
+        with root.lock:
+            told = Told()
+            self._describe(record, span, told, metadata, tags)
+            if provider:
+                record["provider"] = span.provider = provider
+            if model:
+                record["model"] = span.model = model
+            if params:
+                self._params(record, root, told, params)
+            if self.options.with_inputs:
+                self._prompt(record, span, told, prompt)
+            elif self.options.with_shapes:
+                record["inputs"] = self.full.shape(prompt)
+            self._begin(key, span, record, told)
+
+    def _opened(
+        self, kind: Kind, span_hex: str, parent_id: UUID | None, name: str | None
+    ) -> tuple[OpenSpan, dict[str, Any]]:
+        seen = time_ns()
+        root, parent_hex = self._root_of(span_hex, parent_id, seen // 1000)
+        epoch = self.epoch()
+        if root.epoch != epoch:
+            with root.lock:
+                root.epoch = epoch
+                root.forget()
+        span = OpenSpan(span_hex, root, kind, seen, root.id == span_hex)
+        record: dict[str, Any] = {
+            "v": FORMAT,
+            "t": "start",
+            "id": span_hex,
+            "run": root.id,
+            "seen": seen,
+            "source": SOURCE,
+            "at": seen // 1000,
+            "kind": kind,
+        }
+        if parent_hex:
+            record["parent"] = parent_hex
+        if name:
+            record["name"] = name
+        return span, record
+
+    def _begin(self, key: int, span: OpenSpan, record: dict[str, Any], told: Told) -> None:
+        runs = self.runs
+        runs.open[key] = span
+        if key in runs.ended:
+            # A caller that uses one id again: a run of its own all the same.
+            del runs.ended[key]
+        span.root.open.add(key)
+        self._emit(span.root, record, told)
 
     def _root_of(self, span_hex: str, parent_id: UUID | None, started: int) -> tuple[Root, str | None]:
         runs = self.runs
@@ -129,7 +216,7 @@ class Recorder:
             parent = runs.open.get(parent_id.int)
             if parent is not None:
                 return parent.root, parent.hex
-            # A parent that only others see: LangSmith's word on the trace, else the parent is the topmost that is known.
+            # A parent that only others see: LangSmith's word on the trace, else that parent is the topmost known.
             trace = fields.langsmith_trace(parent_id) or parent_id.hex
             return runs.roots.get(trace) or runs.new_root(trace, started, self.epoch()), parent_id.hex
         # LangChain loses the parent of fallbacks and of calls that are given their callbacks anew; its own config still
@@ -144,54 +231,79 @@ class Recorder:
         root.sampled = is_sampled(span_hex, self.options.sample_rate)
         return root, None
 
-    def _describe(self, record: dict[str, Any], root: Root, told: Told, metadata: Mapping[str, Any] | None,
-                  tags: Sequence[str] | None, is_root: bool) -> None:
+    def _describe(
+        self,
+        record: dict[str, Any],
+        span: OpenSpan,
+        told: Told,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+    ) -> None:
         """Scope, metadata and tags; a child carries only what its root does not."""
-        own = metadata or {}
+        root = span.root
         if not root.described:
-            root.described = True
-            ambient = current()
-            options = self.options
-            scope = cast("Scope", {**options.scope, **ambient.scope, **fields.scope_in(own)})
-            for name in ("user_id", "session_id", "tenant_id"):
-                if name in scope:
-                    text = fields.identifier(scope[name])
-                    if text:
-                        scope[name] = text
-            root.scope = scope
-            root.metadata = own
-            if scope:
-                record["scope"] = scope
-            own = {**options.metadata, **ambient.metadata, **own}
-            if is_root and (options.tags or ambient.tags):
-                tags = list(dict.fromkeys((*options.tags, *ambient.tags, *(tags or ()))))
-        else:
-            if root.scope_looks < SCOPE_LOOKS:
-                found = self._late_scope(root, own)
-                if found:
-                    record["scope"] = found
+            self._describe_root(record, span, told, metadata or {}, tags)
+            return
+        if root.scope_looks < SCOPE_LOOKS:
+            self._late_scope(record, root, metadata)
+        if metadata:
             inherited = root.metadata
-            own = {k: v for k, v in own.items() if k not in fields.NOT_METADATA and (k not in inherited or inherited[k] is not v)}
+            own = {
+                k: v
+                for k, v in metadata.items()
+                if (k not in inherited or inherited[k] is not v) and k not in fields.NOT_METADATA
+            }
+            if own:
+                self._metadata(record, root, told, own)
+        if tags:
+            self._tags(record, tags)
+
+    def _describe_root(
+        self,
+        record: dict[str, Any],
+        span: OpenSpan,
+        told: Told,
+        metadata: Mapping[str, Any],
+        tags: Sequence[str] | None,
+    ) -> None:
+        root = span.root
+        root.described = True
+        ambient = current()
+        options = self.options
+        scope = cast("Scope", {**options.scope, **ambient.scope, **fields.scope_in(metadata)})
+        for name in fields.SCOPE_KEYS:
+            if name in scope:
+                text = fields.identifier(scope[name])
+                if text:
+                    scope[name] = text
+        root.scope = scope
+        root.metadata = metadata
+        if scope:
+            record["scope"] = scope
+        own = {**options.metadata, **ambient.metadata, **metadata}
+        if span.is_root and (options.tags or ambient.tags):
+            tags = list(dict.fromkeys((*options.tags, *ambient.tags, *(tags or ()))))
         if own:
             self._metadata(record, root, told, own)
         if tags:
             self._tags(record, tags)
 
-    def _late_scope(self, root: Root, metadata: Mapping[str, Any]) -> Scope | None:
+    def _late_scope(self, record: dict[str, Any], root: Root, metadata: Mapping[str, Any] | None) -> None:
         """What a child knows and its root did not: `configurable` reaches the children only."""
-        found = fields.scope_in(metadata) if not fields.SCOPE_NAMES.isdisjoint(metadata) else {}
+        root.scope_looks += 1
+        found: Scope = {}
         config = var_child_runnable_config.get()
-        if config:
-            configurable = config.get("configurable")
-            if configurable and not fields.SCOPE_NAMES.isdisjoint(configurable):
-                found = {**fields.scope_in(configurable), **found}
-        scope = root.scope
-        new = cast("Scope", {k: v for k, v in found.items() if k not in scope})
-        if new:
-            root.scope = cast("Scope", {**scope, **new})
-        # After so many children nothing new is to be expected.
-        root.scope_looks = SCOPE_LOOKS if len(root.scope.keys() & fields.SCOPE_KEYS.keys()) == len(fields.SCOPE_KEYS) else root.scope_looks + 1
-        return new or None
+        configurable = config.get("configurable") if config else None
+        if configurable:
+            found = fields.scope_in(configurable)
+        if metadata:
+            found = cast("Scope", {**found, **fields.scope_in(metadata)})
+        if found:
+            scope = root.scope
+            new = cast("Scope", {k: v for k, v in found.items() if k not in scope})
+            if new:
+                root.scope = cast("Scope", {**scope, **new})
+                record["scope"] = new
 
     def _metadata(self, record: dict[str, Any], root: Root, told: Told, own: Mapping[str, Any]) -> None:
         if not self.options.with_content:
@@ -202,36 +314,17 @@ class Recorder:
             record["metadata"] = self.full.payload(root, told, own)
 
     def _tags(self, record: dict[str, Any], tags: Sequence[str]) -> None:
-        kept = [t if isinstance(t, str) else str(t) for t in tags]
-        if not self.options.with_content:
-            kept = [t for t in kept if t.startswith((fields.RETRY_TAG, "seq:step:", "graph:step:", "map:key:", "langsmith:"))]
-        elif self.options.redactor is not None:
-            kept = [self.options.redactor.text(t) for t in kept]
-        if kept:
-            record["tags"] = kept
-
-    def _place(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any, defer: bool, details: dict[str, Any]) -> None:
-        """The payload: a model call's prompt as references, anything else as JSON."""
-        root = span.root
-        for name in ("provider", "model"):
-            if details.get(name):
-                record[name] = details[name]
-        span.told_model = (details.get("provider"), details.get("model"))
-        self._params(record, root, told, details.get("params"))
-        if not self.options.with_inputs:
-            if self.options.with_shapes:
-                record["inputs"] = self.full.shape(details.get("prompt", inputs))
-            return
-        if "prompt" in details:
-            self._prompt(record, span, told, details["prompt"])
-            return
-        if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
-            record["resume"] = True
-        if defer:
-            # The true inputs come with the end.
-            span.deferred = record
-            return
-        self._inputs(record, span, told, inputs)
+        options = self.options
+        if not options.with_content:
+            tags = [
+                t
+                for t in tags
+                if str(t).startswith((fields.RETRY_TAG, "seq:step:", "graph:step:", "map:key:", "langsmith:"))
+            ]
+        elif options.redactor is not None:
+            tags = [options.redactor.text(str(t)) for t in tags]
+        if tags:
+            record["tags"] = tags
 
     def _inputs(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any) -> None:
         root = span.root
@@ -254,9 +347,7 @@ class Recorder:
         record["prompt"] = reference
         prompt_refs(root, told, entries, known, shown=span.is_root or not root.question_known)
 
-    def _params(self, record: dict[str, Any], root: Root, told: Told, params: Mapping[str, Any] | None) -> None:
-        if not params:
-            return
+    def _params(self, record: dict[str, Any], root: Root, told: Told, params: Mapping[str, Any]) -> None:
         if not self.options.with_content:
             params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
         else:
@@ -291,61 +382,121 @@ class Recorder:
 
     # -- ends
 
-    def end(self, kind: Kind, run_id: UUID, status: Status, outputs: Any = None, *, error: str | None = None,
-            inputs: Any = None, has_inputs: bool = False, facts: dict[str, Any] | None = None, results: Sequence[Any] = ()) -> None:
-        """A span ended. For a model call `results` are its generations and `facts` what it says of usage and model."""
+    def end(
+        self,
+        kind: Kind,
+        run_id: UUID,
+        status: Status,
+        outputs: Any = None,
+        error: str | None = None,
+        inputs: Any = MISSING,
+    ) -> None:
+        """A chain, tool or retriever ended; `inputs` where LangChain tells them only now."""
         key = run_id.int
-        runs = self.runs
-        span = runs.open.pop(key, None)
+        span = self._closing(key, run_id, kind)
         if span is None:
-            if key in runs.ended:
-                return
-            root = runs.new_root(run_id.hex, time_ns() // 1000, self.epoch())
-            span = OpenSpan(run_id.hex, root, kind, 0, is_root=False)
-        kind = span.kind
+            return
         root = span.root
         with root.lock:
             try:
-                told = Told()
-                if has_inputs and span.deferred is not None:
+                if span.deferred is not None and inputs is not MISSING:
                     self._late_inputs(span, inputs)
                 if span.is_root and root.interrupted and status == "completed":
                     status = "interrupted"
-                record = self._end_record(span, kind, status, error)
-                self._results(record, span, told, outputs, results, facts, status)
-                if span.events:
-                    record["metadata"] = {"events": [orjson.Fragment(encoded) for encoded, _ in span.events]}
-                    for _, mentioned in span.events:
-                        told.bodies[:0] = mentioned.bodies
-                        told.refs[:0] = mentioned.refs
-                self._emit(root, record, told)
-                if status == "failed" and not root.sampled and not root.failed:
-                    root.failed = True
-                    self._release(root)
+                record = self._end_record(span, status, error)
+                told = Told()
+                if outputs is not None:
+                    if self.options.with_outputs:
+                        record["outputs"] = self.full.payload(root, told, outputs)
+                    elif self.options.with_shapes:
+                        record["outputs"] = self.full.shape(outputs)
+                if span.is_root and status == "completed" and self.options.with_outputs:
+                    self._answer(root, told, outputs)
+                self._finish(record, span, told, status)
             finally:
-                runs.closed(key, root)
+                self.runs.closed(key, root)
 
-    def _end_record(self, span: OpenSpan, kind: Kind, status: Status, error: str | None) -> dict[str, Any]:
-        seen = max(time_ns(), span.seen + 2)
-        record: dict[str, Any] = {"v": FORMAT, "t": "end", "id": span.hex, "run": span.root.id, "seen": seen, "source": SOURCE,
-                                  "kind": kind, "status": status}
-        if span.started:
-            elapsed = monotonic_ns() - span.mono
+    def end_model(
+        self, run_id: UUID, status: Status, results: Sequence[Any], facts: dict[str, Any], error: str | None = None
+    ) -> None:
+        """A model call ended: its generations, and what it says of usage and model."""
+        key = run_id.int
+        span = self._closing(key, run_id, "llm")
+        if span is None:
+            return
+        root = span.root
+        with root.lock:
+            try:
+                record = self._end_record(span, status, error)
+                told = Told()
+                self._facts(record, span, root, told, facts)
+                if results:
+                    if self.options.with_outputs:
+                        self._said(record, span, told, results)
+                    elif self.options.with_shapes:
+                        record["outputs"] = self.full.shape(results[0])
+                self._finish(record, span, told, status)
+            finally:
+                self.runs.closed(key, root)
+
+    def _closing(self, key: int, run_id: UUID, kind: Kind) -> OpenSpan | None:
+        runs = self.runs
+        span = runs.open.pop(key, None)
+        if span is None and key not in runs.ended:
+            # Its start was before our time: the end stands alone.
+            span_hex = run_id.hex
+            root = runs.roots.get(span_hex) or runs.new_root(span_hex, time_ns() // 1000, self.epoch())
+            span = OpenSpan(span_hex, root, kind, 0, False)
+        return span
+
+    def _finish(self, record: dict[str, Any], span: OpenSpan, told: Told, status: Status) -> None:
+        root = span.root
+        if span.events:
+            known = record.get("metadata") or {}
+            record["metadata"] = {**known, "events": [orjson.Fragment(encoded) for encoded, _ in span.events]}
+            for _, mentioned in span.events:
+                told.bodies[:0] = mentioned.bodies
+                told.refs[:0] = mentioned.refs
+        self._emit(root, record, told)
+        if status == "failed" and not root.sampled and not root.failed:
+            root.failed = True
+            self._release(root)
+
+    def _end_record(self, span: OpenSpan, status: Status, error: str | None) -> dict[str, Any]:
+        root = span.root
+        seen = time_ns()
+        if seen < span.seen + 2:
+            seen = span.seen + 2
+        record: dict[str, Any] = {
+            "v": FORMAT,
+            "t": "end",
+            "id": span.hex,
+            "run": root.id,
+            "seen": seen,
+            "source": SOURCE,
+            "kind": span.kind,
+            "status": status,
+        }
+        if span.seen:
             # One clock for the length, so that a jump of the other cannot make it negative.
-            record["at"] = span.started + elapsed // 1000
+            elapsed = monotonic_ns() - span.mono
+            record["at"] = (span.seen + elapsed) // 1000
             record["duration_ms"] = elapsed / 1e6
-            record["started"] = span.started
+            record["started"] = span.seen // 1000
             if span.first_token is not None:
                 record["first_token_ms"] = (span.first_token - span.mono) / 1e6
         else:
             record["at"] = seen // 1000
         if error:
-            if not self.options.with_content:
-                error = error.split(":", 1)[0]
-            elif self.options.redactor is not None:
-                error = self.options.redactor.text(error)
-            record["error"] = clean(error, self.options.max_string, lambda _: None)
+            record["error"] = self._error(error)
         return record
+
+    def _error(self, error: str) -> Any:
+        if not self.options.with_content:
+            return error.split(":", 1)[0]
+        if self.options.redactor is not None:
+            error = self.options.redactor.text(error)
+        return self.full.plain(error)
 
     def _late_inputs(self, span: OpenSpan, inputs: Any) -> None:
         """The start again, whole, now that its inputs are known: the later start replaces the first."""
@@ -359,27 +510,14 @@ class Recorder:
             self._inputs(record, span, told, inputs)
             self._emit(span.root, record, told)
 
-    def _results(self, record: dict[str, Any], span: OpenSpan, told: Told, outputs: Any, results: Sequence[Any],
-                 facts: dict[str, Any] | None, status: Status) -> None:
-        root = span.root
-        options = self.options
-        if facts is not None:
-            self._facts(record, span, root, told, facts)
-        if not options.with_outputs:
-            if options.with_shapes and (results or outputs is not None):
-                record["outputs"] = self.full.shape(results[0] if results else outputs)
+    def _answer(self, root: Root, told: Told, outputs: Any) -> None:
+        """Which messages the user was answered: the root's output, else what its last call said."""
+        answer = answer_of(self.full, root, told, outputs)
+        if answer:
+            answer_refs(root, told, answer)
             return
-        if results:
-            self._said(record, span, told, results)
-        elif outputs is not None:
-            record["outputs"] = self.full.payload(root, told, outputs)
-        if span.is_root and not results and status == "completed":
-            answer = answer_of(self.full, root, told, outputs)
-            if answer:
-                answer_refs(root, told, answer)
-            else:
-                for body, said_by, n in root.last_output:
-                    told.refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
+        for body, said_by, n in root.last_output:
+            told.refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
 
     def _said(self, record: dict[str, Any], span: OpenSpan, told: Told, results: Sequence[Any]) -> None:
         root = span.root
@@ -402,16 +540,23 @@ class Recorder:
         model = fields.first_of((response, ("model_name", "model", "model_id")), (facts, ("model_name",)))
         if model:
             record["model"] = model
-        if span.told_model[0]:
-            record["provider"] = span.told_model[0]
-        if span.told_model[1]:
-            record["model_requested"] = span.told_model[1]
+        if span.provider:
+            record["provider"] = span.provider
+        if span.model:
+            record["model_requested"] = span.model
         response_id = fields.first_of((response, ("id", "response_id")), (facts, ("id",)))
-        if response_id is None and isinstance(facts.get("message_id"), str) and not facts["message_id"].startswith(("lc_run--", "run-")):
+        if (
+            response_id is None
+            and isinstance(facts.get("message_id"), str)
+            and not facts["message_id"].startswith(("lc_run--", "run-"))
+        ):
             response_id = facts["message_id"]
         if response_id:
             record["response_id"] = response_id
-        reason = fields.first_of((response, ("finish_reason", "stop_reason", "done_reason")), (facts.get("generation_info"), ("finish_reason",)))
+        reason = fields.first_of(
+            (response, ("finish_reason", "stop_reason", "done_reason")),
+            (facts.get("generation_info"), ("finish_reason",)),
+        )
         if reason:
             record["finish_reason"] = reason
         if fields.is_cache_hit(facts, span.hex):
@@ -439,7 +584,7 @@ class Recorder:
             root.forget()
 
     def _encode(self, root: Root, record: dict[str, Any], told: Told) -> bytes:
-        """The record's bytes. Messages inside payloads are told while they are encoded, so bodies and rows come last."""
+        """The record's bytes. Messages inside payloads are told while these are encoded: bodies and rows come last."""
         record["bodies"] = told.bodies
         record["messages"] = told.refs
         try:
@@ -474,10 +619,32 @@ class Recorder:
 class Options:
     """What a tracer was told, resolved."""
 
-    __slots__ = ("max_string", "metadata", "redactor", "sample_rate", "scope", "tags", "with_content", "with_inputs", "with_outputs", "with_shapes")
+    __slots__ = (
+        "max_string",
+        "metadata",
+        "redactor",
+        "sample_rate",
+        "scope",
+        "tags",
+        "with_content",
+        "with_inputs",
+        "with_outputs",
+        "with_shapes",
+    )
 
-    def __init__(self, *, scope: Scope, tags: tuple[str, ...], metadata: Mapping[str, Any], redactor: Redactor | None,
-                 with_content: bool, hide_inputs: bool, hide_outputs: bool, sample_rate: float, max_string: int) -> None:
+    def __init__(
+        self,
+        *,
+        scope: Scope,
+        tags: tuple[str, ...],
+        metadata: Mapping[str, Any],
+        redactor: Redactor | None,
+        with_content: bool,
+        hide_inputs: bool,
+        hide_outputs: bool,
+        sample_rate: float,
+        max_string: int,
+    ) -> None:
         self.scope = scope
         self.tags = tags
         self.metadata = metadata
@@ -488,4 +655,3 @@ class Options:
         self.with_shapes = not (with_content and not hide_inputs and not hide_outputs)
         self.sample_rate = sample_rate
         self.max_string = max_string
-

@@ -1,4 +1,4 @@
-"""What LangChain's callbacks carry, read field by field. Each reader stands alone: one that fails costs its field only."""
+"""What LangChain's callbacks carry, read field by field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from chopsky_trace.records import Kind, Scope, Status
 
 # First found wins; LangChain's, LangSmith's and Langfuse's spellings.
 SCOPE_KEYS: dict[str, tuple[str, ...]] = {
-    "session_id": ("thread_id", "session_id", "conversation_id", "langfuse_session_id", "ls_thread_id", "langsmith_thread_id"),
+    "session_id": (
+        "thread_id",
+        "session_id",
+        "conversation_id",
+        "langfuse_session_id",
+        "ls_thread_id",
+        "langsmith_thread_id",
+    ),
     "user_id": ("user_id", "langfuse_user_id", "ls_user_id", "langsmith_user_id"),
     "tenant_id": ("tenant_id", "langfuse_tenant_id", "ls_tenant_id"),
 }
@@ -20,12 +27,32 @@ MAX_ID_CHARS = 512
 # In columns of their own, or the same in every span of a process.
 NOT_METADATA = frozenset(("ls_provider", "ls_model_name", "ls_model_type", "lc_versions", "ls_integration"))
 # LangGraph's and LangChain's own keys never hold a secret: no need to look at them one by one.
-OWN_KEYS = frozenset((
-    "langgraph_step", "langgraph_node", "langgraph_triggers", "langgraph_path", "langgraph_checkpoint_ns", "checkpoint_ns",
-    "ls_temperature", "ls_max_tokens", "ls_stop", "ls_retriever_name", "ls_vector_store_provider", "ls_embedding_provider",
-    "lc_agent_name", "ls_agent_type", *SCOPE_NAMES,
-))
-CHAIN_KINDS: dict[str, Kind] = {"prompt": "prompt", "parser": "parser", "tool": "tool", "retriever": "retriever", "llm": "llm"}
+OWN_KEYS = frozenset(
+    (
+        "langgraph_step",
+        "langgraph_node",
+        "langgraph_triggers",
+        "langgraph_path",
+        "langgraph_checkpoint_ns",
+        "checkpoint_ns",
+        "ls_temperature",
+        "ls_max_tokens",
+        "ls_stop",
+        "ls_retriever_name",
+        "ls_vector_store_provider",
+        "ls_embedding_provider",
+        "lc_agent_name",
+        "ls_agent_type",
+        *SCOPE_NAMES,
+    )
+)
+CHAIN_KINDS: dict[str, Kind] = {
+    "prompt": "prompt",
+    "parser": "parser",
+    "tool": "tool",
+    "retriever": "retriever",
+    "llm": "llm",
+}
 RETRY_TAG = "retry:attempt:"
 
 
@@ -156,7 +183,7 @@ def first_of(*pairs: tuple[Mapping[str, Any] | None, tuple[str, ...]]) -> str | 
 
 
 def is_cache_hit(facts: Mapping[str, Any], run_hex: str) -> bool:
-    """LangChain answered from its own cache: it marks the usage with a total cost of 0, or repeats another run's message id."""
+    """LangChain answered from its cache: the usage has a total cost of 0, or the message another run's id."""
     usage = facts.get("usage_metadata")
     if isinstance(usage, Mapping) and cast("Mapping[str, Any]", usage).get("total_cost") == 0:
         return True

@@ -19,15 +19,37 @@ from chopsky_trace.records import Role, text_of
 from chopsky_trace.sources.memory import Entry, Root, Told
 
 ROLES: dict[str, Role] = {
-    "human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "AIMessageChunk": "assistant",
-    "HumanMessageChunk": "user", "SystemMessageChunk": "system", "ToolMessageChunk": "tool", "FunctionMessageChunk": "tool",
-    "system": "system", "developer": "system", "tool": "tool", "function": "tool", "model": "assistant",
+    "human": "user",
+    "user": "user",
+    "ai": "assistant",
+    "assistant": "assistant",
+    "AIMessageChunk": "assistant",
+    "HumanMessageChunk": "user",
+    "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool",
+    "FunctionMessageChunk": "tool",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+    "model": "assistant",
 }
 OPTIONS = orjson.OPT_NON_STR_KEYS
 # A text that orjson would write as these bytes needs a closer look: jsonb refuses NUL, and a NaN turns into null.
 NUL = b"\\u0000"
 TEXT_KEYS = ("input", "question", "query", "prompt", "text", "message", "content", "user_input", "human_input")
-ANSWER_KEYS = ("output", "answer", "result", "response", "text", "content", "message", "reply", "final_answer", "generation")
+ANSWER_KEYS = (
+    "output",
+    "answer",
+    "result",
+    "response",
+    "text",
+    "content",
+    "message",
+    "reply",
+    "final_answer",
+    "generation",
+)
 
 
 class Snapshot:
@@ -45,9 +67,13 @@ class Snapshot:
     def entry(self, root: Root, told: Told, message: Any) -> Entry:
         """The message as told; known again by identity, never by `id()` alone."""
         known = root.entries.get(id(message))
-        if known is not None and known.message is message and known.content is message.content \
-                and known.calls is getattr(message, "tool_calls", None) \
-                and (known.blocks is None or _same_blocks(known.blocks, message.content)):
+        if (
+            known is not None
+            and known.message is message
+            and known.content is message.content
+            and known.calls is getattr(message, "tool_calls", None)
+            and (known.blocks is None or _same_blocks(known.blocks, message.content))
+        ):
             return known
         entry = self._tell(root, told, message)
         entry.message = message
@@ -63,7 +89,11 @@ class Snapshot:
         if role == "system" or message.type != "ai":
             calls: list[dict[str, Any]] = []
         else:
-            calls = [*message.tool_calls, *message.invalid_tool_calls] if message.tool_calls or message.invalid_tool_calls else []
+            calls = (
+                [*message.tool_calls, *message.invalid_tool_calls]
+                if message.tool_calls or message.invalid_tool_calls
+                else []
+            )
         if role == "assistant" and not calls:
             calls = list(getattr(message, "tool_calls", None) or ())
         extra: dict[str, Any] = {}
@@ -75,11 +105,29 @@ class Snapshot:
             extra["status"] = status
         if message.type == "chat" and message.role not in ROLES:
             extra["role"] = message.role
-        return self.body(root, told, role, message.content, calls=calls, call_id=getattr(message, "tool_call_id", None),
-                         name=message.name, metadata=extra)
+        return self.body(
+            root,
+            told,
+            role,
+            message.content,
+            calls=calls,
+            call_id=getattr(message, "tool_call_id", None),
+            name=message.name,
+            metadata=extra,
+        )
 
-    def body(self, root: Root, told: Told, role: Role, content: Any, *, calls: Sequence[Any] = (), call_id: str | None = None,
-             name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Entry:
+    def body(
+        self,
+        root: Root,
+        told: Told,
+        role: Role,
+        content: Any,
+        *,
+        calls: Sequence[Any] = (),
+        call_id: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Entry:
         """Tell a message by its parts."""
         if self.redactor is not None:
             content = self.redactor.value(self.plain(content))
@@ -88,7 +136,11 @@ class Snapshot:
         core = [role, content, calls or None, call_id, None if role == "assistant" else name]
         try:
             encoded = orjson.dumps(core, option=OPTIONS)
-            odd = NUL in encoded or len(encoded) > self.max_string or (not isinstance(content, str) and b"null" in encoded and odd_float(core))
+            odd = (
+                NUL in encoded
+                or len(encoded) > self.max_string
+                or (not isinstance(content, str) and b"null" in encoded and odd_float(core))
+            )
         except (TypeError, ValueError, RecursionError):
             odd = True
         if odd:
@@ -105,8 +157,13 @@ class Snapshot:
         add = found.append
         for message in messages:
             entry = known.get(id(message))
-            if entry is not None and entry.message is message and entry.content is message.content and entry.blocks is None \
-                    and entry.calls is getattr(message, "tool_calls", None):
+            if (
+                entry is not None
+                and entry.message is message
+                and entry.content is message.content
+                and entry.blocks is None
+                and entry.calls is getattr(message, "tool_calls", None)
+            ):
                 add(entry)
             else:
                 add(self.entry(root, told, message))
@@ -216,7 +273,9 @@ def answer_of(snapshot: Snapshot, root: Root, told: Told, outputs: Any) -> list[
     return [snapshot.body(root, told, "assistant", text)] if text else None
 
 
-def _messages_in(snapshot: Snapshot, root: Root, told: Told, value: Any, keys: Sequence[str] = TEXT_KEYS) -> list[Entry] | None:
+def _messages_in(
+    snapshot: Snapshot, root: Root, told: Told, value: Any, keys: Sequence[str] = TEXT_KEYS
+) -> list[Entry] | None:
     if isinstance(value, Mapping):
         fields = cast("Mapping[str, Any]", value)
         for key in ("messages", *keys):
@@ -247,9 +306,23 @@ def _as_entries(snapshot: Snapshot, root: Root, told: Told, value: Any) -> list[
             role = ROLES.get(str(fields.get("role") or fields.get("type")))
             if role is None or not isinstance(fields.get("content"), (str, list)):
                 return None
-            found.append(snapshot.body(root, told, role, fields["content"], calls=_plain_calls(fields.get("tool_calls")),
-                                       call_id=fields.get("tool_call_id"), name=fields.get("name")))
-        elif isinstance(item, (list, tuple)) and len(cast("Sequence[Any]", item)) == 2 and item[0] in ROLES and isinstance(item[1], (str, list)):
+            found.append(
+                snapshot.body(
+                    root,
+                    told,
+                    role,
+                    fields["content"],
+                    calls=_plain_calls(fields.get("tool_calls")),
+                    call_id=fields.get("tool_call_id"),
+                    name=fields.get("name"),
+                )
+            )
+        elif (
+            isinstance(item, (list, tuple))
+            and len(cast("Sequence[Any]", item)) == 2
+            and item[0] in ROLES
+            and isinstance(item[1], (str, list))
+        ):
             found.append(snapshot.body(root, told, ROLES[item[0]], item[1]))
         else:
             return None

@@ -63,9 +63,30 @@ class Root:
     """One conversation run under way in this process."""
 
     __slots__ = (
-        "answers", "described", "entries", "entry_nodes", "epoch", "failed", "held", "held_bytes", "id", "interrupted", "last_output",
-        "lock", "metadata", "open", "outputs", "owned", "placed", "question_known", "sampled", "scope", "scope_looks", "sent",
-        "started", "tree",
+        "answers",
+        "described",
+        "entries",
+        "entry_nodes",
+        "epoch",
+        "failed",
+        "held",
+        "held_bytes",
+        "id",
+        "interrupted",
+        "last_output",
+        "lock",
+        "metadata",
+        "open",
+        "outputs",
+        "owned",
+        "placed",
+        "question_known",
+        "sampled",
+        "scope",
+        "scope_looks",
+        "sent",
+        "started",
+        "tree",
     )
 
     def __init__(self, root_id: str, started: int, epoch: int) -> None:
@@ -102,7 +123,7 @@ class Root:
     # -- bodies
 
     def tell(self, core: bytes, told: Told, name: str | None = None, metadata: Any = None) -> str:
-        """The body's id; the body itself goes along the first time. `core` is its JSON, encoded once for hash and journal."""
+        """The body's id; the body goes along the first time. `core` is its JSON, encoded once for hash and journal."""
         body_id = hashlib.sha256(core).hexdigest()[:32]
         if body_id not in self.sent:
             self.sent.add(body_id)
@@ -137,7 +158,16 @@ class Root:
             return
         self.owned.add(key)
         self.placed.add(entry_id)
-        told.refs.append({"body": entry_id, "place": "history", "n": n, "position": position, "internal": internal, "at": self.started})
+        told.refs.append(
+            {
+                "body": entry_id,
+                "place": "history",
+                "n": n,
+                "position": position,
+                "internal": internal,
+                "at": self.started,
+            }
+        )
 
     def said(self, told: Told, entry: Entry, span: str, n: int, *, internal: bool) -> None:
         """A model call's output."""
@@ -155,7 +185,7 @@ class Root:
     # -- prompts
 
     def prompt(self, span: str, entries: Sequence[Entry]) -> tuple[Prompt, Node, int]:
-        """The prompt as references, the tree's node at its end, and how many of its messages were known as this very beginning."""
+        """The prompt as references, the tree's node at its end, and how many messages were known as its beginning."""
         ids = [e.id for e in entries]
         node = self.tree
         known = 0
@@ -171,10 +201,7 @@ class Root:
         else:
             prompt = {"bodies": ids[known:], "extends": node.span, "take": known}
             links = node.links + 1
-        if known == 0 and ids:
-            first = next((i for i, e in enumerate(entries) if e.role != "system"), None)
-        else:
-            first = None
+        first = next((i for i, e in enumerate(entries) if e.role != "system"), None) if known == 0 else None
         for index in range(known, len(ids)):
             if index == first:
                 self.entry_nodes[ids[index]] = node
@@ -189,7 +216,7 @@ class Root:
             node.children[body_id] = Node(span, node.depth + 1, node.links if node.span == span else node.links + 1)
 
     def compact(self, ids: list[str]) -> dict[str, Any]:
-        """A list of messages in a payload: a stretch of some call's prompt and output where it is one, then the rest."""
+        """A list of messages in a payload: a stretch of some call's prompt and output if it is one, then the rest."""
         node = self.entry_nodes.get(ids[0]) if ids else None
         if node is None:
             return {"$messages": ids}
@@ -259,11 +286,12 @@ def answer_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
             root.own(told, entry.id, 0, QUESTION_POSITION * 2 + n, internal=False)
             continue
         body_id, (span, place) = (entry.id, known) if entry.id in root.outputs else (root.answers[entry.text], known)
-        told.refs.append({"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span})
+        told.refs.append(
+            {"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span}
+        )
 
 
 def _same_text(root: Root, entry: Entry) -> tuple[str, int] | None:
     # The parser's text of a message that the provider gave as blocks is that message.
     body_id = root.answers.get(entry.text)
     return root.outputs.get(body_id) if body_id else None
-

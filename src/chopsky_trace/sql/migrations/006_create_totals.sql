@@ -18,64 +18,62 @@ begin
     ) o
     where m.id = o.id and m.sequence is distinct from o.place;
 
-    update public.conversation_runs r
-    set total_messages = t.total_messages,
-        total_input_tokens = case when t.keep then r.total_input_tokens else t.input_tokens end,
-        total_output_tokens = case when t.keep then r.total_output_tokens else t.output_tokens end,
-        total_tokens_used = case when t.keep then r.total_tokens_used else t.tokens end,
-        total_cost = case when t.keep then r.total_cost else t.cost end,
-        average_response_time = case when t.keep then r.average_response_time else t.response_time end,
-        unpriced_calls = t.unpriced,
-        unmeasured_calls = t.unmeasured,
-        merged = t.calls > 0 and t.calls = t.duplicates,
-        status = case when t.spans = 0 then r.status else coalesce(t.root_status, 'active') end,
-        error = case when t.spans = 0 then r.error else t.root_error end,
-        name = case when t.spans = 0 then r.name else coalesce(t.root_name, r.name) end,
-        tags = case when t.spans = 0 then r.tags else coalesce(t.root_tags, r.tags) end,
-        metadata = case when t.spans = 0 then r.metadata else coalesce(t.root_metadata, r.metadata) end,
-        started_at = coalesce(t.started_at, r.started_at),
-        ended_at = case when t.spans = 0 then r.ended_at else t.root_ended_at end,
-        updated_at = now()
-    from (
+    with derived as materialized (
         select
-            i.id, s.*, m.*,
+            i.id, i.totals_by_hand, s.*, m.*, o.error as root_error, o.name as root_name, o.tags as root_tags,
+            o.metadata as root_metadata, o.started_at as root_started_at,
             s.spans = 0 and i.totals_by_hand as keep,
-            case when i.totals_by_hand and s.spans = 0 then i.total_messages else m.messages end as total_messages,
-            coalesce(s.span_input, m.hand_input) + coalesce(case when s.span_input is not null then m.hand_input end, 0) as input_tokens,
-            coalesce(s.span_output, m.hand_output) + coalesce(case when s.span_output is not null then m.hand_output end, 0) as output_tokens,
-            coalesce(s.span_tokens, m.hand_tokens) + coalesce(case when s.span_tokens is not null then m.hand_tokens end, 0) as tokens,
-            coalesce(s.span_cost, m.hand_cost) + coalesce(case when s.span_cost is not null then m.hand_cost end, 0) as cost,
-            coalesce(s.span_time, m.hand_time) as response_time
+            -- A root outside the mirror never ends here: then the topmost spans that we have tell.
+            case when o.id is not null then o.status when s.active > 0 then 'active' else (
+                select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
+                    else 'completed' end
+                from public.conversation_spans t
+                where t.conversation_run_id = i.id and not exists (
+                    select 1 from public.conversation_spans p where p.id = t.parent_span_id and p.conversation_run_id = i.id
+                )
+            ) end as derived_status,
+            case when o.id is not null then o.ended_at when s.active = 0 then s.last_ended_at end as derived_ended_at,
+            -- A failure passed up through its parents is one failure.
+            case when s.failed = 0 then 0 else (
+                select count(*) from public.conversation_spans f
+                where f.conversation_run_id = i.id and f.status = 'failed' and not exists (
+                    select 1 from public.conversation_spans c
+                    where c.conversation_run_id = i.id and c.parent_span_id = f.id and c.status = 'failed'
+                )
+            ) end as errors
         from public.conversation_runs i
+        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
         cross join lateral (
             select
                 count(*) as spans,
+                count(*) filter (where c.status = 'failed') as failed,
+                count(*) filter (where c.status = 'active') as active,
+                max(c.ended_at) as last_ended_at,
+                count(*) filter (where c.metadata ? 'retry_attempt') as retries,
                 count(*) filter (where c.is_call) as calls,
-                count(*) filter (where c.is_call and c.duplicate_of is not null) as duplicates,
-                sum(c.input_tokens) filter (where c.duplicate_of is null) as span_input,
-                sum(c.output_tokens) filter (where c.duplicate_of is null) as span_output,
-                sum(c.total_tokens) filter (where c.duplicate_of is null) as span_tokens,
-                sum(c.cost) filter (where c.duplicate_of is null) as span_cost,
+                count(*) filter (where c.is_call and c.duplicate_of is null) as owned,
+                sum(c.input_tokens) filter (where c.is_call and c.duplicate_of is null) as span_input,
+                sum(c.output_tokens) filter (where c.is_call and c.duplicate_of is null) as span_output,
+                sum(c.total_tokens) filter (where c.is_call and c.duplicate_of is null) as span_tokens,
+                sum(c.cost) filter (where c.is_call and c.duplicate_of is null) as span_cost,
                 avg(c.response_time_ms) filter (where c.kind = 'llm' and c.duplicate_of is null) as span_time,
-                count(*) filter (where c.is_counted and c.cost is null) as unpriced,
-                count(*) filter (where c.is_counted and c.total_tokens is null) as unmeasured,
-                min(c.started_at) as started_at,
-                max(c.status) filter (where c.id = i.id) as root_status,
-                max(c.error) filter (where c.id = i.id) as root_error,
-                max(c.name) filter (where c.id = i.id) as root_name,
-                max(c.ended_at) filter (where c.id = i.id) as root_ended_at,
-                max(c.tags) filter (where c.id = i.id) as root_tags,
-                (max(c.metadata::text) filter (where c.id = i.id))::jsonb as root_metadata
+                -- A call refused before its first token used nothing that could be unknown.
+                count(*) filter (where c.is_call and c.duplicate_of is null and c.cost is null and c.ended_at is not null
+                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unpriced,
+                count(*) filter (where c.is_call and c.duplicate_of is null and c.total_tokens is null and c.ended_at is not null
+                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unmeasured,
+                min(c.started_at) as first_started_at
             from (
                 select
-                    s.id, s.kind, s.duplicate_of, s.input_tokens, s.output_tokens, s.total_tokens, s.cost, s.response_time_ms,
-                    s.started_at, s.status, s.error, s.name, s.ended_at, s.tags, s.metadata,
-                    s.kind in ('llm', 'embedding', 'image') as is_call,
-                    -- A call refused before its first token used nothing that could be unknown.
-                    s.kind in ('llm', 'embedding', 'image') and s.ended_at is not null and s.duplicate_of is null
-                        and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as is_counted
-                from public.conversation_spans s
-                where s.conversation_run_id = i.id
+                    t.kind, t.status, t.metadata, t.duplicate_of, t.started_at, t.ended_at, t.time_to_first_token_ms,
+                    t.kind in ('llm', 'embedding', 'image') as is_call,
+                    -- An impossible number is stored as reported, but is none to a sum.
+                    case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
+                    case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
+                    case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
+                    case when t.cost between 0 and 1000000000000 then t.cost end as cost,
+                    case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
+                from public.conversation_spans t where t.conversation_run_id = i.id
             ) c
         ) s
         cross join lateral (
@@ -84,30 +82,41 @@ begin
                 sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
                 sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
                 sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
-                sum(c.cost) filter (where c.span_id is null) as hand_cost,
+                sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
                 avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
             from public.conversation_messages c
             where c.conversation_run_id = i.id
         ) m
         where i.id = any (run_ids)
-    ) t
-    where r.id = t.id;
-
+    ), updated as (
+        update public.conversation_runs r
+        set total_messages = case when d.keep then r.total_messages else d.messages end,
+            -- What is known of both; NULL where nothing is.
+            total_input_tokens = case when d.keep then r.total_input_tokens
+                else coalesce(d.span_input + d.hand_input, d.span_input, d.hand_input) end,
+            total_output_tokens = case when d.keep then r.total_output_tokens
+                else coalesce(d.span_output + d.hand_output, d.span_output, d.hand_output) end,
+            total_tokens_used = case when d.keep then r.total_tokens_used
+                else coalesce(d.span_tokens + d.hand_tokens, d.span_tokens, d.hand_tokens) end,
+            total_cost = case when d.keep then r.total_cost
+                else coalesce(d.span_cost + d.hand_cost, d.span_cost, d.hand_cost) end,
+            average_response_time = case when d.keep then r.average_response_time else coalesce(d.span_time, d.hand_time) end,
+            unpriced_calls = d.unpriced,
+            unmeasured_calls = d.unmeasured,
+            merged = d.calls > 0 and d.owned = 0,
+            status = case when d.spans = 0 then r.status else d.derived_status end,
+            error = case when d.spans = 0 then r.error else d.root_error end,
+            name = coalesce(d.root_name, r.name),
+            tags = coalesce(d.root_tags, r.tags),
+            metadata = coalesce(d.root_metadata, r.metadata),
+            started_at = coalesce(d.root_started_at, d.first_started_at, r.started_at),
+            ended_at = case when d.spans = 0 then r.ended_at else d.derived_ended_at end,
+            updated_at = now()
+        from derived d
+        where r.id = d.id
+    )
     insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
-    select i.id, coalesce(e.errors, 0), coalesce(e.retries, 0)
-    from public.conversation_runs i
-    cross join lateral (
-        select
-            count(*) filter (where s.status = 'failed' and not exists (
-                select 1 from public.conversation_spans c
-                where c.conversation_run_id = s.conversation_run_id and c.parent_span_id = s.id and c.status = 'failed'
-            )) as errors,
-            count(*) filter (where s.metadata ? 'retry_attempt') as retries
-        from public.conversation_spans s
-        where s.conversation_run_id = i.id and (s.status = 'failed' or s.metadata ? 'retry_attempt')
-    ) e
-    where i.id = any (run_ids)
-    order by i.id
+    select d.id, d.errors, d.retries from derived d order by d.id
     on conflict (conversation_run_id) do update
     set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
     where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
@@ -131,6 +140,12 @@ begin
     end if;
     select array_agg(distinct n.conversation_run_id) into touched
     from changed n where n.conversation_run_id is not null;
+    if tg_op = 'UPDATE' then
+        -- A row that moved to another run leaves the one it was in.
+        select array_agg(distinct n.conversation_run_id) into touched
+        from (select c.conversation_run_id from changed c union all select p.conversation_run_id from previous p) n
+        where n.conversation_run_id is not null;
+    end if;
     if touched is null then
         return null;
     end if;
@@ -152,13 +167,13 @@ revoke all on function public.chopsky_on_rows() from public, anon, authenticated
 create trigger conversation_messages_inserted after insert on public.conversation_messages
     referencing new table as changed for each statement execute function public.chopsky_on_rows();
 create trigger conversation_messages_updated after update on public.conversation_messages
-    referencing new table as changed for each statement execute function public.chopsky_on_rows();
+    referencing old table as previous new table as changed for each statement execute function public.chopsky_on_rows();
 create trigger conversation_messages_deleted after delete on public.conversation_messages
     referencing old table as changed for each statement execute function public.chopsky_on_rows();
 create trigger conversation_spans_inserted after insert on public.conversation_spans
     referencing new table as changed for each statement execute function public.chopsky_on_rows();
 create trigger conversation_spans_updated after update on public.conversation_spans
-    referencing new table as changed for each statement execute function public.chopsky_on_rows();
+    referencing old table as previous new table as changed for each statement execute function public.chopsky_on_rows();
 create trigger conversation_spans_deleted after delete on public.conversation_spans
     referencing old table as changed for each statement execute function public.chopsky_on_rows();
 

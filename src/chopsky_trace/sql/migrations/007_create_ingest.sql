@@ -115,18 +115,26 @@ declare
 begin
     with given as materialized (
         select
-            g.id, g.body_id, g.conversation_run_id, g.span_id, g.sequence, g.role, g.content, g.parts, g.tool_calls, g.tool_call_id,
-            g.name, coalesce(g.is_internal, false) as is_internal, g.token_count, g.token_count_source, g.response_time_ms, g.cost,
+            g.id, g.body_id, r.id as conversation_run_id, g.span_id, g.sequence, g.role, g.content, g.parts, g.tool_calls, g.tool_call_id,
+            g.name, coalesce(g.is_internal, false) as is_internal,
+            -- An impossible number costs that number, not the batch.
+            case when g.token_count between 0 and 2147483647 then g.token_count::integer end as token_count, g.token_count_source,
+            case when g.response_time_ms between 0 and 9999999999 then g.response_time_ms end as response_time_ms,
+            case when g.cost between 0 and 9999999999999 then g.cost end as cost,
             g.model, g.provider, g.metadata, coalesce(g.is_history, false) as is_history, coalesce(g.occurrence, 0) as occurrence,
             coalesce(g.position, 0) as position, g.version, coalesce(g.created_at, now()) as created_at,
             r.session_key, r.session_id, r.tenant_id, r.user_id
         from json_to_recordset(messages) as g (
             id uuid, body_id uuid, conversation_run_id uuid, span_id uuid, sequence integer, role text, content text, parts jsonb,
-            tool_calls jsonb, tool_call_id text, name text, is_internal boolean, token_count integer, token_count_source text,
+            tool_calls jsonb, tool_call_id text, name text, is_internal boolean, token_count numeric, token_count_source text,
             response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
             occurrence integer, position integer, version text, created_at timestamptz
         )
-        join public.conversation_runs r on r.id = g.conversation_run_id
+        left join public.conversation_runs named on named.id = g.conversation_run_id
+        -- A run that has joined another is a span of it now.
+        join public.conversation_runs r on r.id = coalesce(
+            named.id, (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+        )
     ), wanted as (
         select g.* from given g
         where not g.is_history or ((
@@ -203,6 +211,9 @@ begin
         order by s.id
         limit 1;
         exit when not found;
+        -- Whoever still writes to one of the two holds its row: what they write must be seen, and moves too.
+        perform 1 from public.conversation_runs r
+        where r.id in (pair.id, pair.conversation_run_id) order by r.id for update;
         update public.conversation_spans set conversation_run_id = pair.conversation_run_id
         where conversation_run_id = pair.id;
         update public.conversation_messages m
@@ -289,9 +300,12 @@ begin
     -- One writer at a time per session, in one order for all: what is settled then is settled for good.
     perform pg_advisory_xact_lock(k.key)
     from (
-        select distinct hashtextextended(coalesce(r.session_id, p.session_id, p.id::text), 0) as key
+        select distinct hashtextextended(s.session_id, 0) as key
         from json_to_recordset(payload -> 'runs') as p (id uuid, session_id text)
         left join public.conversation_runs r on r.id = p.id
+        -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
+        cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
+        where s.session_id is not null
         order by 1
     ) k;
 
@@ -322,9 +336,12 @@ begin
 
     perform public.chopsky_write_spans(payload -> 'spans');
 
+    -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
     joined := public.chopsky_join_runs(run_ids || array(
-        select p.id from json_to_recordset(payload -> 'spans') as p (id uuid, conversation_run_id uuid)
-        where p.id <> p.conversation_run_id
+        select s.id
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
+            and exists (select 1 from public.conversation_runs r where r.id = s.id)
     ));
     if disputed <> '{}' then
         perform public.chopsky_settle_scope(disputed);

@@ -52,10 +52,20 @@ as $$
     join public.conversation_runs r on r.id = s.conversation_run_id
     cross join lateral unnest(public.chopsky_prompt_bodies(s.id)) with ordinality as b (body_id, place)
     left join lateral (
-        select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
-        from public.conversation_messages c
-        where c.body_id = b.body_id
-        order by c.session_key = r.session_key desc
+        -- The session's own row; else any row of that body: a system prompt may have very many, so none are sorted.
+        (
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            from public.conversation_messages c
+            where c.session_key = r.session_key and c.body_id = b.body_id
+            limit 1
+        )
+        union all
+        (
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            from public.conversation_messages c
+            where c.body_id = b.body_id
+            limit 1
+        )
         limit 1
     ) m on true
     where s.id = conversation_prompt.span_id
@@ -89,25 +99,29 @@ begin
         return 0;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
-    with stale as (
-        select s.id from public.conversation_spans s
-        where s.status = 'active' and s.end_version is null and s.created_at < now() - older_than
-            and not exists (
-                select 1 from public.conversation_spans n
-                where n.conversation_run_id = s.conversation_run_id and n.created_at >= now() - older_than
-            )
-        order by s.id limit at_most for update skip locked
-    ), reaped as (
-        update public.conversation_spans s set status = 'abandoned', abandoned_at = now()
-        from stale where s.id = stale.id
-        returning s.conversation_run_id
-    )
-    select array_agg(distinct r.conversation_run_id) into touched from reaped r;
-    if touched is not null then
+    -- Runs first, then their spans: the order in which ingest locks them. What a writer holds is not without news.
+    touched := array(
+        select r.id
+        from public.conversation_runs r
+        where r.id in (
+            select s.conversation_run_id
+            from public.conversation_spans s
+            where s.status = 'active' and s.end_version is null and s.created_at < now() - older_than
+                and not exists (
+                    select 1 from public.conversation_spans n
+                    where n.conversation_run_id = s.conversation_run_id and n.created_at >= now() - older_than
+                )
+        )
+        order by r.id limit at_most for no key update skip locked
+    );
+    update public.conversation_spans s set status = 'abandoned', abandoned_at = now()
+    where s.conversation_run_id = any (touched) and s.status = 'active' and s.end_version is null
+        and s.created_at < now() - older_than;
+    if touched <> '{}' then
         perform public.recompute_runs(touched);
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
-    return coalesce(cardinality(touched), 0);
+    return cardinality(touched);
 end
 $$;
 comment on function public.chopsky_reap(interval, integer) is 'Marks spans as abandoned whose run has had no news for that long; returns how many runs it touched.';

@@ -1,0 +1,78 @@
+"""Derives again what the tables say, and lists where they disagree with themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from chopsky_trace.database.read import Reader
+
+CHECKS = {
+    "totals": "totals of a run that its spans and messages do not give",
+    "analytics": "error and retry counts that the spans do not give",
+    "message_costs": "calls whose messages do not carry their cost",
+    "parts": "parts over their whole, and negative counts",
+    "ends_without_start": "ends without starts",
+    "active_too_long": "active spans without news for too long",
+    "orphans": "spans whose parent is missing inside the mirror",
+    "sequences": "messages out of sequence",
+    "prompts": "prompts that cannot be rebuilt",
+    "references": "references without a body",
+}
+"""Each check, a statement of sql/check.sql, and what it looks for."""
+
+BATCH_RUNS = 500
+"""Runs per batch: some thousand spans a statement, so that no statement is long however many runs there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One exception: where it is, what is stored, what was derived, and the cause."""
+
+    check: str
+    conversation_run_id: UUID
+    span_id: UUID | None
+    message_id: UUID | None
+    field: str
+    stored: str | None
+    derived: str | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """One batch of runs: how much was looked at, and what was found."""
+
+    runs: int
+    spans: int
+    messages: int
+    findings: list[Finding]
+
+
+def count_runs(reader: Reader) -> int:
+    """How many runs `check` will go through."""
+    return int(reader.rows("count_runs", file="check.sql")[0]["runs"])
+
+
+def check(reader: Reader, *, patience_s: float, batch_runs: int = BATCH_RUNS) -> Iterator[CheckedBatch]:
+    """Goes through all runs by id, a batch at a time; reads only.
+
+    A run under way that has had news within `patience_s` is checked for its totals, not for what may still arrive.
+    """
+    patience = timedelta(seconds=patience_s)
+    after: UUID | None = None
+    while True:
+        batch = reader.rows("batch", file="check.sql", after=after, limit=batch_runs)[0]
+        if not batch["runs"]:
+            return
+        bounds = {"low": batch["low"], "high": batch["high"]}
+        findings = [
+            Finding(name, **row)
+            for name in CHECKS
+            for row in reader.rows(name, file="check.sql", patience=patience, **bounds)
+        ]
+        counts = reader.rows("counts", file="check.sql", **bounds)[0]
+        yield CheckedBatch(batch["runs"], counts["spans"], counts["messages"], findings)
+        after = batch["high"]

@@ -1,0 +1,117 @@
+"""One connection: pooler-safe, encrypted beyond this machine, and no password in any error."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from chopsky_trace.database import embedded
+from chopsky_trace.errors import ConnectError
+from chopsky_trace.settings import Settings, Target
+
+Connection = psycopg.Connection[TupleRow]
+
+KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+# What a failure's words mean to the person who reads them.
+HINTS = (
+    (
+        r"network is unreachable|cannot assign requested address",
+        "Supabase's direct host has IPv6 only; take the session pooler's connection string",
+    ),
+    (
+        r"tenant or user not found",
+        "The pooler does not know this user: it must be postgres.<project>, and the host's region right",
+    ),
+    (r"password authentication failed", "The password is wrong for this role"),
+    (r"could not translate host name|failed to resolve|name or service not known", "The host name does not exist"),
+    (
+        r"does not support ssl|server does not support",
+        "The server speaks no TLS; where the network is safe add ?sslmode=disable",
+    ),
+    (r"connection refused", "Nothing listens at that address and port"),
+    (r"timeout", "Nothing answered in time: address, port or firewall"),
+    (r"too many (clients|connections)|max clients", "The server has no connection left; a transaction pooler helps"),
+)
+
+
+def connect(target: Target, settings: Settings, *, application_name: str) -> Connection:
+    """A connection in autocommit mode, without prepared statements, so that a transaction pooler may stand between.
+
+    Args:
+        target: where to; `embedded` starts the embedded server if it does not run.
+        settings: its timeouts are in seconds.
+        application_name: what pg_stat_activity shows.
+
+    Raises:
+        ConnectError: the address is wrong or no connection could be made; names no password.
+        EmbeddedError: the embedded server could not be started.
+    """
+    url = embedded.ensure_running(settings) if target.is_embedded else target.url
+    given = parameters(url)
+    own: dict[str, Any] = {
+        "connect_timeout": max(2, round(settings.connect_timeout_s)),
+        "application_name": application_name,
+    }
+    own |= KEEPALIVE
+    if not is_local(str(given.get("host") or os.environ.get("PGHOST") or "")) and "PGSSLMODE" not in os.environ:
+        own["sslmode"] = "require"
+    # What the URL says itself goes before what we would choose.
+    arguments = {name: value for name, value in own.items() if name not in given or name == "application_name"}
+    try:
+        return psycopg.connect(url, autocommit=True, prepare_threshold=None, **arguments)
+    except psycopg.Error as error:
+        raise ConnectError(explain(str(error), url, target.shown)) from None
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """What the URL says, parsed by libpq.
+
+    Raises:
+        ConnectError: it cannot be parsed; the message repeats nothing of it, for any part may be a password.
+    """
+    authority, _, rest = url.partition("://")[2].partition("/")
+    if authority.count("@") > 1 or ("@" not in authority and "@" in rest.partition("?")[0]):
+        raise ConnectError(
+            "The database URL's password has a character that must be percent-encoded: @ as %40, / as %2F"
+        )
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.Error:
+        raise ConnectError(
+            "The database URL cannot be parsed; in its password @ : / ? # % and blanks must be percent-encoded"
+        ) from None
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine: a socket's folder, nothing, or the loopback addresses."""
+    names = [name.strip().lower() for name in host.split(",")]
+    return all(
+        name in ("", "localhost", "::1") or name.startswith(("/", "@")) or re.fullmatch(r"127(\.\d+){3}", name)
+        for name in names
+    )
+
+
+def explain(words: str, url: str, shown: str) -> str:
+    """The server's or libpq's words without the password, and what they mean where that is known."""
+    first = " ".join(line.strip() for line in words.strip().splitlines()[:2])
+    hint = next((f". {hint}" for pattern, hint in HINTS if re.search(pattern, words, re.IGNORECASE)), "")
+    message = f"No connection to {shown}: {first.rstrip('.')}"
+    for secret in conninfo_secrets(url):
+        message = message.replace(secret, "***").replace(quote(secret, safe=""), "***")
+    return message + hint
+
+
+def conninfo_secrets(url: str) -> set[str]:
+    """Every password that a Postgres URL carries, wherever in it."""
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.Error:
+        return set()
+    return {str(value) for name, value in found.items() if "password" in name and value}

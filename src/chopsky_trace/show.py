@@ -1,0 +1,173 @@
+"""What `chopsky-trace show` shows: a run, a span, a session or a prompt."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+import click
+from rich.text import Text
+
+from chopsky_trace.call_tree import call_tree
+from chopsky_trace.command import Call
+from chopsky_trace.database.read import Found, Reader
+from chopsky_trace.errors import NotFoundError
+from chopsky_trace.present import dump, header, one_line, plain, print_messages
+
+View = Literal["all", "messages", "tree"]
+
+
+def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, after: str | None) -> None:
+    """A run's header, transcript and call tree; a page of each, and where the next begins."""
+    number, span = _run_cursor(after)
+    run = reader.run(run_id)
+    messages = spans = None
+    next_message = next_span = None
+    if view != "tree" and span is None:
+        messages = reader.messages(run_id, limit=limit + 1, after=number or 0, internal=view == "messages")
+        messages, more = messages[:limit], len(messages) > limit
+        next_message = messages[-1]["sequence"] if more else None
+    if view != "messages" and number is None:
+        spans = reader.spans(run_id, limit=limit + 1, after=span)
+        spans, more = spans[:limit], len(spans) > limit
+        next_span = spans[-1]["id"] if more else None
+    if call.as_json:
+        call.answer(
+            {
+                "kind": "run",
+                "run": run,
+                "messages": messages,
+                "spans": spans,
+                "next_messages": next_message,
+                "next_spans": next_span,
+            }
+        )
+        return
+    call.console.print(header(run))
+    if messages is not None:
+        _heading(call, "Messages, internal ones too" if view == "messages" else "Transcript")
+        print_messages(call.console, messages)
+        _more(call, run_id, "messages", next_message)
+    if spans is not None:
+        _heading(call, "Calls")
+        call.console.print(call_tree(Text(one_line(run["name"] or run_id), style="bold"), spans))
+        _more(call, run_id, "spans", next_span)
+
+
+def show_session(call: Call, reader: Reader, session_id: str, view: View, limit: int, after: str | None) -> None:
+    """The transcripts of a session's runs, in order, a page of messages at a time; with view tree the runs' calls."""
+    from_run, sequence = _session_cursor(after)
+    left = limit
+    shown: list[dict[str, Any]] = []
+    following: str | None = None
+    for run in reader.session_runs(session_id, limit=limit + 1, from_run=from_run):
+        if left <= 0:
+            following = str(run["id"])
+            break
+        entry: dict[str, Any] = {"run": run, "messages": None, "spans": None}
+        start = sequence if run["id"] == from_run else 0
+        if view == "tree":
+            entry["spans"] = reader.spans(run["id"], limit=left)
+        else:
+            found = reader.messages(run["id"], limit=left + 1, after=start, internal=view == "messages")
+            entry["messages"] = found[:left]
+            if len(found) > left:
+                following = f"{run['id']}:{found[left - 1]['sequence']}"
+        shown.append(entry)
+        # A run counts as a line, so that runs without messages come to an end too.
+        left -= max(1, len(entry["messages"] or entry["spans"] or ()))
+        if following:
+            break
+    if call.as_json:
+        call.answer({"kind": "session", "session_id": session_id, "runs": shown, "next": following})
+        return
+    call.console.print(Text(f"Session {plain(session_id)}", style="bold"))
+    for entry in shown:
+        call.console.print()
+        call.console.print(header(entry["run"]))
+        if entry["messages"] is not None:
+            print_messages(call.console, entry["messages"])
+        else:
+            call.console.print(call_tree(Text("Calls"), entry["spans"]))
+    _more(call, session_id, "messages", following)
+
+
+def show_span(call: Call, reader: Reader, found: Found, limit: int) -> None:
+    """A span with its payloads, and what is below it."""
+    assert found.run_id is not None
+    span = reader.span(UUID(found.id))
+    below = reader.spans_below(found.run_id, span["id"], limit=limit + 1)
+    below, more = below[:limit], len(below) > limit
+    if call.as_json:
+        call.answer({"kind": "span", "span": span, "run": reader.run(found.run_id), "spans": below, "more_spans": more})
+        return
+    call.console.print(header(reader.run(found.run_id)))
+    _heading(call, f"Span {span['id']}")
+    call.console.print(call_tree(Text(f"below run {found.run_id}", style="dim"), below))
+    if more:
+        call.console.print(Text(f"More than {limit} spans: raise --limit", style="dim"))
+    for name in ("invocation_params", "inputs", "outputs", "metadata", "end_metadata", "price_rates"):
+        if span[name]:
+            _heading(call, name)
+            call.console.print(Text(plain(dump(span[name]))), soft_wrap=True)
+
+
+def show_prompt(call: Call, reader: Reader, text: str, within: str | None) -> bool:
+    """The exact prompt of a model call; whether all of it is still stored.
+
+    Raises:
+        NotFoundError: there is no such span, or no prompt of it is stored.
+    """
+    found = reader.find(text)
+    if found.kind == "session":
+        raise NotFoundError(f"{text!r} is a session; a prompt belongs to a span")
+    if within is not None and reader.find(within).run_id != found.run_id:
+        raise NotFoundError(f"The span {found.id} is not of {within!r}")
+    span = reader.span(UUID(found.id))
+    messages = reader.prompt(span["id"])
+    if not messages and span["prompt_bodies"] is None:
+        raise NotFoundError(
+            f"No prompt is stored for span {found.id} ({span['kind']}): no model call, or captured without content"
+        )
+    if not messages and (span["prompt_bodies"] or span["prompt_extends"]):
+        raise NotFoundError(f"The prompt of span {found.id} cannot be rebuilt; `chopsky-trace check` tells why")
+    complete = all(message["role"] is not None for message in messages)
+    if call.as_json:
+        call.answer({"kind": "prompt", "span_id": span["id"], "messages": messages, "complete": complete})
+    else:
+        print_messages(call.console, messages)
+    return complete
+
+
+def _heading(call: Call, text: str) -> None:
+    call.console.print()
+    call.console.print(Text(text, style="bold underline"))
+
+
+def _more(call: Call, shown: object, what: str, cursor: object) -> None:
+    if cursor is not None:
+        call.console.print(
+            Text(f"There are more {what}: chopsky-trace show {plain(shown)} --after {cursor}", style="dim"),
+            soft_wrap=True,
+        )
+
+
+def _run_cursor(after: str | None) -> tuple[int | None, UUID | None]:
+    if after is None:
+        return None, None
+    try:
+        return (int(after), None) if after.isdigit() else (None, UUID(after))
+    except ValueError:
+        raise click.BadParameter(
+            "it is the number or the id that the page before named", param_hint="--after"
+        ) from None
+
+
+def _session_cursor(after: str | None) -> tuple[UUID | None, int]:
+    if after is None:
+        return None, 0
+    run, _, number = after.partition(":")
+    try:
+        return UUID(run), int(number or 0)
+    except ValueError:
+        raise click.BadParameter("it is the run that the page before named", param_hint="--after") from None

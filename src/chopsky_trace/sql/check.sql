@@ -1,0 +1,265 @@
+-- batch --
+-- The next runs to check, by id, with how much there is in them.
+select min(b.id::text)::uuid as low, max(b.id::text)::uuid as high, count(*) as runs
+from (
+    select r.id from public.conversation_runs r
+    where %(after)s::uuid is null or r.id > %(after)s
+    order by r.id limit %(limit)s
+) b
+
+-- count_runs --
+-- How many runs there are, for the progress bar.
+select count(*) as runs from public.conversation_runs
+
+-- totals --
+-- Run totals derived again from spans and messages, by other means than recompute_runs. A total that was set by hand
+-- stands where a run has no spans.
+with run as (
+    select * from public.conversation_runs r where r.id between %(low)s and %(high)s
+), call as (
+    select
+        s.conversation_run_id as run_id, count(*) as spans,
+        count(*) filter (where s.kind in ('llm', 'embedding', 'image')) as calls,
+        count(*) filter (where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is not null) as duplicates,
+        sum(s.input_tokens) filter (where s.duplicate_of is null) as input_tokens,
+        sum(s.output_tokens) filter (where s.duplicate_of is null) as output_tokens,
+        sum(s.total_tokens) filter (where s.duplicate_of is null) as total_tokens,
+        sum(s.cost) filter (where s.duplicate_of is null) as cost,
+        avg(s.response_time_ms) filter (where s.duplicate_of is null and s.kind = 'llm') as response_time,
+        count(*) filter (where c.counted and s.cost is null) as unpriced,
+        count(*) filter (where c.counted and s.total_tokens is null) as unmeasured
+    from public.conversation_spans s
+    cross join lateral (
+        select s.kind in ('llm', 'embedding', 'image') and s.ended_at is not null and s.duplicate_of is null
+            and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as counted
+    ) c
+    where s.conversation_run_id between %(low)s and %(high)s
+    group by s.conversation_run_id
+), turn as (
+    select
+        m.conversation_run_id as run_id, count(*) filter (where not m.is_internal) as messages,
+        sum(m.token_count) filter (where m.span_id is null and m.role <> 'assistant') as input_tokens,
+        sum(m.token_count) filter (where m.span_id is null and m.role = 'assistant') as output_tokens,
+        sum(m.token_count) filter (where m.span_id is null) as total_tokens,
+        sum(m.cost) filter (where m.span_id is null) as cost,
+        avg(m.response_time_ms) filter (where m.span_id is null) as response_time
+    from public.conversation_messages m
+    where m.conversation_run_id between %(low)s and %(high)s
+    group by m.conversation_run_id
+), sums as (
+    select
+        r.id, r.status as run_status, coalesce(c.spans, 0) as spans, root.status as root_status,
+        r.totals_by_hand and c.spans is null as by_hand, r.totals_by_hand,
+        coalesce(c.calls > 0 and c.calls = c.duplicates, false) as merged,
+        coalesce(t.messages, 0) as messages,
+        case when c.input_tokens is null and t.input_tokens is null then null else coalesce(c.input_tokens, 0) + coalesce(t.input_tokens, 0) end as input_tokens,
+        case when c.output_tokens is null and t.output_tokens is null then null else coalesce(c.output_tokens, 0) + coalesce(t.output_tokens, 0) end as output_tokens,
+        case when c.total_tokens is null and t.total_tokens is null then null else coalesce(c.total_tokens, 0) + coalesce(t.total_tokens, 0) end as total_tokens,
+        case when c.cost is null and t.cost is null then null else coalesce(c.cost, 0) + coalesce(t.cost, 0) end as cost,
+        round(coalesce(c.response_time, t.response_time), 3) as response_time,
+        coalesce(c.unpriced, 0) as unpriced, coalesce(c.unmeasured, 0) as unmeasured
+    from run r
+    left join call c on c.run_id = r.id
+    left join turn t on t.run_id = r.id
+    left join public.conversation_spans root on root.id = r.id
+)
+select
+    r.id as conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, v.stored, v.derived,
+    case when v.derived is null then 'no span or message tells it' else 'the spans and messages of the run tell otherwise' end as cause
+from sums s
+join run r on r.id = s.id
+cross join lateral (
+    values
+        ('total_messages', r.total_messages::text, s.messages::text, true),
+        ('total_input_tokens', r.total_input_tokens::text, s.input_tokens::text, true),
+        ('total_output_tokens', r.total_output_tokens::text, s.output_tokens::text, true),
+        ('total_tokens_used', r.total_tokens_used::text, s.total_tokens::text, true),
+        ('total_cost', trim_scale(r.total_cost)::text, trim_scale(s.cost)::text, true),
+        ('average_response_time', trim_scale(r.average_response_time)::text, trim_scale(s.response_time)::text, true),
+        ('unpriced_calls', r.unpriced_calls::text, s.unpriced::text, false),
+        ('unmeasured_calls', r.unmeasured_calls::text, s.unmeasured::text, false),
+        ('status', r.status, case when s.spans > 0 then coalesce(s.root_status, 'active') else r.status end, false),
+        ('merged', r.merged::text, s.merged::text, false)
+) v (field, stored, derived, is_total)
+where v.stored is distinct from v.derived and not (s.by_hand and v.is_total)
+
+-- analytics --
+-- Error and retry counts derived again: a failure that was passed up through its parents counts once.
+with failed as (
+    select
+        s.conversation_run_id as run_id,
+        count(*) filter (where s.status = 'failed' and below.parent_span_id is null) as errors,
+        count(*) filter (where s.metadata ? 'retry_attempt') as retries
+    from public.conversation_spans s
+    left join (
+        select distinct c.conversation_run_id, c.parent_span_id from public.conversation_spans c
+        where c.conversation_run_id between %(low)s and %(high)s and c.status = 'failed' and c.parent_span_id is not null
+    ) below on below.conversation_run_id = s.conversation_run_id and below.parent_span_id = s.id
+    where s.conversation_run_id between %(low)s and %(high)s and (s.status = 'failed' or s.metadata ? 'retry_attempt')
+    group by s.conversation_run_id
+)
+select
+    a.conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, v.stored, v.derived,
+    'the spans of the run tell otherwise' as cause
+from public.conversation_analytics a
+left join failed f on f.run_id = a.conversation_run_id
+cross join lateral (
+    values ('error_count', a.error_count::text, coalesce(f.errors, 0)::text), ('retry_count', a.retry_count::text, coalesce(f.retries, 0)::text)
+) v (field, stored, derived)
+where a.conversation_run_id between %(low)s and %(high)s and v.stored <> v.derived
+    and exists (select 1 from public.conversation_spans s where s.conversation_run_id = a.conversation_run_id)
+
+-- message_costs --
+-- A call's cost stands on its first output message; together its messages carry what the call carries.
+select
+    s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'cost' as field, trim_scale(m.cost)::text as stored,
+    trim_scale(s.cost)::text as derived, 'the messages of the call do not carry its cost' as cause
+from (
+    select c.conversation_run_id, c.span_id, sum(c.cost) as cost
+    from public.conversation_messages c
+    where c.conversation_run_id between %(low)s and %(high)s and c.span_id is not null and c.role = 'assistant' and not c.is_history
+    group by c.conversation_run_id, c.span_id
+) m
+join public.conversation_spans s on s.id = m.span_id
+where s.kind = 'llm' and s.ended_at is not null and s.duplicate_of is null and m.cost is distinct from s.cost
+
+-- parts --
+-- A whole includes its parts, and no count is negative. What a provider reported is stored as it was.
+select
+    s.conversation_run_id, s.id as span_id, null::uuid as message_id, v.field, v.part::text as stored, v.whole::text as derived,
+    v.cause || coalesce(' (' || coalesce(s.provider || ' ', '') || coalesce(s.model, s.model_requested) || ')', '') as cause
+from public.conversation_spans s
+cross join lateral (
+    values
+        ('cache tokens', coalesce(s.cache_read_tokens, 0) + coalesce(s.cache_write_tokens, 0), s.input_tokens, 'cached tokens exceed the input tokens that include them'),
+        ('reasoning_tokens', s.reasoning_tokens, s.output_tokens, 'reasoning tokens exceed the output tokens that include them'),
+        ('audio_tokens', s.audio_tokens, s.input_tokens + s.output_tokens, 'audio tokens exceed the tokens that include them'),
+        ('total_tokens', s.input_tokens + s.output_tokens, s.total_tokens, 'input and output exceed the total'),
+        ('tokens', 0::bigint, least(
+            s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens
+        ), 'a count is negative')
+) v (field, part, whole, cause)
+where s.conversation_run_id between %(low)s and %(high)s and v.part > v.whole
+
+-- ends_without_start --
+-- An end whose start never came: its name, parent and inputs are unknown. Runs under way may still be on their way in.
+select
+    s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'start_version' as field, null::text as stored, null::text as derived,
+    'its end arrived, its start did not' as cause
+from public.conversation_spans s
+join public.conversation_runs r on r.id = s.conversation_run_id
+where s.conversation_run_id between %(low)s and %(high)s and s.start_version is null and s.end_version is not null
+    and (r.status <> 'active' or r.updated_at < now() - %(patience)s::interval)
+
+-- active_too_long --
+-- Spans without an end in runs that have had no news for so long; a writer marks them abandoned when it next looks.
+select
+    s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'status' as field, s.status as stored, 'abandoned' as derived,
+    'no end since ' || to_char(coalesce(s.started_at, s.created_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC' as cause
+from public.conversation_spans s
+where s.conversation_run_id between %(low)s and %(high)s and s.status = 'active' and s.end_version is null
+    and s.created_at < now() - %(patience)s::interval
+    and not exists (
+        select 1 from public.conversation_spans n
+        where n.conversation_run_id = s.conversation_run_id and n.created_at >= now() - %(patience)s::interval
+    )
+
+-- orphans --
+-- A parent that is not stored. It is external, and no orphan, where the run's own root is not stored either (then the
+-- trace began outside the mirror) or where the span is the root. A parent in another run is always wrong.
+select
+    s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'parent_span_id' as field, s.parent_span_id::text as stored,
+    null::text as derived,
+    case when p.id is null then 'its parent is not stored, although the root of its run is'
+        else 'its parent belongs to run ' || p.conversation_run_id end as cause
+from public.conversation_spans s
+join public.conversation_runs r on r.id = s.conversation_run_id
+left join public.conversation_spans p on p.id = s.parent_span_id
+where s.conversation_run_id between %(low)s and %(high)s and s.parent_span_id is not null and s.id <> s.conversation_run_id
+    and (
+        (p.id is null and exists (select 1 from public.conversation_spans o where o.id = s.conversation_run_id))
+        or p.conversation_run_id <> s.conversation_run_id
+    )
+    and (r.status <> 'active' or r.updated_at < now() - %(patience)s::interval)
+
+-- sequences --
+-- A run's messages are numbered from 1 without a gap, by (created_at, position, id).
+select
+    o.conversation_run_id, null::uuid as span_id, o.id as message_id, 'sequence' as field, o.sequence::text as stored,
+    o.place::text as derived, 'the messages before it are ' || (o.place - 1) as cause
+from (
+    select
+        m.id, m.conversation_run_id, m.sequence,
+        row_number() over (partition by m.conversation_run_id order by m.created_at, m.position, m.id) as place
+    from public.conversation_messages m
+    where m.conversation_run_id between %(low)s and %(high)s
+) o
+where o.sequence is distinct from o.place
+
+-- prompts --
+-- Prompts that cannot be put together again. Chains are followed forward from the full lists, for all calls of the
+-- batch at once; only what that does not reach is asked of chopsky_prompt_bodies, one by one.
+with recursive call as materialized (
+    select
+        s.id, s.conversation_run_id, s.prompt_extends, coalesce(s.prompt_take, 0) as take,
+        cardinality(s.prompt_bodies) as own, coalesce(cardinality(s.output_bodies), 0) as out
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s and s.prompt_bodies is not null
+), chain (id, length, depth) as (
+    select c.id, c.own + c.out, 1 from call c where c.prompt_extends is null
+    union all
+    select c.id, c.take + c.own + c.out, p.depth + 1
+    from chain p
+    join call c on c.prompt_extends = p.id
+    where c.take <= p.length and p.depth < 80
+), unreached as materialized (
+    select c.* from call c where not exists (select 1 from chain p where p.id = c.id)
+)
+select
+    u.conversation_run_id, u.id as span_id, null::uuid as message_id, 'prompt' as field, u.prompt_extends::text as stored, null::text as derived,
+    case
+        when p.id is null then 'the call it extends is not stored'
+        when p.prompt_bodies is null then 'the call it extends has no prompt'
+        when coalesce(p.prompt_take, 0) + cardinality(p.prompt_bodies) + coalesce(cardinality(p.output_bodies), 0) < u.take
+            then 'the call it extends has fewer messages than it takes'
+        else 'a call before it cannot be rebuilt, or the chain is a ring or too long'
+    end as cause
+from unreached u
+left join public.conversation_spans p on p.id = u.prompt_extends
+where public.chopsky_prompt_bodies(u.id) is null
+
+-- references --
+-- Messages that a prompt, an output or a payload refers to and that are nowhere stored.
+select
+    b.conversation_run_id, b.span_id, null::uuid as message_id, b.field, b.body_id::text as stored, null::text as derived,
+    'no message with this body_id is stored' as cause
+from (
+    select s.conversation_run_id, s.id as span_id, 'prompt' as field, unnest(s.prompt_bodies) as body_id
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s
+    union
+    select s.conversation_run_id, s.id, 'output', unnest(s.output_bodies)
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s
+    union
+    select s.conversation_run_id, s.id, p.field, (x.value #>> '{}')::uuid
+    from public.conversation_spans s
+    cross join lateral (values ('inputs', s.inputs), ('outputs', s.outputs)) p (field, payload)
+    cross join lateral (
+        select jsonb_path_query(p.payload, '$.**."$message"') as value
+        union all
+        select jsonb_path_query(p.payload, '$.**."$messages"[*]')
+    ) x
+    where s.conversation_run_id between %(low)s and %(high)s
+        -- A payload may itself hold a key of this name: only ids are references.
+        and jsonb_typeof(x.value) = 'string' and (x.value #>> '{}') ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+) b
+join public.conversation_runs r on r.id = b.conversation_run_id
+where not exists (select 1 from public.conversation_messages m where m.body_id = b.body_id)
+    and (r.status <> 'active' or r.updated_at < now() - %(patience)s::interval)
+
+-- counts --
+-- How much of the mirror this batch was.
+select
+    (select count(*) from public.conversation_spans s where s.conversation_run_id between %(low)s and %(high)s) as spans,
+    (select count(*) from public.conversation_messages m where m.conversation_run_id between %(low)s and %(high)s) as messages

@@ -1,0 +1,283 @@
+-- runs --
+-- One page of conversation runs, newest first. created_at (the server's clock) orders and bounds it, because it is
+-- indexed with every filter; a run never arrives a day before it starts. The neighbours' ids tell how many characters name a run.
+select
+    r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
+    r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
+    r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.started_at, r.ended_at,
+    r.created_at, r.updated_at, a.error_count, a.retry_count,
+    (select n.id from public.conversation_runs n where n.id < r.id order by n.id desc limit 1) as id_before,
+    (select n.id from public.conversation_runs n where n.id > r.id order by n.id limit 1) as id_after
+from public.conversation_runs r
+left join public.conversation_analytics a on a.conversation_run_id = r.id
+where not r.merged
+    and (%(user_id)s::text is null or r.user_id = %(user_id)s)
+    and (%(session_id)s::text is null or r.session_id = %(session_id)s)
+    and (%(tenant_id)s::text is null or r.tenant_id = %(tenant_id)s)
+    and (%(project)s::text is null or r.project = %(project)s)
+    and (%(status)s::text is null or r.status = %(status)s)
+    and (%(since)s::timestamptz is null or (
+        r.created_at >= %(since)s::timestamptz - interval '1 day' and coalesce(r.started_at, r.created_at) >= %(since)s::timestamptz
+    ))
+    and (%(after)s::uuid is null or (r.created_at, r.id) < (
+        select c.created_at, c.id from public.conversation_runs c where c.id = %(after)s
+    ))
+order by r.created_at desc, r.id desc
+limit %(limit)s
+
+-- run --
+-- One run with all that people read of it.
+select
+    r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
+    r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
+    r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.metadata, r.resumes, r.resumed_at,
+    r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
+from public.conversation_runs r
+left join public.conversation_analytics a on a.conversation_run_id = r.id
+where r.id = %(id)s
+
+-- runs_of_prefix --
+-- Runs whose id begins so: a range of ids, so that the primary key answers.
+select r.id from public.conversation_runs r where r.id between %(low)s and %(high)s order by r.id limit %(limit)s
+
+-- spans_of_prefix --
+-- Spans whose id begins so, each with its run.
+select s.id, s.conversation_run_id from public.conversation_spans s where s.id between %(low)s and %(high)s order by s.id limit %(limit)s
+
+-- session_exists --
+-- Whether any run names this session.
+select 1 as found from public.conversation_runs r where r.session_id = %(session_id)s limit 1
+
+-- session_runs --
+-- One page of a session's runs in the order they were held, from the run on that the page before ended in.
+select
+    r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
+    r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
+    r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.metadata, r.resumes, r.resumed_at,
+    r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
+from public.conversation_runs r
+left join public.conversation_analytics a on a.conversation_run_id = r.id
+where r.session_id = %(session_id)s and not r.merged
+    and (%(from_run)s::uuid is null or (coalesce(r.started_at, r.created_at), r.id) >= (
+        select coalesce(c.started_at, c.created_at), c.id from public.conversation_runs c where c.id = %(from_run)s
+    ))
+order by coalesce(r.started_at, r.created_at), r.id
+limit %(limit)s
+
+-- messages --
+-- One page of a run's messages in order. A message whose sequence nobody has set yet comes last.
+select
+    m.id, m.conversation_run_id, m.span_id, m.sequence, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
+    m.is_internal, m.token_count, m.token_count_source, m.response_time_ms, m.cost, m.model, m.provider, m.created_at
+from public.conversation_messages m
+where m.conversation_run_id = %(run_id)s
+    and (%(internal)s or not m.is_internal)
+    and coalesce(m.sequence, 2147483647) > %(after)s
+order by m.sequence nulls last, m.id
+limit %(limit)s
+
+-- spans --
+-- One page of a run's spans as a call tree needs them: without payloads. Parents come before their children where clocks agree.
+select
+    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
+    s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
+    s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
+    s.finish_reason, s.duplicate_of, s.tags
+from public.conversation_spans s
+where s.conversation_run_id = %(run_id)s
+    and (%(after)s::uuid is null or (coalesce(s.started_at, s.created_at), s.id) > (
+        select coalesce(c.started_at, c.created_at), c.id from public.conversation_spans c where c.id = %(after)s
+    ))
+order by coalesce(s.started_at, s.created_at), s.id
+limit %(limit)s
+
+-- spans_below --
+-- A span and everything below it, within its run; bounded, and safe where parents form a ring.
+with recursive below (id) as (
+    select s.id from public.conversation_spans s where s.id = %(span_id)s
+    union
+    select c.id
+    from below b
+    join public.conversation_spans c on c.conversation_run_id = %(run_id)s and c.parent_span_id = b.id
+), picked as (
+    select b.id from below b limit %(limit)s
+)
+select
+    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
+    s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
+    s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
+    s.finish_reason, s.duplicate_of, s.tags
+from picked p
+join public.conversation_spans s on s.id = p.id
+order by coalesce(s.started_at, s.created_at), s.id
+
+-- span --
+-- One span with its payloads.
+select s.* from public.conversation_spans s where s.id = %(id)s
+
+-- prompt --
+-- The exact prompt of a model call, put together again from references.
+select p.position, p.role, p.content, p.parts, p.tool_calls, p.tool_call_id, p.name
+from public.conversation_prompt(%(span_id)s) p
+order by p.position
+
+-- cost_by_run --
+-- What runs cost, by something a run has; the row with is_total sums all of them. Sums are of what is known, with the
+-- number of calls that are not in them beside.
+select
+    grouping(k.key) = 1 as is_total, k.key, null::text as provider, count(*) as runs, null::bigint as calls,
+    sum(r.total_input_tokens) as input_tokens, sum(r.total_output_tokens) as output_tokens, sum(r.total_tokens_used) as total_tokens,
+    sum(r.total_cost) as cost, coalesce(sum(r.unpriced_calls), 0) as unpriced_calls, coalesce(sum(r.unmeasured_calls), 0) as unmeasured_calls
+from public.conversation_runs r
+cross join lateral (
+    select case %(by)s
+        when 'user' then r.user_id
+        when 'tenant' then r.tenant_id
+        when 'session' then r.session_id
+        when 'project' then r.project
+        when 'day' then to_char(coalesce(r.started_at, r.created_at) at time zone 'UTC', 'YYYY-MM-DD')
+    end as key
+) k
+where not r.merged
+    and (%(since)s::timestamptz is null or (
+        r.created_at >= %(since)s::timestamptz - interval '1 day' and coalesce(r.started_at, r.created_at) >= %(since)s::timestamptz
+    ))
+group by grouping sets ((k.key), ())
+order by is_total desc, case when %(by)s = 'day' then k.key end desc, cost desc nulls last, total_tokens desc nulls last, k.key
+limit %(limit)s
+
+-- cost_by_model --
+-- The same by model: calls each counted once, then messages without a span, then runs whose totals were set by hand.
+with run as (
+    select r.id, r.totals_by_hand, r.total_input_tokens, r.total_output_tokens, r.total_tokens_used, r.total_cost
+    from public.conversation_runs r
+    where not r.merged
+        and (%(since)s::timestamptz is null or (
+            r.created_at >= %(since)s::timestamptz - interval '1 day' and coalesce(r.started_at, r.created_at) >= %(since)s::timestamptz
+        ))
+), by_hand as (
+    select r.* from run r
+    where r.totals_by_hand and not exists (select 1 from public.conversation_spans s where s.conversation_run_id = r.id)
+), part as (
+    select
+        s.conversation_run_id as run_id, coalesce(s.model, s.model_requested) as key, s.provider, s.is_call::integer as calls,
+        s.input_tokens, s.output_tokens, s.total_tokens, s.cost,
+        (s.is_counted and s.cost is null)::integer as unpriced, (s.is_counted and s.total_tokens is null)::integer as unmeasured
+    from (
+        select
+            c.*, c.kind in ('llm', 'embedding', 'image') and c.ended_at is not null as is_call,
+            -- As in recompute_runs: a call refused before its first token used nothing that could be unknown.
+            c.kind in ('llm', 'embedding', 'image') and c.ended_at is not null
+                and (c.status <> 'failed' or c.time_to_first_token_ms is not null) as is_counted
+        from run r
+        join public.conversation_spans c on c.conversation_run_id = r.id
+        where c.duplicate_of is null
+            and (c.kind in ('llm', 'embedding', 'image') or c.cost is not null or c.total_tokens is not null)
+    ) s
+    union all
+    select
+        m.conversation_run_id, m.model, m.provider, 0,
+        case when m.role <> 'assistant' then m.token_count end, case when m.role = 'assistant' then m.token_count end,
+        m.token_count, m.cost, 0, 0
+    from run r
+    join public.conversation_messages m on m.conversation_run_id = r.id
+    where m.span_id is null and (m.token_count is not null or m.cost <> 0)
+        and not exists (select 1 from by_hand h where h.id = r.id)
+    union all
+    select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, 0, 0 from by_hand h
+)
+select
+    grouping(p.key) = 1 as is_total, p.key, p.provider, count(distinct p.run_id) as runs, coalesce(sum(p.calls), 0) as calls,
+    sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens, sum(p.total_tokens) as total_tokens,
+    sum(p.cost) as cost, coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls
+from part p
+group by grouping sets ((p.key, p.provider), ())
+order by is_total desc, cost desc nulls last, total_tokens desc nulls last, p.key, p.provider
+limit %(limit)s
+
+-- writers --
+-- What each writer says of itself, the latest first.
+select
+    w.writer_id, w.host, w.process_id, w.version, w.schema_number, w.started_at, w.last_write_at, w.backlog_records,
+    w.backlog_bytes, w.stored_records, w.losses
+from public.writer_status w
+order by w.last_write_at desc
+limit %(limit)s
+
+-- runs_new --
+-- Runs that arrived since; the caller asks for a little overlap, because transactions commit out of order.
+select
+    r.id, r.project, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.total_tokens_used,
+    r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time, r.unpriced_calls, r.unmeasured_calls,
+    r.error, r.started_at, r.ended_at, r.created_at, r.updated_at
+from public.conversation_runs r
+where r.created_at >= %(since)s and not r.merged
+order by r.created_at desc, r.id desc
+limit %(limit)s
+
+-- runs_of_ids --
+-- These runs as they stand now.
+select
+    r.id, r.project, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.total_tokens_used,
+    r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time, r.unpriced_calls, r.unmeasured_calls,
+    r.error, r.started_at, r.ended_at, r.created_at, r.updated_at
+from public.conversation_runs r
+where r.id = any (%(ids)s) and not r.merged
+order by r.created_at, r.id
+
+-- runs_active --
+-- Runs under way, the latest first.
+select r.id from public.conversation_runs r where r.status = 'active' order by r.created_at desc limit %(limit)s
+
+-- server_time --
+-- The server's clock.
+select clock_timestamp() as server_time
+
+-- role --
+-- Who we are to the server, and whether row level security would hide rows from us.
+select
+    current_user as name, current_database() as database, current_setting('server_version_num')::integer as server_version,
+    pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as is_read_only,
+    o.rolsuper as is_superuser, o.rolbypassrls as bypasses_rls, o.rolcreatedb as creates_databases, o.rolcreaterole as creates_roles,
+    has_schema_privilege('public', 'usage') as may_use_schema, has_schema_privilege('public', 'create') as may_create,
+    coalesce((select pg_has_role(s.oid, 'usage') from pg_roles s where s.rolname = 'service_role'), false) as is_service_role
+from pg_roles o
+where o.rolname = current_user
+
+-- grants --
+-- For each table of ours: which verbs we lack, whether its policies apply to us, and which verbs strangers have.
+select
+    t.name, c.oid is not null as is_there,
+    case when c.oid is null then '{}' else array(
+        select v.verb from unnest(array['select', 'insert', 'update', 'delete']) v (verb) where not has_table_privilege(c.oid, v.verb)
+    ) end as lacks,
+    coalesce(row_security_active(c.oid), false) as row_security_applies,
+    case when c.oid is null then '{}' else array(
+        select v.verb from unnest(array['select', 'insert', 'update', 'delete', 'truncate']) v (verb)
+        where to_regrole('anon') is not null and has_table_privilege('anon', c.oid, v.verb)
+    ) end as anon_has
+from unnest(%(tables)s::text[]) t (name)
+left join pg_class c on c.oid = to_regclass('public.' || t.name)
+order by t.name
+
+-- functions --
+-- For each function of ours: whether it is there and whether we may call it.
+select f.name, p.oid is not null as is_there, coalesce(has_function_privilege(p.oid, 'execute'), false) as may_call
+from unnest(%(functions)s::text[]) f (name)
+left join pg_proc p on p.oid = to_regprocedure('public.' || f.name)
+order by f.name
+
+-- probe_write --
+-- A run with one span and one message, the way a writer stores them.
+select public.chopsky_ingest(%(payload)s::json) as result
+
+-- probe_read --
+-- The same run as a reader sees it.
+select r.status, r.total_messages, r.total_tokens_used, r.total_cost, t.content
+from public.conversation_runs r
+left join lateral public.conversation_transcript(r.id) t on true
+where r.id = %(id)s
+
+-- probe_remove --
+-- The probe goes before its transaction ends, so nobody else ever sees it; its span and message go with it.
+delete from public.conversation_runs r where r.id = %(id)s returning r.id

@@ -1,0 +1,1275 @@
+-- The whole schema after the last migration, to be read. Written from the catalogue by `make schema`: never edit it.
+set check_function_bodies = off;
+
+--: table public.chopsky_migrations
+create table public.chopsky_migrations (
+    number integer not null,
+    name text not null,
+    sha256 text not null,
+    applied_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_analytics
+create table public.conversation_analytics (
+    id uuid not null default gen_random_uuid(),
+    conversation_run_id uuid not null,
+    completion_rate numeric(5,2),
+    user_engagement_score numeric(5,2),
+    conversation_quality_score numeric(5,2),
+    error_count integer not null default 0,
+    retry_count integer not null default 0,
+    metadata jsonb not null default '{}'::jsonb,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_messages
+create table public.conversation_messages (
+    id uuid not null default gen_random_uuid(),
+    body_id uuid,
+    conversation_run_id uuid,
+    span_id uuid,
+    session_id text,
+    tenant_id text,
+    user_id text,
+    sequence integer,
+    role text not null,
+    content text,
+    parts jsonb,
+    tool_calls jsonb,
+    tool_call_id text,
+    name text,
+    is_internal boolean not null default false,
+    token_count integer,
+    token_count_source text,
+    response_time_ms numeric(14,3),
+    cost numeric(24,10),
+    model text,
+    provider text,
+    metadata jsonb not null default '{}'::jsonb,
+    session_key uuid,
+    is_history boolean not null default false,
+    occurrence integer not null default 0,
+    "position" integer not null default 0,
+    version text collate "C",
+    created_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_runs
+create table public.conversation_runs (
+    id uuid not null default gen_random_uuid(),
+    project text,
+    environment text,
+    name text,
+    tenant_id text,
+    user_id text,
+    session_id text,
+    status text not null default 'active'::text,
+    total_messages integer not null default 0,
+    total_tokens_used bigint,
+    total_input_tokens bigint,
+    total_output_tokens bigint,
+    total_cost numeric(24,10),
+    average_response_time numeric(14,3),
+    unpriced_calls integer not null default 0,
+    unmeasured_calls integer not null default 0,
+    user_satisfaction_score numeric(3,2),
+    error text,
+    tags text[] not null default '{}'::text[],
+    metadata jsonb not null default '{}'::jsonb,
+    resumes uuid,
+    resumed_at timestamp with time zone,
+    merged boolean not null default false,
+    totals_by_hand boolean not null default false,
+    session_key uuid not null generated always as (
+CASE
+    WHEN (session_id IS NULL) THEN id
+    ELSE (md5((((COALESCE(((length(project) || ':'::text) || project), '-'::text) || COALESCE(((length(tenant_id) || ':'::text) || tenant_id), '-'::text)) || COALESCE(((length(user_id) || ':'::text) || user_id), '-'::text)) || session_id)))::uuid
+END) stored,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_spans
+create table public.conversation_spans (
+    id uuid not null,
+    conversation_run_id uuid not null,
+    parent_span_id uuid,
+    kind text not null default 'other'::text,
+    name text,
+    source text,
+    provider text,
+    model_requested text,
+    invocation_params jsonb,
+    inputs jsonb,
+    prompt_extends uuid,
+    prompt_take integer,
+    prompt_bodies uuid[],
+    tags text[] not null default '{}'::text[],
+    metadata jsonb not null default '{}'::jsonb,
+    scope jsonb,
+    started_at timestamp with time zone,
+    start_version text collate "C",
+    status text not null default 'active'::text,
+    error text,
+    model text,
+    response_id text,
+    ended_at timestamp with time zone,
+    response_time_ms numeric(14,3),
+    time_to_first_token_ms numeric(14,3),
+    input_tokens bigint,
+    output_tokens bigint,
+    total_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    audio_tokens bigint,
+    usage_details jsonb,
+    usage_source text,
+    cost numeric(24,10),
+    cost_source text,
+    price_rates jsonb,
+    finish_reason text,
+    outputs jsonb,
+    output_bodies uuid[],
+    end_metadata jsonb,
+    end_version text collate "C",
+    duplicate_of uuid,
+    abandoned_at timestamp with time zone,
+    created_at timestamp with time zone not null default now()
+);
+
+--: table public.writer_status
+create table public.writer_status (
+    writer_id uuid not null,
+    host text not null,
+    process_id integer not null,
+    version text not null,
+    schema_number integer not null,
+    started_at timestamp with time zone not null,
+    last_write_at timestamp with time zone not null default now(),
+    backlog_records bigint not null default 0,
+    backlog_bytes bigint not null default 0,
+    stored_records bigint not null default 0,
+    losses jsonb not null default '{}'::jsonb
+);
+
+--: constraint public.chopsky_migrations chopsky_migrations_pkey
+alter table public.chopsky_migrations add constraint chopsky_migrations_pkey PRIMARY KEY (number);
+
+--: constraint public.conversation_analytics conversation_analytics_completion_rate_check
+alter table public.conversation_analytics add constraint conversation_analytics_completion_rate_check CHECK (((completion_rate >= (0)::numeric) AND (completion_rate <= (100)::numeric)));
+
+--: constraint public.conversation_analytics conversation_analytics_conversation_quality_score_check
+alter table public.conversation_analytics add constraint conversation_analytics_conversation_quality_score_check CHECK (((conversation_quality_score >= (0)::numeric) AND (conversation_quality_score <= (100)::numeric)));
+
+--: constraint public.conversation_analytics conversation_analytics_error_count_check
+alter table public.conversation_analytics add constraint conversation_analytics_error_count_check CHECK ((error_count >= 0));
+
+--: constraint public.conversation_analytics conversation_analytics_pkey
+alter table public.conversation_analytics add constraint conversation_analytics_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_analytics conversation_analytics_retry_count_check
+alter table public.conversation_analytics add constraint conversation_analytics_retry_count_check CHECK ((retry_count >= 0));
+
+--: constraint public.conversation_analytics conversation_analytics_user_engagement_score_check
+alter table public.conversation_analytics add constraint conversation_analytics_user_engagement_score_check CHECK (((user_engagement_score >= (0)::numeric) AND (user_engagement_score <= (100)::numeric)));
+
+--: constraint public.conversation_analytics idx_conversation_analytics_conversation_run_id
+alter table public.conversation_analytics add constraint idx_conversation_analytics_conversation_run_id UNIQUE (conversation_run_id);
+
+--: constraint public.conversation_messages conversation_messages_cost_check
+alter table public.conversation_messages add constraint conversation_messages_cost_check CHECK (((cost >= (0)::numeric) AND (cost <> 'NaN'::numeric)));
+
+--: constraint public.conversation_messages conversation_messages_pkey
+alter table public.conversation_messages add constraint conversation_messages_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_messages conversation_messages_response_time_ms_check
+alter table public.conversation_messages add constraint conversation_messages_response_time_ms_check CHECK ((response_time_ms >= (0)::numeric));
+
+--: constraint public.conversation_messages conversation_messages_role_check
+alter table public.conversation_messages add constraint conversation_messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text, 'tool'::text])));
+
+--: constraint public.conversation_messages conversation_messages_token_count_check
+alter table public.conversation_messages add constraint conversation_messages_token_count_check CHECK ((token_count >= 0));
+
+--: constraint public.conversation_messages conversation_messages_token_count_source_check
+alter table public.conversation_messages add constraint conversation_messages_token_count_source_check CHECK ((token_count_source = ANY (ARRAY['reported'::text, 'computed'::text, 'estimated'::text, 'unknown'::text])));
+
+--: constraint public.conversation_runs conversation_runs_average_response_time_check
+alter table public.conversation_runs add constraint conversation_runs_average_response_time_check CHECK ((average_response_time >= (0)::numeric));
+
+--: constraint public.conversation_runs conversation_runs_pkey
+alter table public.conversation_runs add constraint conversation_runs_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_runs conversation_runs_status_check
+alter table public.conversation_runs add constraint conversation_runs_status_check CHECK ((status = ANY (ARRAY['active'::text, 'completed'::text, 'failed'::text, 'interrupted'::text, 'abandoned'::text])));
+
+--: constraint public.conversation_runs conversation_runs_total_cost_check
+alter table public.conversation_runs add constraint conversation_runs_total_cost_check CHECK (((total_cost >= (0)::numeric) AND (total_cost <> 'NaN'::numeric)));
+
+--: constraint public.conversation_runs conversation_runs_total_input_tokens_check
+alter table public.conversation_runs add constraint conversation_runs_total_input_tokens_check CHECK ((total_input_tokens >= 0));
+
+--: constraint public.conversation_runs conversation_runs_total_messages_check
+alter table public.conversation_runs add constraint conversation_runs_total_messages_check CHECK ((total_messages >= 0));
+
+--: constraint public.conversation_runs conversation_runs_total_output_tokens_check
+alter table public.conversation_runs add constraint conversation_runs_total_output_tokens_check CHECK ((total_output_tokens >= 0));
+
+--: constraint public.conversation_runs conversation_runs_total_tokens_used_check
+alter table public.conversation_runs add constraint conversation_runs_total_tokens_used_check CHECK ((total_tokens_used >= 0));
+
+--: constraint public.conversation_runs conversation_runs_user_satisfaction_score_check
+alter table public.conversation_runs add constraint conversation_runs_user_satisfaction_score_check CHECK (((user_satisfaction_score >= (1)::numeric) AND (user_satisfaction_score <= (5)::numeric)));
+
+--: constraint public.conversation_spans conversation_spans_pkey
+alter table public.conversation_spans add constraint conversation_spans_pkey PRIMARY KEY (id);
+
+--: constraint public.writer_status writer_status_pkey
+alter table public.writer_status add constraint writer_status_pkey PRIMARY KEY (writer_id);
+
+--: foreign key public.conversation_analytics conversation_analytics_conversation_run_id_fkey
+alter table public.conversation_analytics add constraint conversation_analytics_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
+
+--: foreign key public.conversation_messages conversation_messages_conversation_run_id_fkey
+alter table public.conversation_messages add constraint conversation_messages_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
+
+--: foreign key public.conversation_spans conversation_spans_conversation_run_id_fkey
+alter table public.conversation_spans add constraint conversation_spans_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
+
+--: index idx_conversation_analytics_quality_score
+CREATE INDEX idx_conversation_analytics_quality_score ON public.conversation_analytics USING btree (conversation_quality_score) WHERE (conversation_quality_score IS NOT NULL);
+
+--: index idx_conversation_messages_body_id
+CREATE INDEX idx_conversation_messages_body_id ON public.conversation_messages USING btree (body_id);
+
+--: index idx_conversation_messages_conversation_run_id_created_at
+CREATE INDEX idx_conversation_messages_conversation_run_id_created_at ON public.conversation_messages USING btree (conversation_run_id, created_at);
+
+--: index idx_conversation_messages_session_id_created_at
+CREATE INDEX idx_conversation_messages_session_id_created_at ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
+
+--: index idx_conversation_messages_session_key_body_id
+CREATE INDEX idx_conversation_messages_session_key_body_id ON public.conversation_messages USING btree (session_key, body_id);
+
+--: index idx_conversation_messages_user_id_created_at
+CREATE INDEX idx_conversation_messages_user_id_created_at ON public.conversation_messages USING btree (user_id, created_at DESC) WHERE (user_id IS NOT NULL);
+
+--: index idx_conversation_runs_created_at
+CREATE INDEX idx_conversation_runs_created_at ON public.conversation_runs USING btree (created_at DESC, id DESC);
+
+--: index idx_conversation_runs_session_id
+CREATE INDEX idx_conversation_runs_session_id ON public.conversation_runs USING btree (session_id, started_at DESC) WHERE (session_id IS NOT NULL);
+
+--: index idx_conversation_runs_session_key
+CREATE INDEX idx_conversation_runs_session_key ON public.conversation_runs USING btree (session_key, started_at);
+
+--: index idx_conversation_runs_status_created_at
+CREATE INDEX idx_conversation_runs_status_created_at ON public.conversation_runs USING btree (status, created_at DESC);
+
+--: index idx_conversation_runs_tenant_id_created_at
+CREATE INDEX idx_conversation_runs_tenant_id_created_at ON public.conversation_runs USING btree (tenant_id, created_at DESC) WHERE (tenant_id IS NOT NULL);
+
+--: index idx_conversation_runs_user_id_created_at
+CREATE INDEX idx_conversation_runs_user_id_created_at ON public.conversation_runs USING btree (user_id, created_at DESC);
+
+--: index idx_conversation_spans_conversation_run_id
+CREATE INDEX idx_conversation_spans_conversation_run_id ON public.conversation_spans USING btree (conversation_run_id, started_at);
+
+--: index idx_conversation_spans_open
+CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btree (created_at) WHERE (status = 'active'::text);
+
+--: index idx_writer_status_last_write_at
+CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: function public.chopsky_ingest(payload json)
+CREATE OR REPLACE FUNCTION public.chopsky_ingest(payload json)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    run_ids uuid[];
+    late uuid[];
+    disputed uuid[];
+    joined uuid[];
+    lost uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
+    from json_to_recordset(payload -> 'runs') as p (id uuid);
+
+    -- One writer at a time per session, in one order for all: what is settled then is settled for good.
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(s.session_id, 0) as key
+        from json_to_recordset(payload -> 'runs') as p (id uuid, session_id text)
+        left join public.conversation_runs r on r.id = p.id
+        -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
+        cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
+        where s.session_id is not null
+        order by 1
+    ) k;
+
+    with given as (
+        select * from json_to_recordset(payload -> 'runs') as p (
+            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
+        )
+    ), written as (
+        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
+        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
+        on conflict (id) do update
+        set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
+            tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
+            session_id = coalesce(r.session_id, excluded.session_id)
+        where (r.project is null and excluded.project is not null)
+            or (r.environment is distinct from excluded.environment and excluded.environment is not null)
+            or (r.tenant_id is null and excluded.tenant_id is not null)
+            or (r.user_id is distinct from excluded.user_id and excluded.user_id is not null)
+            or (r.session_id is distinct from excluded.session_id and excluded.session_id is not null)
+        returning r.id, r.xmax <> 0 as existed, r.user_id, r.session_id, r.environment
+    )
+    select
+        coalesce(array_agg(w.id) filter (where w.existed), '{}'),
+        coalesce(array_agg(w.id) filter (where w.existed and (
+            w.user_id <> g.user_id or w.session_id <> g.session_id or w.environment <> g.environment)), '{}')
+    into late, disputed
+    from written w join given g on g.id = w.id;
+
+    perform public.chopsky_write_spans(payload -> 'spans');
+
+    -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
+    joined := public.chopsky_join_runs(run_ids || array(
+        select s.id
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
+            and exists (select 1 from public.conversation_runs r where r.id = s.id)
+    ));
+    if disputed <> '{}' then
+        perform public.chopsky_settle_scope(disputed);
+    end if;
+    if late <> '{}' or joined <> '{}' then
+        late := late || joined;
+        update public.conversation_messages m
+        set session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
+        from public.conversation_runs r
+        where r.id = any (late) and m.conversation_run_id = r.id
+            and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
+    end if;
+
+    lost := public.chopsky_write_messages(payload -> 'messages');
+    if late <> '{}' then
+        lost := lost || array(
+            select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
+            from public.conversation_messages m
+            where m.conversation_run_id = any (late) and m.body_id is not null
+        );
+    end if;
+
+    perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
+    if (payload ->> 'link') is not null then
+        perform public.chopsky_link_resumed(run_ids);
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
+end
+$function$;
+
+--: function public.chopsky_join_runs(candidates uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_join_runs(candidates uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    pair record;
+    joined uuid[] := '{}';
+begin
+    loop
+        select s.id, s.conversation_run_id into pair
+        from public.conversation_spans s
+        join public.conversation_runs r on r.id = s.id
+        where s.id = any (candidates) and s.conversation_run_id <> s.id
+        order by s.id
+        limit 1;
+        exit when not found;
+        -- Whoever still writes to one of the two holds its row: what they write must be seen, and moves too.
+        perform 1 from public.conversation_runs r
+        where r.id in (pair.id, pair.conversation_run_id) order by r.id for update;
+        update public.conversation_spans set conversation_run_id = pair.conversation_run_id
+        where conversation_run_id = pair.id;
+        update public.conversation_messages m
+        set conversation_run_id = r.id, session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
+        from public.conversation_runs r
+        where r.id = pair.conversation_run_id and m.conversation_run_id = pair.id;
+        delete from public.conversation_runs where id = pair.id;
+        joined := joined || pair.conversation_run_id;
+    end loop;
+    return joined;
+end
+$function$;
+
+--: function public.chopsky_link_resumed(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_link_resumed(run_ids uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    with session as (
+        select distinct r.session_key from public.conversation_runs r where r.id = any (run_ids) and r.session_id is not null
+    ), linked as (
+        update public.conversation_runs r
+        set resumes = p.id
+        from (
+            select n.id as run_id, i.id, n.started_at
+            from session
+            join public.conversation_runs n on n.session_key = session.session_key and n.metadata ? 'resume'
+            cross join lateral (
+                select c.id from public.conversation_runs c
+                where c.session_key = n.session_key and c.status = 'interrupted' and c.started_at < n.started_at
+                order by c.started_at desc limit 1
+            ) i
+        ) p
+        where r.id = p.run_id and r.resumes is distinct from p.id
+        returning p.id, p.started_at
+    )
+    update public.conversation_runs r set resumed_at = l.started_at
+    from linked l where r.id = l.id
+$function$;
+
+--: function public.chopsky_on_rows()
+CREATE OR REPLACE FUNCTION public.chopsky_on_rows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    touched uuid[];
+begin
+    if current_setting('chopsky_trace.recompute', true) = 'on' then
+        return null;
+    end if;
+    select array_agg(distinct n.conversation_run_id) into touched
+    from changed n where n.conversation_run_id is not null;
+    if tg_op = 'UPDATE' then
+        -- A row that moved to another run leaves the one it was in.
+        select array_agg(distinct n.conversation_run_id) into touched
+        from (select c.conversation_run_id from changed c union all select p.conversation_run_id from previous p) n
+        where n.conversation_run_id is not null;
+    end if;
+    if touched is null then
+        return null;
+    end if;
+    if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
+        perform set_config('chopsky_trace.recompute', 'on', true);
+        update public.conversation_messages m
+        set session_key = r.session_key, session_id = coalesce(m.session_id, r.session_id),
+            tenant_id = coalesce(m.tenant_id, r.tenant_id), user_id = coalesce(m.user_id, r.user_id)
+        from public.conversation_runs r
+        where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
+        perform set_config('chopsky_trace.recompute', 'off', true);
+    end if;
+    perform public.recompute_runs(touched);
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_totals_by_hand()
+CREATE OR REPLACE FUNCTION public.chopsky_on_totals_by_hand()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    new.totals_by_hand := true;
+    new.total_tokens_used := coalesce(new.total_tokens_used, new.total_input_tokens + new.total_output_tokens);
+    new.updated_at := now();
+    return new;
+end
+$function$;
+
+--: function public.chopsky_prompt_bodies(span_id uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_prompt_bodies(span_id uuid)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+    link record;
+    next_id uuid := span_id;
+    -- How many of the link's prompt and output are wanted; NULL: the whole prompt, no output.
+    wanted integer;
+    own uuid[];
+    found_bodies uuid[] := '{}';
+begin
+    -- A writer starts a full list at every 64th link.
+    for step in 1..80 loop
+        select s.prompt_extends, coalesce(s.prompt_take, 0) as prompt_take, s.prompt_bodies, s.output_bodies into link
+        from public.conversation_spans s where s.id = next_id;
+        if not found then
+            return null;
+        end if;
+        own := link.prompt_bodies;
+        if own is null then
+            return null;
+        end if;
+        if wanted is not null then
+            own := (own || coalesce(link.output_bodies, '{}'))[1:greatest(wanted - link.prompt_take, 0)];
+            if link.prompt_take + cardinality(own) < wanted then
+                return null;
+            end if;
+        end if;
+        found_bodies := own || found_bodies;
+        if link.prompt_extends is null then
+            return found_bodies;
+        end if;
+        wanted := least(coalesce(wanted, link.prompt_take), link.prompt_take);
+        next_id := link.prompt_extends;
+    end loop;
+    return null;
+end
+$function$;
+
+--: function public.chopsky_reads_tenant()
+CREATE OR REPLACE FUNCTION public.chopsky_reads_tenant()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select coalesce(auth.jwt() -> 'app_metadata' ->> 'chopsky_role' in ('admin', 'support'), false)
+$function$;
+
+--: function public.chopsky_reap(older_than interval, at_most integer)
+CREATE OR REPLACE FUNCTION public.chopsky_reap(older_than interval, at_most integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    touched uuid[];
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('chopsky_trace.reap', 0)) then
+        return 0;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    -- Runs first, then their spans: the order in which ingest locks them. What a writer holds is not without news.
+    touched := array(
+        select r.id
+        from public.conversation_runs r
+        where r.id in (
+            select s.conversation_run_id
+            from public.conversation_spans s
+            where s.status = 'active' and s.end_version is null and s.created_at < now() - older_than
+                and not exists (
+                    select 1 from public.conversation_spans n
+                    where n.conversation_run_id = s.conversation_run_id and n.created_at >= now() - older_than
+                )
+        )
+        order by r.id limit at_most for no key update skip locked
+    );
+    update public.conversation_spans s set status = 'abandoned', abandoned_at = now()
+    where s.conversation_run_id = any (touched) and s.status = 'active' and s.end_version is null
+        and s.created_at < now() - older_than;
+    if touched <> '{}' then
+        perform public.recompute_runs(touched);
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return cardinality(touched);
+end
+$function$;
+
+--: function public.chopsky_settle_messages(keys uuid[], bodies uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_messages(keys uuid[], bodies uuid[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    with pair as (
+        select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)
+    )
+    delete from public.conversation_messages h
+    using pair
+    where h.session_key = pair.session_key and h.body_id = pair.body_id and h.is_history
+        and (
+            (
+                select count(*) from public.conversation_messages o
+                where o.session_key = h.session_key and o.body_id = h.body_id and not o.is_history
+            ) > h.occurrence
+            or exists (
+                select 1 from public.conversation_messages e
+                where e.session_key = h.session_key and e.body_id = h.body_id and e.is_history
+                    and e.occurrence = h.occurrence and (e.created_at, e.id) < (h.created_at, h.id)
+            )
+        )
+    returning h.conversation_run_id
+$function$;
+
+--: function public.chopsky_settle_scope(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_scope(run_ids uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    update public.conversation_runs r
+    set user_id = coalesce(s.user_id, r.user_id),
+        session_id = coalesce(s.session_id, r.session_id),
+        environment = coalesce(s.environment, r.environment)
+    from (
+        select
+            c.conversation_run_id as id,
+            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
+            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
+            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+                filter (where c.scope ->> 'environment' is not null))[1] as environment
+        from public.conversation_spans c
+        where c.conversation_run_id = any (run_ids) and c.scope is not null
+        group by c.conversation_run_id
+    ) s
+    where r.id = s.id
+$function$;
+
+--: function public.chopsky_tenant_id()
+CREATE OR REPLACE FUNCTION public.chopsky_tenant_id()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select coalesce(auth.jwt() -> 'app_metadata' ->> 'tenant_id', auth.jwt() ->> 'tenant_id')
+$function$;
+
+--: function public.chopsky_write_messages(messages json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_messages(messages json)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    keys uuid[];
+    bodies uuid[];
+    lost uuid[];
+begin
+    with given as materialized (
+        select
+            g.id, g.body_id, r.id as conversation_run_id, g.span_id, g.sequence, g.role, g.content, g.parts, g.tool_calls, g.tool_call_id,
+            g.name, coalesce(g.is_internal, false) as is_internal,
+            -- An impossible number costs that number, not the batch.
+            case when g.token_count between 0 and 2147483647 then g.token_count::integer end as token_count, g.token_count_source,
+            case when g.response_time_ms between 0 and 9999999999 then g.response_time_ms end as response_time_ms,
+            case when g.cost between 0 and 9999999999999 then g.cost end as cost,
+            g.model, g.provider, g.metadata, coalesce(g.is_history, false) as is_history, coalesce(g.occurrence, 0) as occurrence,
+            coalesce(g.position, 0) as position, g.version, coalesce(g.created_at, now()) as created_at,
+            r.session_key, r.session_id, r.tenant_id, r.user_id
+        from json_to_recordset(messages) as g (
+            id uuid, body_id uuid, conversation_run_id uuid, span_id uuid, sequence integer, role text, content text, parts jsonb,
+            tool_calls jsonb, tool_call_id text, name text, is_internal boolean, token_count numeric, token_count_source text,
+            response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
+            occurrence integer, position integer, version text, created_at timestamptz
+        )
+        left join public.conversation_runs named on named.id = g.conversation_run_id
+        -- A run that has joined another is a span of it now.
+        join public.conversation_runs r on r.id = coalesce(
+            named.id, (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+        )
+    ), wanted as (
+        select g.* from given g
+        where not g.is_history or ((
+            select count(*) from public.conversation_messages o
+            where o.session_key = g.session_key and o.body_id = g.body_id and not o.is_history
+        ) <= g.occurrence and not exists (
+            select 1 from public.conversation_messages e
+            where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
+                and e.occurrence = g.occurrence and (e.created_at, e.id) < (g.created_at, g.id)
+        ))
+    ), written as (
+        insert into public.conversation_messages as m (
+            id, body_id, conversation_run_id, span_id, session_id, tenant_id, user_id, sequence, role, content, parts, tool_calls,
+            tool_call_id, name, is_internal, token_count, token_count_source, response_time_ms, cost, model, provider, metadata,
+            session_key, is_history, occurrence, position, version, created_at
+        )
+        select
+            w.id, w.body_id, w.conversation_run_id, w.span_id, w.session_id, w.tenant_id, w.user_id, w.sequence,
+            -- A body that an earlier batch brought is not sent again: its row has it.
+            coalesce(w.role, b.role, 'user'), coalesce(w.content, b.content), coalesce(w.parts, b.parts),
+            coalesce(w.tool_calls, b.tool_calls), coalesce(w.tool_call_id, b.tool_call_id), coalesce(w.name, b.name),
+            w.is_internal, w.token_count, w.token_count_source, w.response_time_ms, w.cost, w.model, w.provider,
+            coalesce(w.metadata, b.metadata, '{}'), w.session_key, w.is_history, w.occurrence, w.position, w.version, w.created_at
+        from wanted w
+        left join lateral (
+            select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+            from public.conversation_messages o
+            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
+            limit 1
+        ) b on true
+        order by w.id
+        on conflict (id) do update
+        set is_internal = m.is_internal and excluded.is_internal,
+            created_at = least(m.created_at, excluded.created_at),
+            position = case when (excluded.created_at, excluded.position) < (m.created_at, m.position)
+                then excluded.position else m.position end,
+            content = coalesce(m.content, excluded.content),
+            parts = coalesce(m.parts, excluded.parts),
+            span_id = case
+                when excluded.version > coalesce(m.version, '') then excluded.span_id
+                when m.version is null and (excluded.created_at, excluded.position) < (m.created_at, m.position) then excluded.span_id
+                else m.span_id end,
+            token_count = case when excluded.version > coalesce(m.version, '') then excluded.token_count else m.token_count end,
+            token_count_source = case when excluded.version > coalesce(m.version, '') then excluded.token_count_source else m.token_count_source end,
+            response_time_ms = case when excluded.version > coalesce(m.version, '') then excluded.response_time_ms else m.response_time_ms end,
+            cost = case when excluded.version > coalesce(m.version, '') then excluded.cost else m.cost end,
+            model = case when excluded.version > coalesce(m.version, '') then excluded.model else m.model end,
+            provider = case when excluded.version > coalesce(m.version, '') then excluded.provider else m.provider end,
+            version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
+        returning 1
+    )
+    select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
+    from given g;
+    lost := array(select public.chopsky_settle_messages(keys, bodies));
+    return lost;
+end
+$function$;
+
+--: function public.chopsky_write_spans(spans json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    insert into public.conversation_spans as s (
+        id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version,
+        status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
+        input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
+        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+    )
+    select
+        r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.scope, r.started_at, r.start_version,
+        coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
+        r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
+        r.usage_details, r.usage_source, r.cost, r.cost_source, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
+        r.end_metadata, r.end_version
+    from json_to_recordset(spans) as r (
+        id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], tags text[], metadata jsonb,
+        scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
+        ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
+        total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
+        usage_details jsonb, usage_source text, cost numeric, cost_source text, price_rates jsonb, finish_reason text, outputs jsonb,
+        output_bodies uuid[], end_metadata jsonb, end_version text
+    )
+    order by r.id
+    on conflict (id) do update
+    set (
+        parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version
+    ) = (
+        select x.* from (select
+            excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
+            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
+            excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+        ) x where excluded.start_version > coalesce(s.start_version, '')
+        union all
+        select y.* from (select
+            s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
+            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
+            s.tags, s.metadata, s.scope, s.started_at, s.start_version
+        ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
+    ), (
+        status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
+        input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
+        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+    ) = (
+        select x.* from (select
+            excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
+            excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
+            excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
+            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.price_rates,
+            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
+        ) x where excluded.end_version > coalesce(s.end_version, '')
+        union all
+        select y.* from (select
+            s.status, s.error, s.model, s.response_id, s.ended_at, s.response_time_ms,
+            s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
+            s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
+            s.usage_details, s.usage_source, s.cost, s.cost_source, s.price_rates,
+            s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
+        ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
+    ),
+    -- The start knows the run better than an end that overtook it.
+    conversation_run_id = case
+        when excluded.start_version > coalesce(s.start_version, '') then excluded.conversation_run_id
+        else s.conversation_run_id end
+    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
+$function$;
+
+--: function public.conversation_prompt(span_id uuid)
+CREATE OR REPLACE FUNCTION public.conversation_prompt(span_id uuid)
+ RETURNS TABLE("position" integer, role text, content text, parts jsonb, tool_calls jsonb, tool_call_id text, name text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select b.place::integer, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name
+    from public.conversation_spans s
+    join public.conversation_runs r on r.id = s.conversation_run_id
+    cross join lateral unnest(public.chopsky_prompt_bodies(s.id)) with ordinality as b (body_id, place)
+    left join lateral (
+        -- The session's own row; else any row of that body: a system prompt may have very many, so none are sorted.
+        (
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            from public.conversation_messages c
+            where c.session_key = r.session_key and c.body_id = b.body_id
+            limit 1
+        )
+        union all
+        (
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            from public.conversation_messages c
+            where c.body_id = b.body_id
+            limit 1
+        )
+        limit 1
+    ) m on true
+    where s.id = conversation_prompt.span_id
+    order by b.place
+$function$;
+
+--: function public.conversation_transcript(conversation_run_id uuid)
+CREATE OR REPLACE FUNCTION public.conversation_transcript(conversation_run_id uuid)
+ RETURNS TABLE(sequence integer, role text, content text, parts jsonb, created_at timestamp with time zone, message_id uuid)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select m.sequence, m.role, m.content, m.parts, m.created_at, m.id
+    from public.conversation_messages m
+    where m.conversation_run_id = conversation_transcript.conversation_run_id and not m.is_internal
+    order by m.sequence
+$function$;
+
+--: function public.recompute_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.recompute_runs(run_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+begin
+    -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
+    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+
+    update public.conversation_messages m
+    set sequence = o.place
+    from (
+        select c.id, row_number() over (partition by c.conversation_run_id order by c.created_at, c.position, c.id) as place
+        from public.conversation_messages c
+        where c.conversation_run_id = any (run_ids)
+    ) o
+    where m.id = o.id and m.sequence is distinct from o.place;
+
+    with derived as materialized (
+        select
+            i.id, i.totals_by_hand, s.*, m.*, o.error as root_error, o.name as root_name, o.tags as root_tags,
+            o.metadata as root_metadata, o.started_at as root_started_at,
+            s.spans = 0 and i.totals_by_hand as keep,
+            -- A root outside the mirror never ends here: then the topmost spans that we have tell.
+            case when o.id is not null then o.status when s.active > 0 then 'active' else (
+                select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
+                    else 'completed' end
+                from public.conversation_spans t
+                where t.conversation_run_id = i.id and not exists (
+                    select 1 from public.conversation_spans p where p.id = t.parent_span_id and p.conversation_run_id = i.id
+                )
+            ) end as derived_status,
+            case when o.id is not null then o.ended_at when s.active = 0 then s.last_ended_at end as derived_ended_at,
+            -- A failure passed up through its parents is one failure.
+            case when s.failed = 0 then 0 else (
+                select count(*) from public.conversation_spans f
+                where f.conversation_run_id = i.id and f.status = 'failed' and not exists (
+                    select 1 from public.conversation_spans c
+                    where c.conversation_run_id = i.id and c.parent_span_id = f.id and c.status = 'failed'
+                )
+            ) end as errors
+        from public.conversation_runs i
+        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
+        cross join lateral (
+            select
+                count(*) as spans,
+                count(*) filter (where c.status = 'failed') as failed,
+                count(*) filter (where c.status = 'active') as active,
+                max(c.ended_at) as last_ended_at,
+                count(*) filter (where c.metadata ? 'retry_attempt') as retries,
+                count(*) filter (where c.is_call) as calls,
+                count(*) filter (where c.is_call and c.duplicate_of is null) as owned,
+                sum(c.input_tokens) filter (where c.is_call and c.duplicate_of is null) as span_input,
+                sum(c.output_tokens) filter (where c.is_call and c.duplicate_of is null) as span_output,
+                sum(c.total_tokens) filter (where c.is_call and c.duplicate_of is null) as span_tokens,
+                sum(c.cost) filter (where c.is_call and c.duplicate_of is null) as span_cost,
+                avg(c.response_time_ms) filter (where c.kind = 'llm' and c.duplicate_of is null) as span_time,
+                -- A call refused before its first token used nothing that could be unknown.
+                count(*) filter (where c.is_call and c.duplicate_of is null and c.cost is null and c.ended_at is not null
+                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unpriced,
+                count(*) filter (where c.is_call and c.duplicate_of is null and c.total_tokens is null and c.ended_at is not null
+                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unmeasured,
+                min(c.started_at) as first_started_at
+            from (
+                select
+                    t.kind, t.status, t.metadata, t.duplicate_of, t.started_at, t.ended_at, t.time_to_first_token_ms,
+                    t.kind in ('llm', 'embedding', 'image') as is_call,
+                    -- An impossible number is stored as reported, but is none to a sum.
+                    case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
+                    case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
+                    case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
+                    case when t.cost between 0 and 1000000000000 then t.cost end as cost,
+                    case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
+                from public.conversation_spans t where t.conversation_run_id = i.id
+            ) c
+        ) s
+        cross join lateral (
+            select
+                count(*) filter (where not c.is_internal) as messages,
+                sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
+                sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
+                sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
+                sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
+                avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
+            from public.conversation_messages c
+            where c.conversation_run_id = i.id
+        ) m
+        where i.id = any (run_ids)
+    ), updated as (
+        update public.conversation_runs r
+        set total_messages = case when d.keep then r.total_messages else d.messages end,
+            -- What is known of both; NULL where nothing is.
+            total_input_tokens = case when d.keep then r.total_input_tokens
+                else coalesce(d.span_input + d.hand_input, d.span_input, d.hand_input) end,
+            total_output_tokens = case when d.keep then r.total_output_tokens
+                else coalesce(d.span_output + d.hand_output, d.span_output, d.hand_output) end,
+            total_tokens_used = case when d.keep then r.total_tokens_used
+                else coalesce(d.span_tokens + d.hand_tokens, d.span_tokens, d.hand_tokens) end,
+            total_cost = case when d.keep then r.total_cost
+                else coalesce(d.span_cost + d.hand_cost, d.span_cost, d.hand_cost) end,
+            average_response_time = case when d.keep then r.average_response_time else coalesce(d.span_time, d.hand_time) end,
+            unpriced_calls = d.unpriced,
+            unmeasured_calls = d.unmeasured,
+            merged = d.calls > 0 and d.owned = 0,
+            status = case when d.spans = 0 then r.status else d.derived_status end,
+            error = case when d.spans = 0 then r.error else d.root_error end,
+            name = coalesce(d.root_name, r.name),
+            tags = coalesce(d.root_tags, r.tags),
+            metadata = coalesce(d.root_metadata, r.metadata),
+            started_at = coalesce(d.root_started_at, d.first_started_at, r.started_at),
+            ended_at = case when d.spans = 0 then r.ended_at else d.derived_ended_at end,
+            updated_at = now()
+        from derived d
+        where r.id = d.id
+    )
+    insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
+    select d.id, d.errors, d.retries from derived d order by d.id
+    on conflict (conversation_run_id) do update
+    set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
+    where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
+
+    perform set_config('chopsky_trace.recompute', was, true);
+end
+$function$;
+
+--: trigger public.conversation_messages conversation_messages_deleted
+CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_messages conversation_messages_inserted
+CREATE TRIGGER conversation_messages_inserted AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_messages conversation_messages_updated
+CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation_messages REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_runs conversation_runs_totals_by_hand
+CREATE TRIGGER conversation_runs_totals_by_hand BEFORE UPDATE OF total_messages, total_tokens_used, total_input_tokens, total_output_tokens, total_cost, average_response_time ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_totals_by_hand();
+
+--: trigger public.conversation_spans conversation_spans_deleted
+CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_spans conversation_spans_inserted
+CREATE TRIGGER conversation_spans_inserted AFTER INSERT ON public.conversation_spans REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_spans conversation_spans_updated
+CREATE TRIGGER conversation_spans_updated AFTER UPDATE ON public.conversation_spans REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: row level security public.chopsky_migrations
+alter table public.chopsky_migrations enable row level security;
+
+--: row level security public.conversation_analytics
+alter table public.conversation_analytics enable row level security;
+
+--: row level security public.conversation_messages
+alter table public.conversation_messages enable row level security;
+
+--: row level security public.conversation_runs
+alter table public.conversation_runs enable row level security;
+
+--: row level security public.conversation_spans
+alter table public.conversation_spans enable row level security;
+
+--: row level security public.writer_status
+alter table public.writer_status enable row level security;
+
+--: policy public.chopsky_migrations chopsky_migrations_service
+create policy chopsky_migrations_service on public.chopsky_migrations as permissive for select to service_role
+using (true);
+
+--: policy public.conversation_analytics conversation_analytics_service
+create policy conversation_analytics_service on public.conversation_analytics as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_messages conversation_messages_read
+create policy conversation_messages_read on public.conversation_messages as permissive for select to authenticated
+using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text])) AND (((user_id = ( SELECT (auth.jwt() ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
+
+--: policy public.conversation_messages conversation_messages_service
+create policy conversation_messages_service on public.conversation_messages as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_runs conversation_runs_read
+create policy conversation_runs_read on public.conversation_runs as permissive for select to authenticated
+using ((((user_id = ( SELECT (auth.jwt() ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_runs conversation_runs_service
+create policy conversation_runs_service on public.conversation_runs as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_spans conversation_spans_service
+create policy conversation_spans_service on public.conversation_spans as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.writer_status writer_status_service
+create policy writer_status_service on public.writer_status as permissive for all to service_role
+using (true)
+with check (true);
+
+--: grant public.chopsky_ingest(payload json) to service_role
+grant execute on function public.chopsky_ingest(payload json) to service_role;
+
+--: grant public.chopsky_join_runs(candidates uuid[]) to service_role
+grant execute on function public.chopsky_join_runs(candidates uuid[]) to service_role;
+
+--: grant public.chopsky_link_resumed(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_migrations to service_role
+grant select on table public.chopsky_migrations to service_role;
+
+--: grant public.chopsky_prompt_bodies(span_id uuid) to service_role
+grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_role;
+
+--: grant public.chopsky_reads_tenant() to authenticated
+grant execute on function public.chopsky_reads_tenant() to authenticated;
+
+--: grant public.chopsky_reads_tenant() to service_role
+grant execute on function public.chopsky_reads_tenant() to service_role;
+
+--: grant public.chopsky_reap(older_than interval, at_most integer) to service_role
+grant execute on function public.chopsky_reap(older_than interval, at_most integer) to service_role;
+
+--: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
+grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
+
+--: grant public.chopsky_settle_scope(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_tenant_id() to authenticated
+grant execute on function public.chopsky_tenant_id() to authenticated;
+
+--: grant public.chopsky_tenant_id() to service_role
+grant execute on function public.chopsky_tenant_id() to service_role;
+
+--: grant public.chopsky_write_messages(messages json) to service_role
+grant execute on function public.chopsky_write_messages(messages json) to service_role;
+
+--: grant public.chopsky_write_spans(spans json) to service_role
+grant execute on function public.chopsky_write_spans(spans json) to service_role;
+
+--: grant public.conversation_analytics to service_role
+grant delete, insert, select, update on table public.conversation_analytics to service_role;
+
+--: grant public.conversation_messages to service_role
+grant delete, insert, select, update on table public.conversation_messages to service_role;
+
+--: grant public.conversation_prompt(span_id uuid) to service_role
+grant execute on function public.conversation_prompt(span_id uuid) to service_role;
+
+--: grant public.conversation_runs to service_role
+grant delete, insert, select, update on table public.conversation_runs to service_role;
+
+--: grant public.conversation_spans to service_role
+grant delete, insert, select, update on table public.conversation_spans to service_role;
+
+--: grant public.conversation_transcript(conversation_run_id uuid) to authenticated
+grant execute on function public.conversation_transcript(conversation_run_id uuid) to authenticated;
+
+--: grant public.conversation_transcript(conversation_run_id uuid) to service_role
+grant execute on function public.conversation_transcript(conversation_run_id uuid) to service_role;
+
+--: grant public.recompute_runs(run_ids uuid[]) to service_role
+grant execute on function public.recompute_runs(run_ids uuid[]) to service_role;
+
+--: grant public.writer_status to service_role
+grant delete, insert, select, update on table public.writer_status to service_role;
+
+--: grant of columns public.conversation_messages to authenticated
+grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal, response_time_ms, created_at) on table public.conversation_messages to authenticated;
+
+--: grant of columns public.conversation_runs to authenticated
+grant select (id, name, tenant_id, user_id, session_id, status, total_messages, average_response_time, user_satisfaction_score, started_at, ended_at, created_at, updated_at) on table public.conversation_runs to authenticated;
+
+--: comment public.chopsky_ingest(payload json)
+comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
+
+--: comment public.chopsky_migrations
+comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s schema that were applied here.';
+
+--: comment public.chopsky_prompt_bodies(span_id uuid)
+comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a model call''s prompt in order; NULL where a link of it is missing.';
+
+--: comment public.chopsky_reads_tenant()
+comment on function public.chopsky_reads_tenant() is 'True for a tenant''s admin or support role (app_metadata.chopsky_role). Replace it to take roles from elsewhere.';
+
+--: comment public.chopsky_reap(older_than interval, at_most integer)
+comment on function public.chopsky_reap(older_than interval, at_most integer) is 'Marks spans as abandoned whose run has had no news for that long; returns how many runs it touched.';
+
+--: comment public.chopsky_tenant_id()
+comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
+
+--: comment public.conversation_analytics
+comment on table public.conversation_analytics is 'What can be said of a conversation run as a whole. A score that nothing is known for is NULL.';
+
+--: comment public.conversation_analytics.error_count
+comment on column public.conversation_analytics.error_count is 'Spans that failed by themselves: a failure passed up through its parents counts once.';
+
+--: comment public.conversation_analytics.retry_count
+comment on column public.conversation_analytics.retry_count is 'Attempts after the first (LangChain''s retry:attempt:N, N from 2).';
+
+--: comment public.conversation_messages
+comment on table public.conversation_messages is 'One message of a conversation, stored once. conversation_run_id is the run that brought it in; NULL for rows written by hand outside a run.';
+
+--: comment public.conversation_messages.body_id
+comment on column public.conversation_messages.body_id is 'Hash of role, content, tool calls, tool_call_id and name: equal bodies have equal ids. Prompts refer to bodies.';
+
+--: comment public.conversation_messages.content
+comment on column public.conversation_messages.content is 'The text, as a person reads it.';
+
+--: comment public.conversation_messages.cost
+comment on column public.conversation_messages.cost is 'USD. The first output message of a model call carries the call''s cost, others 0; NULL where the price is unknown.';
+
+--: comment public.conversation_messages.is_history
+comment on column public.conversation_messages.is_history is 'Known only from a prompt or payload, not from the run that said it; goes when its owner arrives.';
+
+--: comment public.conversation_messages.is_internal
+comment on column public.conversation_messages.is_internal is 'True for what the user neither said nor was answered: system prompts, stuffed prompts, tool traffic, intermediate answers.';
+
+--: comment public.conversation_messages.parts
+comment on column public.conversation_messages.parts is 'The content as the provider had it, where it was more than one text.';
+
+--: comment public.conversation_messages.sequence
+comment on column public.conversation_messages.sequence is 'Place within the run, from 1: by created_at, position, id.';
+
+--: comment public.conversation_messages.token_count
+comment on column public.conversation_messages.token_count is 'The message''s own size in tokens, set once; NULL where it cannot be known.';
+
+--: comment public.conversation_prompt(span_id uuid)
+comment on function public.conversation_prompt(span_id uuid) is 'The exact prompt of a model call, in order. A row of NULLs is a message that is no longer stored.';
+
+--: comment public.conversation_runs
+comment on table public.conversation_runs is 'One conversation run: everything under one root span. id = the root run''s id = LangSmith''s trace id.';
+
+--: comment public.conversation_runs.average_response_time
+comment on column public.conversation_runs.average_response_time is 'Milliseconds: mean over the run''s own model calls.';
+
+--: comment public.conversation_runs.merged
+comment on column public.conversation_runs.merged is 'True when all its model calls are duplicates of another run''s; such runs leave lists and totals.';
+
+--: comment public.conversation_runs.resumed_at
+comment on column public.conversation_runs.resumed_at is 'When a later run resumed this interrupted one.';
+
+--: comment public.conversation_runs.resumes
+comment on column public.conversation_runs.resumes is 'The interrupted run of the same session that this run resumes.';
+
+--: comment public.conversation_runs.session_key
+comment on column public.conversation_runs.session_key is 'Derived from project, tenant, user and session (the run''s own id without a session): messages are stored once within it.';
+
+--: comment public.conversation_runs.total_cost
+comment on column public.conversation_runs.total_cost is 'USD. Sum of the calls whose cost is known; unpriced_calls says how many are not in it.';
+
+--: comment public.conversation_runs.total_tokens_used
+comment on column public.conversation_runs.total_tokens_used is 'Tokens of the run''s own model calls, each counted once. NULL where no call reported any: unknown is never 0.';
+
+--: comment public.conversation_runs.totals_by_hand
+comment on column public.conversation_runs.totals_by_hand is 'Set by a manual UPDATE of the totals; a run without spans then keeps them.';
+
+--: comment public.conversation_runs.unmeasured_calls
+comment on column public.conversation_runs.unmeasured_calls is 'Ended model calls whose tokens are unknown.';
+
+--: comment public.conversation_runs.unpriced_calls
+comment on column public.conversation_runs.unpriced_calls is 'Ended model calls whose cost is unknown.';
+
+--: comment public.conversation_spans
+comment on table public.conversation_spans is 'One unit of work in a conversation run. id = LangChain''s and LangSmith''s run id. Tokens and cost stand on the model call itself, never on its parents.';
+
+--: comment public.conversation_spans.abandoned_at
+comment on column public.conversation_spans.abandoned_at is 'Set by the reaper when no end came; a real end outranks it.';
+
+--: comment public.conversation_spans.cost_source
+comment on column public.conversation_spans.cost_source is 'reported, computed, estimated or unknown.';
+
+--: comment public.conversation_spans.created_at
+comment on column public.conversation_spans.created_at is 'When the server first had the span; started_at and ended_at are the client''s clock.';
+
+--: comment public.conversation_spans.duplicate_of
+comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+
+--: comment public.conversation_spans.input_tokens
+comment on column public.conversation_spans.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
+
+--: comment public.conversation_spans.inputs
+comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
+
+--: comment public.conversation_spans.kind
+comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
+
+--: comment public.conversation_spans.output_tokens
+comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
+
+--: comment public.conversation_spans.parent_span_id
+comment on column public.conversation_spans.parent_span_id is 'May lie outside the mirror: then the parent is external.';
+
+--: comment public.conversation_spans.price_rates
+comment on column public.conversation_spans.price_rates is 'The rates the cost was computed with, and where they are from.';
+
+--: comment public.conversation_spans.prompt_extends
+comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_bodies follow.';
+
+--: comment public.conversation_spans.usage_source
+comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';
+
+--: comment public.conversation_transcript(conversation_run_id uuid)
+comment on function public.conversation_transcript(conversation_run_id uuid) is 'What the user said and was answered in a run, under the caller''s row level security.';
+
+--: comment public.recompute_runs(run_ids uuid[])
+comment on function public.recompute_runs(run_ids uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
+
+--: comment public.writer_status
+comment on table public.writer_status is 'One row per writing process: last write, backlog, and losses counted by reason.';

@@ -1,0 +1,26 @@
+-- limit_statement --
+-- For this transaction only: behind a transaction pooler the session belongs to somebody else a moment later.
+select set_config('statement_timeout', %(timeout_ms)s, true);
+
+-- ingest --
+-- A batch is one statement with one parameter: one round trip, no prepared statement, atomic, idempotent by id.
+select public.chopsky_ingest(%(payload)s::json);
+
+-- reap --
+-- Runs whose end never came are told from those under way.
+select public.chopsky_reap(make_interval(secs => %(older_than_s)s));
+
+-- report_status --
+-- What a writer says of itself is seen in the database too, where nobody reads its logs.
+insert into public.writer_status as w (
+    writer_id, host, process_id, version, schema_number, started_at, backlog_records, backlog_bytes, stored_records, losses
+)
+select r.writer_id, r.host, r.process_id, r.version, r.schema_number, r.started_at, r.backlog_records, r.backlog_bytes, r.stored_records, r.losses
+from json_to_record(%(status)s::json) as r (
+    writer_id uuid, host text, process_id integer, version text, schema_number integer, started_at timestamptz,
+    backlog_records bigint, backlog_bytes bigint, stored_records bigint, losses jsonb
+)
+on conflict (writer_id) do update
+set last_write_at = now(), version = excluded.version, schema_number = excluded.schema_number,
+    backlog_records = excluded.backlog_records, backlog_bytes = excluded.backlog_bytes,
+    stored_records = excluded.stored_records, losses = excluded.losses;
