@@ -124,6 +124,8 @@ class SpanEnd(TypedDict):
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
     metadata: NotRequired[Any]
+    events: NotRequired[list[Any]]
+    """The application's own events during the span, at most 100."""
 
 
 Record = SpanStart | SpanEnd

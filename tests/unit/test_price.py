@@ -98,7 +98,7 @@ def usages(draw: st.DrawFn) -> Usage:
 TIMES = st.datetimes(AT.replace(tzinfo=None, year=2023), AT.replace(tzinfo=None, year=2027))
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(MODELS) | st.sampled_from(SPECIAL),
     usages(),

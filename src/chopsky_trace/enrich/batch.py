@@ -177,7 +177,7 @@ class _Work:
         return row
 
     def _start(self, row: dict[str, Any], stamp: str, record: dict[str, Any]) -> None:
-        metadata = record.get("metadata")
+        metadata: dict[str, Any] = record.get("metadata") or {}
         tags = record.get("tags")
         row["conversation_run_id"] = record["run"]
         row["start_version"] = stamp
@@ -191,9 +191,9 @@ class _Work:
             row["tags"] = tags
             for tag in tags:
                 if tag.startswith(RETRY_TAG):
-                    metadata = {**(metadata or {}), "retry_attempt": tag.removeprefix(RETRY_TAG)}
+                    metadata = {**metadata, "retry_attempt": tag.removeprefix(RETRY_TAG)}
         if record.get("resume"):
-            metadata = {**(metadata or {}), "resume": True}
+            metadata = {**metadata, "resume": True}
             self.link = True
         if metadata:
             row["metadata"] = metadata
@@ -215,6 +215,8 @@ class _Work:
         for name, column in END_COLUMNS:
             if name in record:
                 row[column] = record[name]
+        if "events" in record:
+            row["end_metadata"] = {**(record.get("metadata") or {}), "events": record["events"]}
         if record["kind"] in CALL_KINDS:
             _numbers(row, record, start)
 
@@ -307,7 +309,7 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
     provider = record.get("provider") or (start or {}).get("provider")
     requested = record.get("model_requested") or (start or {}).get("model")
     cached = bool(record.get("cached"))
-    reported = record.get("usage")
+    reported: dict[str, Any] = record.get("usage") or {}
     usage: Usage = normalise(reported, provider=provider, cached=cached)
     for name in COUNTS:
         value = usage.get(name)
@@ -317,7 +319,7 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
     details = usage.get("details")
     if details:
         row["usage_details"] = details
-    tier = reported.get("service_tier") if isinstance(reported, dict) else None
+    tier = reported.get("service_tier")
     cost = price(
         usage,
         provider=provider,

@@ -274,11 +274,10 @@ def _needed_by(key: str, units: Mapping[str, Mapping[str, Any]]) -> tuple[frozen
         if wanted.items() <= dimensions.items():
             needed.append(frozenset((name,)))
         for other, more in known.items():
-            if (
-                name < other
-                and {**dimensions, **more} == wanted
-                and not (dimensions.items() <= more.items() or more.items() <= dimensions.items())
-            ):
+            # Two kinds that can be one token (cached and audio, not input and output) meet in the wanted one.
+            overlap = name < other and all(more.get(axis, value) == value for axis, value in dimensions.items())
+            nested = dimensions.items() <= more.items() or more.items() <= dimensions.items()
+            if overlap and not nested and {**dimensions, **more} == wanted:
                 needed.append(frozenset((name, other)))
     return tuple(needed)
 

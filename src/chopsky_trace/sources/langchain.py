@@ -9,25 +9,21 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
-
-from langchain_core.tracers.base import BaseTracer
 
 from chopsky_trace.enrich.redact import Redactor
 from chopsky_trace.errors import NoDatabaseError, SettingsError, TraceError
-from chopsky_trace.records import Kind, Scope
+from chopsky_trace.records import Scope
 from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
-from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.langchain_events import MISSING, Options, Recorder, Runs
+from chopsky_trace.sources.langchain_callbacks import Callbacks
+from chopsky_trace.sources.langchain_events import Recorder
+from chopsky_trace.sources.langchain_runs import Options, Runs
 from chopsky_trace.writer import Writer, writer_for
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-    from langchain_core.outputs import LLMResult
-    from langchain_core.tracers.schemas import Run
+    pass
 
 logger = logging.getLogger("chopsky_trace")
 WARN_EVERY_S = 60.0
@@ -35,7 +31,7 @@ WARN_EVERY_S = 60.0
 _runs: dict[str, Runs] = {}
 
 
-class SupabaseTracer(BaseTracer):
+class SupabaseTracer(Callbacks):
     """Mirrors every LangChain and LangGraph run into your own Postgres: `config={"callbacks": [SupabaseTracer()]}`.
 
     Args:
@@ -59,12 +55,9 @@ class SupabaseTracer(BaseTracer):
         SettingsError: an argument is not of its kind.
     """
 
-    run_inline = True
-    raise_error = False
-
     def __new__(cls, *_args: Any, **_kwargs: Any) -> SupabaseTracer:
         # LangGraph tells of interrupts only to its own kind of handler; it need not be installed.
-        return cast("SupabaseTracer", object.__new__(_graph_class(cls)))
+        return object.__new__(_graph_class(cls))
 
     def __init__(
         self,
@@ -84,7 +77,7 @@ class SupabaseTracer(BaseTracer):
         super().__init__()
         if capture is not None and capture not in CAPTURE_LEVELS:
             raise SettingsError(f"capture is {capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
-        if not isinstance(sample_rate, (int, float)) or not 0 <= sample_rate <= 1:
+        if not isinstance(cast("object", sample_rate), (int, float)) or not 0 <= sample_rate <= 1:
             raise SettingsError(f"sample_rate is {sample_rate!r}, but must be a number from 0 to 1")
         if redact is not None and not callable(redact):
             raise SettingsError("redact must be a function from text to text")
@@ -182,308 +175,6 @@ class SupabaseTracer(BaseTracer):
                 where,
                 type(error).__name__,
             )
-
-    def _persist_run(self, run: Run) -> None:
-        """Never called: every event is overridden below."""
-
-    # -- model calls
-
-    def on_chat_model_start(
-        self,
-        serialized: dict[str, Any],
-        messages: list[list[BaseMessage]],
-        *,
-        run_id: UUID,  # type: ignore[override]
-        tags: list[str] | None = None,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """A chat model was called."""
-        self._model_start(
-            "on_chat_model_start",
-            serialized,
-            messages[0] if messages else [],
-            run_id,
-            parent_run_id,
-            tags,
-            metadata,
-            name,
-            kwargs,
-        )
-
-    def on_llm_start(
-        self,
-        serialized: dict[str, Any],
-        prompts: list[str],
-        *,
-        run_id: UUID,
-        tags: list[str] | None = None,  # type: ignore[override]
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """A text model was called."""
-        self._model_start(
-            "on_llm_start",
-            serialized,
-            prompts[0] if prompts else "",
-            run_id,
-            parent_run_id,
-            tags,
-            metadata,
-            name,
-            kwargs,
-        )
-
-    def _model_start(
-        self,
-        where: str,
-        serialized: Mapping[str, Any] | None,
-        prompt: Any,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: Sequence[str] | None,
-        metadata: Mapping[str, Any] | None,
-        name: str | None,
-        kwargs: Mapping[str, Any],
-    ) -> None:
-        try:
-            events = self._recorder or self._events()
-            if events is None:
-                return
-            known = metadata or {}
-            params = kwargs.get("invocation_params")
-            model = known.get("ls_model_name") or fields.first_of((params, ("model", "model_name", "model_id")))
-            events.start_model(
-                run_id,
-                parent_run_id,
-                name or fields.name_of(name, serialized),
-                metadata,
-                tags,
-                prompt,
-                known.get("ls_provider"),
-                model,
-                params,
-            )
-        except Exception as error:
-            self._failed(where, error)
-
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A token was streamed: only the first one's time is kept."""
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.token(run_id)
-
-    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """The newer streaming protocol: its first content is the first token."""
-        recorder = self._recorder
-        if (
-            recorder is not None
-            and isinstance(event, dict)
-            and cast("dict[str, Any]", event).get("event") == "content-block-delta"
-        ):
-            recorder.token(run_id)
-
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A model call ended."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                results, facts = fields.llm_result(response)
-                events.end_model(run_id, "completed", results, facts)
-        except Exception as error:
-            self._failed("on_llm_end", error)
-
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
-        """A model call failed, or its stream was left."""
-        try:
-            events = self._recorder or self._events()
-            if events is None:
-                return
-            status, text, _ = fields.error_of(error)
-            results: list[Any] = []
-            facts: dict[str, Any] = {}
-            if response is not None:
-                results, facts = fields.llm_result(response)
-                results = [r for r in results if getattr(r, "content", r)]
-            events.end_model(run_id, status, results, facts, text)
-        except Exception as trouble:
-            self._failed("on_llm_error", trouble)
-
-    # -- chains
-
-    def on_chain_start(
-        self,
-        serialized: dict[str, Any] | None,
-        inputs: Any,
-        *,
-        run_id: UUID,
-        tags: list[str] | None = None,  # type: ignore[override]
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        run_type: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """A chain, graph, node, prompt or parser began."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                kind = fields.chain_kind(run_type, metadata, parent_run_id is None)
-                # A stream's inputs come with its end; until then LangChain says {"input": ""}.
-                defer = bool(kwargs.get("defers_inputs")) or (type(inputs) is dict and inputs == {"input": ""})
-                events.start(
-                    kind, run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, inputs, defer
-                )
-        except Exception as error:
-            self._failed("on_chain_start", error)
-
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A chain ended."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                events.end("chain", run_id, "completed", outputs, None, kwargs.get("inputs", MISSING))
-        except Exception as error:
-            self._failed("on_chain_end", error)
-
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A chain failed, was left, or was interrupted."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                status, text, interrupt = fields.error_of(error)
-                if interrupt:
-                    events.interrupted(run_id)
-                events.end("chain", run_id, status, None, text, kwargs.get("inputs", MISSING))
-        except Exception as trouble:
-            self._failed("on_chain_error", trouble)
-
-    # -- tools
-
-    def on_tool_start(
-        self,
-        serialized: dict[str, Any],
-        input_str: str,
-        *,
-        run_id: UUID,
-        tags: list[str] | None = None,  # type: ignore[override]
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        name: str | None = None,
-        inputs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """A tool was called."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                payload = inputs if inputs is not None else input_str
-                events.start(
-                    "tool", run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, payload
-                )
-        except Exception as error:
-            self._failed("on_tool_start", error)
-
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A tool returned."""
-        self._plain_end("tool", "on_tool_end", output, run_id)
-
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A tool failed."""
-        self._plain_error("tool", "on_tool_error", error, run_id)
-
-    # -- retrievers
-
-    def on_retriever_start(
-        self,
-        serialized: dict[str, Any] | None,
-        query: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,  # type: ignore[override]
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """A retriever was asked."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                events.start(
-                    "retriever",
-                    run_id,
-                    parent_run_id,
-                    name or fields.name_of(name, serialized),
-                    metadata,
-                    tags,
-                    {"query": query},
-                )
-        except Exception as error:
-            self._failed("on_retriever_start", error)
-
-    def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A retriever returned."""
-        self._plain_end("retriever", "on_retriever_end", documents, run_id)
-
-    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """A retriever failed."""
-        self._plain_error("retriever", "on_retriever_error", error, run_id)
-
-    def _plain_end(self, kind: Kind, where: str, output: Any, run_id: UUID) -> None:
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                events.end(kind, run_id, "completed", output)
-        except Exception as error:
-            self._failed(where, error)
-
-    def _plain_error(self, kind: Kind, where: str, error: BaseException, run_id: UUID) -> None:
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                status, text, interrupt = fields.error_of(error)
-                if interrupt:
-                    events.interrupted(run_id)
-                events.end(kind, run_id, status, None, text)
-        except Exception as trouble:
-            self._failed(where, trouble)
-
-    # -- the rest
-
-    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """An event of the application's own: kept with its span."""
-        try:
-            events = self._recorder or self._events()
-            if events is not None:
-                events.note(run_id, name, data)
-        except Exception as error:
-            self._failed("on_custom_event", error)
-
-    def on_interrupt(self, event: Any) -> None:
-        """LangGraph paused the graph."""
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.interrupted(getattr(event, "run_id", None))
-
-    def on_resume(self, event: Any) -> None:
-        """LangGraph resumed a graph: the new run's own start says so."""
-
-    def on_text(self, text: str, **kwargs: Any) -> None:
-        """Nothing to record."""
-
-    def on_retry(self, retry_state: Any, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]
-        """Each attempt is a span of its own; nothing to record here."""
-
-    def on_agent_action(self, action: Any, **kwargs: Any) -> None:
-        """Legacy agents: the tool's span tells it."""
-
-    def on_agent_finish(self, finish: Any, **kwargs: Any) -> None:
-        """Legacy agents: the chain's end tells it."""
 
 
 def _says_true(*names: str) -> bool:

@@ -1,4 +1,4 @@
-"""The state of LangChain runs under way, and the records their events make."""
+"""The records that the events of LangChain runs make."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from uuid import UUID
 import orjson
 from langchain_core.runnables.config import var_child_runnable_config
 
-from chopsky_trace.enrich.redact import Redactor, without_secrets
+from chopsky_trace.enrich.redact import without_secrets
 from chopsky_trace.records import FORMAT, Kind, Scope, Status
 from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_messages import NUL, OPTIONS, Snapshot, answer_of, odd_float, question_of
-from chopsky_trace.sources.memory import Entry, Node, Root, Told, answer_refs, prompt_refs, question_refs
+from chopsky_trace.sources.langchain_runs import OpenSpan, Options, Runs
+from chopsky_trace.sources.memory import Entry, Root, Told, answer_refs, prompt_refs, question_refs
 from chopsky_trace.sources.sampling import is_sampled
 
 SOURCE = "langchain"
-REMEMBERED_ENDS = 4_096
 HELD_BYTES = 2_000_000
 SCOPE_LOOKS = 8
 EVENTS_KEPT = 100
@@ -27,7 +27,19 @@ MISSING: Any = object()
 """No inputs were given, which is not the same as None."""
 PAYLOADS = ("inputs", "outputs", "metadata", "params", "usage")
 CONTENT_FIELDS = frozenset(
-    ("inputs", "outputs", "bodies", "messages", "prompt", "output_bodies", "metadata", "tags", "error", "params")
+    (
+        "inputs",
+        "outputs",
+        "bodies",
+        "messages",
+        "prompt",
+        "output_bodies",
+        "metadata",
+        "events",
+        "tags",
+        "error",
+        "params",
+    )
 )
 PLAIN_PARAMS = frozenset(
     (
@@ -46,55 +58,6 @@ PLAIN_PARAMS = frozenset(
         "service_tier",
     )
 )
-
-
-class OpenSpan:
-    """A span under way."""
-
-    # Defaults live on the class: most spans never set them, and every span is made on the caller's time.
-    first_token: int | None = None
-    node: Node | None = None
-    shown = False
-    deferred: dict[str, Any] | None = None
-    events: list[tuple[bytes, Told]] | None = None
-    provider: str | None = None
-    model: str | None = None
-
-    def __init__(self, span_hex: str, root: Root, kind: Kind, seen: int, is_root: bool) -> None:
-        self.hex = span_hex
-        self.root = root
-        self.kind: Kind = kind
-        self.seen = seen
-        self.is_root = is_root
-        self.mono = monotonic_ns()
-
-
-class Runs:
-    """Runs under way of one destination, shared by its tracers: whichever sees a parent, all do."""
-
-    def __init__(self, max_open_roots: int) -> None:
-        self.open: dict[int, OpenSpan] = {}
-        self.roots: dict[str, Root] = {}
-        self.ended: dict[int, None] = {}
-        self.max_open_roots = max_open_roots
-
-    def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
-        root = Root(root_hex, started, epoch)
-        if len(self.roots) >= self.max_open_roots:
-            # Runs that never end: forget the oldest. Its late events still make records, only less linked.
-            oldest = self.roots.pop(next(iter(self.roots)))
-            for key in tuple(oldest.open):
-                self.open.pop(key, None)
-        self.roots[root_hex] = root
-        return root
-
-    def closed(self, key: int, root: Root) -> None:
-        root.open.discard(key)
-        self.ended[key] = None
-        if len(self.ended) > REMEMBERED_ENDS:
-            self.ended.pop(next(iter(self.ended)), None)
-        if not root.open:
-            self.roots.pop(root.id, None)
 
 
 class Recorder:
@@ -137,6 +100,7 @@ class Recorder:
                     record["inputs"] = self.full.shape(inputs)
             elif defer:
                 span.deferred = record
+                root.question_known = root.question_known or span.is_top
             else:
                 self._inputs(record, span, told, inputs)
             self._begin(key, span, record, told)
@@ -178,13 +142,13 @@ class Recorder:
         self, kind: Kind, span_hex: str, parent_id: UUID | None, name: str | None
     ) -> tuple[OpenSpan, dict[str, Any]]:
         seen = time_ns()
-        root, parent_hex = self._root_of(span_hex, parent_id, seen // 1000)
+        root, parent_hex, top = self._root_of(span_hex, parent_id, seen // 1000)
         epoch = self.epoch()
         if root.epoch != epoch:
             with root.lock:
                 root.epoch = epoch
                 root.forget()
-        span = OpenSpan(span_hex, root, kind, seen, root.id == span_hex)
+        span = OpenSpan(span_hex, root, kind, seen, top)
         record: dict[str, Any] = {
             "v": FORMAT,
             "t": "start",
@@ -210,15 +174,20 @@ class Recorder:
         span.root.open.add(key)
         self._emit(span.root, record, told)
 
-    def _root_of(self, span_hex: str, parent_id: UUID | None, started: int) -> tuple[Root, str | None]:
+    def _root_of(self, span_hex: str, parent_id: UUID | None, started: int) -> tuple[Root, str | None, bool]:
+        """(run, parent, whether it is the topmost of ours)."""
         runs = self.runs
         if parent_id is not None:
             parent = runs.open.get(parent_id.int)
             if parent is not None:
-                return parent.root, parent.hex
+                return parent.root, parent.hex, False
+            run = runs.ended.get(parent_id.int)
+            if run is not None:
+                # Work that outlives its parent.
+                return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, False
             # A parent that only others see: LangSmith's word on the trace, else that parent is the topmost known.
-            trace = fields.langsmith_trace(parent_id) or parent_id.hex
-            return runs.roots.get(trace) or runs.new_root(trace, started, self.epoch()), parent_id.hex
+            run = fields.langsmith_trace(parent_id) or parent_id.hex
+            return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, True
         # LangChain loses the parent of fallbacks and of calls that are given their callbacks anew; its own config still
         # names the run they are part of. Only a run of ours that is still open counts.
         config = var_child_runnable_config.get()
@@ -226,10 +195,10 @@ class Recorder:
             around = getattr(config.get("callbacks"), "parent_run_id", None)
             parent = runs.open.get(around.int) if around is not None else None
             if parent is not None:
-                return parent.root, parent.hex
+                return parent.root, parent.hex, False
         root = runs.new_root(span_hex, started, self.epoch())
         root.sampled = is_sampled(span_hex, self.options.sample_rate)
-        return root, None
+        return root, None, True
 
     def _describe(
         self,
@@ -281,7 +250,7 @@ class Recorder:
         if scope:
             record["scope"] = scope
         own = {**options.metadata, **ambient.metadata, **metadata}
-        if span.is_root and (options.tags or ambient.tags):
+        if span.is_top and (options.tags or ambient.tags):
             tags = list(dict.fromkeys((*options.tags, *ambient.tags, *(tags or ()))))
         if own:
             self._metadata(record, root, told, own)
@@ -328,12 +297,16 @@ class Recorder:
 
     def _inputs(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any) -> None:
         root = span.root
-        if span.is_root:
+        if span.is_top:
             said = getattr(inputs, "resume", None) if record.get("resume") else inputs
             question = question_of(self.full, root, told, said)
             if question:
                 root.question_known = True
                 question_refs(root, told, question)
+            elif span.deferred is not None:
+                # It was to come, and did not: then what the first call was asked.
+                for entry_id, n, position in root.first_tail:
+                    root.own(told, entry_id, n, position, internal=False, at=root.started)
         record["inputs"] = self.full.payload(root, told, inputs)
 
     def _prompt(self, record: dict[str, Any], span: OpenSpan, told: Told, prompt: Any) -> None:
@@ -342,10 +315,10 @@ class Recorder:
             entries: list[Entry] = [self.full.body(root, told, "user", prompt)]
         else:
             entries = self.full.entries(root, told, prompt)
-        span.shown = span.is_root
+        span.shown = span.is_top
         reference, span.node, known = root.prompt(span.hex, entries)
         record["prompt"] = reference
-        prompt_refs(root, told, entries, known, shown=span.is_root or not root.question_known)
+        prompt_refs(root, told, entries, known, shown=span.is_top or not root.question_known)
 
     def _params(self, record: dict[str, Any], root: Root, told: Told, params: Mapping[str, Any]) -> None:
         if not self.options.with_content:
@@ -401,7 +374,7 @@ class Recorder:
             try:
                 if span.deferred is not None and inputs is not MISSING:
                     self._late_inputs(span, inputs)
-                if span.is_root and root.interrupted and status == "completed":
+                if span.is_top and root.interrupted and status == "completed":
                     status = "interrupted"
                 record = self._end_record(span, status, error)
                 told = Told()
@@ -410,7 +383,7 @@ class Recorder:
                         record["outputs"] = self.full.payload(root, told, outputs)
                     elif self.options.with_shapes:
                         record["outputs"] = self.full.shape(outputs)
-                if span.is_root and status == "completed" and self.options.with_outputs:
+                if span.is_top and status == "completed" and self.options.with_outputs:
                     self._answer(root, told, outputs)
                 self._finish(record, span, told, status)
             finally:
@@ -429,7 +402,7 @@ class Recorder:
             try:
                 record = self._end_record(span, status, error)
                 told = Told()
-                self._facts(record, span, root, told, facts)
+                self._facts(record, span, told, facts)
                 if results:
                     if self.options.with_outputs:
                         self._said(record, span, told, results)
@@ -452,8 +425,7 @@ class Recorder:
     def _finish(self, record: dict[str, Any], span: OpenSpan, told: Told, status: Status) -> None:
         root = span.root
         if span.events:
-            known = record.get("metadata") or {}
-            record["metadata"] = {**known, "events": [orjson.Fragment(encoded) for encoded, _ in span.events]}
+            record["events"] = [orjson.Fragment(encoded) for encoded, _ in span.events]
             for _, mentioned in span.events:
                 told.bodies[:0] = mentioned.bodies
                 told.refs[:0] = mentioned.refs
@@ -501,7 +473,6 @@ class Recorder:
     def _late_inputs(self, span: OpenSpan, inputs: Any) -> None:
         """The start again, whole, now that its inputs are known: the later start replaces the first."""
         record = cast("dict[str, Any]", span.deferred)
-        span.deferred = None
         told = Told()
         record.pop("bodies", None)
         record.pop("messages", None)
@@ -535,43 +506,21 @@ class Recorder:
         if span.node is not None:
             root.extend(span.node, span.hex, ids[0])
 
-    def _facts(self, record: dict[str, Any], span: OpenSpan, root: Root, told: Told, facts: dict[str, Any]) -> None:
-        response = facts.get("response_metadata") or facts.get("generation_info") or {}
-        model = fields.first_of((response, ("model_name", "model", "model_id")), (facts, ("model_name",)))
-        if model:
-            record["model"] = model
+    def _facts(self, record: dict[str, Any], span: OpenSpan, told: Told, facts: dict[str, Any]) -> None:
+        """Which model answered, what it used, why it stopped."""
         if span.provider:
             record["provider"] = span.provider
         if span.model:
             record["model_requested"] = span.model
-        response_id = fields.first_of((response, ("id", "response_id")), (facts, ("id",)))
-        if (
-            response_id is None
-            and isinstance(facts.get("message_id"), str)
-            and not facts["message_id"].startswith(("lc_run--", "run-"))
-        ):
-            response_id = facts["message_id"]
-        if response_id:
-            record["response_id"] = response_id
-        reason = fields.first_of(
-            (response, ("finish_reason", "stop_reason", "done_reason")),
-            (facts.get("generation_info"), ("finish_reason",)),
-        )
-        if reason:
-            record["finish_reason"] = reason
+        response = fields.response_of(facts)
+        record.update(fields.answer_facts(facts, response))
         if fields.is_cache_hit(facts, span.hex):
             record["cached"] = True
-        usage = {k: facts[k] for k in ("usage_metadata", "token_usage", "generations") if facts.get(k) is not None}
-        details = response.get("token_usage") or response.get("usage")
-        if details is not None:
-            usage.setdefault("token_usage", details)
-        if response.get("service_tier"):
-            usage["service_tier"] = response["service_tier"]
-        record["usage"] = usage
+        record["usage"] = fields.usage_of(facts, response)
         if response and self.options.with_content:
-            kept = without_secrets({k: v for k, v in response.items() if k not in ("headers", "token_usage", "usage")})
+            kept = without_secrets({k: v for k, v in response.items() if k not in fields.NOT_RESPONSE_METADATA})
             if kept:
-                record["metadata"] = self.full.payload(root, told, {"response": kept})
+                record["metadata"] = self.full.payload(span.root, told, {"response": kept})
 
     # -- out
 
@@ -614,44 +563,3 @@ class Recorder:
         for line in root.held:
             self.put(line)
         root.held.clear()
-
-
-class Options:
-    """What a tracer was told, resolved."""
-
-    __slots__ = (
-        "max_string",
-        "metadata",
-        "redactor",
-        "sample_rate",
-        "scope",
-        "tags",
-        "with_content",
-        "with_inputs",
-        "with_outputs",
-        "with_shapes",
-    )
-
-    def __init__(
-        self,
-        *,
-        scope: Scope,
-        tags: tuple[str, ...],
-        metadata: Mapping[str, Any],
-        redactor: Redactor | None,
-        with_content: bool,
-        hide_inputs: bool,
-        hide_outputs: bool,
-        sample_rate: float,
-        max_string: int,
-    ) -> None:
-        self.scope = scope
-        self.tags = tags
-        self.metadata = metadata
-        self.redactor = redactor
-        self.with_content = with_content
-        self.with_inputs = with_content and not hide_inputs
-        self.with_outputs = with_content and not hide_outputs
-        self.with_shapes = not (with_content and not hide_inputs and not hide_outputs)
-        self.sample_rate = sample_rate
-        self.max_string = max_string

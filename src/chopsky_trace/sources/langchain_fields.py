@@ -54,6 +54,21 @@ CHAIN_KINDS: dict[str, Kind] = {
     "llm": "llm",
 }
 RETRY_TAG = "retry:attempt:"
+# Told elsewhere in the record, or none of the database's business.
+STATED_USAGE = (
+    "token_usage",
+    "usage",
+    "usage_metadata",
+    "token_count",
+    "amazon-bedrock-invocationMetrics",
+    "prompt_eval_count",
+    "eval_count",
+    "service_tier",
+    "serviceTier",
+    "speed",
+)
+"""Where providers state usage, and what changes its price, in a message's response metadata."""
+NOT_RESPONSE_METADATA = frozenset(("headers", "token_usage", "usage"))
 
 
 def identifier(value: Any) -> str | None:
@@ -136,7 +151,7 @@ def llm_result(response: Any) -> tuple[list[Any], dict[str, Any]]:
     outputs: list[Any] = []
     facts: dict[str, Any] = {}
     generations: Any = response.generations
-    first = generations[0] if generations else []
+    first: list[Any] = list(generations[0]) if generations else []
     for generation in first:
         message = getattr(generation, "message", None)
         outputs.append(generation.text if message is None else message)
@@ -206,3 +221,37 @@ def langsmith_trace(parent: UUID) -> str | None:
     if tree.id == parent or parent.hex in tree.dotted_order.replace("-", ""):
         return tree.trace_id.hex
     return None
+
+
+def response_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the provider said about its answer: the message's response metadata, or a completion's generation info."""
+    found: Any = facts.get("response_metadata") or facts.get("generation_info")
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def answer_facts(facts: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, str]:
+    """The answering model, the response's id and why it stopped, as far as they are told."""
+    found = {
+        "model": first_of((response, ("model_name", "model", "model_id")), (facts, ("model_name",))),
+        "response_id": first_of((response, ("id", "response_id")), (facts, ("id",))),
+        "finish_reason": first_of(
+            (response, ("finish_reason", "stop_reason", "done_reason")),
+            (facts.get("generation_info"), ("finish_reason",)),
+        ),
+    }
+    message_id = facts.get("message_id")
+    if found["response_id"] is None and isinstance(message_id, str) and not message_id.startswith(("lc_run--", "run-")):
+        # Some integrations give the provider's id to the message only.
+        found["response_id"] = message_id
+    return {name: value for name, value in found.items() if value}
+
+
+def usage_of(facts: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
+    """All that was reported of tokens, not yet normalised."""
+    usage = {k: facts[k] for k in ("usage_metadata", "token_usage", "generations") if facts.get(k) is not None}
+    stated = {k: response[k] for k in STATED_USAGE if response.get(k) is not None}
+    if stated:
+        usage["response_metadata"] = stated
+    if stated.get("service_tier"):
+        usage["service_tier"] = stated["service_tier"]
+    return usage

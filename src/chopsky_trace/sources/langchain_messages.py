@@ -134,6 +134,7 @@ class Snapshot:
             calls = self.redactor.value(self.plain(list(calls))) if calls else ()
             metadata = self.redactor.value(self.plain(metadata)) if metadata else None
         core = [role, content, calls or None, call_id, None if role == "assistant" else name]
+        encoded = b""
         try:
             encoded = orjson.dumps(core, option=OPTIONS)
             odd = (
@@ -208,14 +209,17 @@ class Snapshot:
         return {"type": type(value).__name__}
 
     def _compact(self, root: Root, told: Told, value: Any) -> Any:
-        if type(value) is dict:
-            fields = cast("dict[Any, Any]", value)
-            for item in fields.values():
-                if type(item) is list and item and isinstance(item[0], BaseMessage):
-                    return {k: self._list(root, told, v) if type(v) is list else v for k, v in fields.items()}
-        elif type(value) is list:
+        if type(value) is list:
             return self._list(root, told, cast("list[Any]", value))
-        return value
+        if type(value) is not dict:
+            return value
+        fields = cast("dict[Any, Any]", value)
+        for item in fields.values():
+            if type(item) is list and item and isinstance(item[0], BaseMessage):
+                return {
+                    k: self._list(root, told, cast("list[Any]", v)) if type(v) is list else v for k, v in fields.items()
+                }
+        return fields
 
     def _list(self, root: Root, told: Told, items: list[Any]) -> Any:
         if not items or not isinstance(items[0], BaseMessage):
@@ -246,10 +250,11 @@ class Snapshot:
         fields = getattr(type(obj), "model_fields", None)
         if fields is not None:
             # The fields as they stand: a model's own serialiser may be slow, may raise, may leave things out.
-            messages = obj.__dict__.get("messages")
+            values = cast("dict[str, Any]", obj.__dict__)
+            messages: Any = values.get("messages")
             if messages and isinstance(messages, (list, tuple)):
-                return {**obj.__dict__, "messages": self._list(root, told, list(cast("Sequence[Any]", messages)))}
-            return dict(obj.__dict__)
+                return {**values, "messages": self._list(root, told, [*cast("Sequence[Any]", messages)])}
+            return dict(values)
         return clean(obj, self.max_string, lambda inner: self._object(root, told, inner) if inner is not obj else None)
 
 
@@ -332,16 +337,16 @@ def _as_entries(snapshot: Snapshot, root: Root, told: Told, value: Any) -> list[
 def _plain_calls(calls: Any) -> list[Any]:
     """OpenAI's form of tool calls, in LangChain's form, so that a re-sent history is the same body."""
     found: list[Any] = []
-    for call in calls or ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            try:
-                args = orjson.loads(function.get("arguments") or "{}")
-            except ValueError:
-                args = function.get("arguments")
-            found.append({"name": function.get("name"), "args": args, "id": call.get("id"), "type": "tool_call"})
-        else:
+    for call in cast("list[dict[str, Any]]", calls or ()):
+        function: dict[str, Any] | None = call.get("function")
+        if function is None:
             found.append(call)
+            continue
+        try:
+            args = orjson.loads(function.get("arguments") or "{}")
+        except ValueError:
+            args = function.get("arguments")
+        found.append({"name": function.get("name"), "args": args, "id": call.get("id"), "type": "tool_call"})
     return found
 
 
@@ -368,9 +373,10 @@ def _same_blocks(copies: list[Any], blocks: Any) -> bool:
     for copy, block in zip(copies, blocks, strict=True):
         if isinstance(copy, dict):
             fields = cast("dict[Any, Any]", copy)
-            if not isinstance(block, dict) or len(fields) != len(cast("dict[Any, Any]", block)):
+            if not isinstance(block, dict):
                 return False
-            if any(block.get(k) is not v for k, v in fields.items()):
+            other = cast("dict[Any, Any]", block)
+            if len(fields) != len(other) or any(other.get(k) is not v for k, v in fields.items()):
                 return False
         elif copy is not block:
             return False

@@ -69,6 +69,7 @@ class Root:
         "entry_nodes",
         "epoch",
         "failed",
+        "first_tail",
         "held",
         "held_bytes",
         "id",
@@ -119,6 +120,7 @@ class Root:
         self.outputs: dict[str, tuple[str, int]] = {}
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
+        self.first_tail: list[tuple[str, int, int]] = []
 
     # -- bodies
 
@@ -242,6 +244,7 @@ def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *,
     tail = len(entries)
     while tail and entries[tail - 1].role != "assistant":
         tail -= 1
+    first = not root.first_tail
     counts: dict[str, int] = {}
     in_tail: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -250,7 +253,10 @@ def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *,
         if index >= tail and entry.role != "system":
             own = in_tail.get(entry.id, 0)
             in_tail[entry.id] = own + 1
-            root.own(told, entry.id, own, index, internal=not (shown and entry.role == "user"))
+            asked = entry.role == "user"
+            root.own(told, entry.id, own, index, internal=not (shown and asked))
+            if first and asked:
+                root.first_tail.append((entry.id, own, index))
             if n > own:
                 root.history(told, entry.id, n, index)
         elif index >= known:

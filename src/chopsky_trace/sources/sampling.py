@@ -10,7 +10,7 @@ MODULUS = 1_000_000
 
 
 def is_sampled(trace_id: str, rate: float) -> bool:
-    """Whether the trace falls below the rate (0 to 1): xxh3-128 of the id's text modulo a million, as LangSmith has it."""
+    """Whether the trace falls below the rate (0 to 1): xxh3-128 of its text modulo a million, as LangSmith does."""
     if rate >= 1:
         return True
     if rate <= 0:

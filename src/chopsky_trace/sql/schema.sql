@@ -1035,7 +1035,7 @@ with check (true);
 
 --: policy public.conversation_messages conversation_messages_read
 create policy conversation_messages_read on public.conversation_messages as permissive for select to authenticated
-using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text])) AND (((user_id = ( SELECT (auth.jwt() ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
+using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text])) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
 
 --: policy public.conversation_messages conversation_messages_service
 create policy conversation_messages_service on public.conversation_messages as permissive for all to service_role
@@ -1044,7 +1044,7 @@ with check (true);
 
 --: policy public.conversation_runs conversation_runs_read
 create policy conversation_runs_read on public.conversation_runs as permissive for select to authenticated
-using ((((user_id = ( SELECT (auth.jwt() ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
 
 --: policy public.conversation_runs conversation_runs_service
 create policy conversation_runs_service on public.conversation_runs as permissive for all to service_role

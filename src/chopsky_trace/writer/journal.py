@@ -151,8 +151,8 @@ class Journal:
         self._losses.note(
             "memory",
             (
-                f"The journal {self.folder} cannot be written ({error.strerror or error}): records are kept in memory and "
-                "are lost with the process. Make the folder writable, free some disk, or set CHOPSKY_TRACE_DATA_DIR."
+                f"The journal {self.folder} cannot be written ({error.strerror or error}): records are kept in memory "
+                "and are lost with the process. Make it writable, free some disk, or set CHOPSKY_TRACE_DATA_DIR."
             ),
         )
         return self._append_to_memory(record)

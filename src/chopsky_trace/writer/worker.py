@@ -208,8 +208,10 @@ class Worker:
         self._losses.note(
             "write",
             (
-                f"Nothing can be written to {self._delivery.target.shown}: {self.last_error.rstrip('.')}. {remedy}"
-                f"{self._journal.accepted - self._journal.settled} records wait in {self._journal.folder}, none is lost."
+                f"Nothing can be written to {self._delivery.target.shown}: "
+                f"{self.last_error.rstrip('.')}. {remedy}"
+                f"{self._journal.accepted - self._journal.settled} records wait in "
+                f"{self._journal.folder}, none is lost."
             ),
         )
         self._back_off()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from chopsky_trace.settings import Settings, Target
+from chopsky_trace.writer.batches import Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses
-from chopsky_trace.writer.batches import Breather, Builder
 from chopsky_trace.writer.worker import Worker
 
 

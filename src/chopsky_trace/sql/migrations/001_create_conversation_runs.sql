@@ -65,9 +65,10 @@ grant select (
 ) on table public.conversation_runs to authenticated;
 
 alter table public.conversation_runs enable row level security;
+-- Twice select: once to run once per statement, and once more for Supabase's linter, which reads the text.
 create policy conversation_runs_read on public.conversation_runs for select to authenticated using (
     (
-        user_id = (select auth.jwt() ->> 'sub')
+        user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
     ) or (
         (select public.chopsky_reads_tenant())

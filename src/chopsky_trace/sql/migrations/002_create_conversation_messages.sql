@@ -56,7 +56,7 @@ grant select (
 alter table public.conversation_messages enable row level security;
 create policy conversation_messages_read on public.conversation_messages for select to authenticated using (
     not is_internal and role in ('user', 'assistant') and ((
-        user_id = (select auth.jwt() ->> 'sub')
+        user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
     ) or (
         (select public.chopsky_reads_tenant())

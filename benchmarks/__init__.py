@@ -1,0 +1,1 @@
+"""Measurements of chopsky-trace beside the alternatives: `python -m benchmarks --help`."""

@@ -1,0 +1,86 @@
+"""Measure chopsky-trace: what it adds to the application, how fast rows land, what importing costs.
+
+python -m benchmarks              everything, about five minutes
+python -m benchmarks --quick      about one minute; good for a look, too noisy to quote
+python -m benchmarks --markdown   the tables alone, as the README has them
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import importing, landed, machine, overhead
+from benchmarks.server import Server
+from benchmarks.workloads import WORKLOADS
+
+ROUNDS = 5
+PARTS = ("overhead", "landed", "import")
+
+HOW = """How it was measured: models, tools and retrievers answer at once, so overhead is all there is. Each contender
+is a process of its own, all alive throughout; in each round every workload is run by every contender, in random order.
+The caller's CPU is `time.thread_time()`; net wall is wall time less the time that the calling thread waited for a core.
+Additions and ratios are made within a round, then the median over rounds is taken; `noise` is the floor against itself.
+LangSmith's tracer posts to a process on loopback that answers as the hosted service does; ours writes into an embedded
+PostgreSQL with its default settings. Both must have delivered every run, or the benchmark fails."""
+
+HOW_LANDED = """Rows landed: records of real runs (3-step chains, and agents of 10 model calls) go through what the
+worker does (decode, messages, usage, price, then one transaction a batch); the reference is `COPY` of those finished
+rows into the same tables with the same indexes, triggers and foreign keys off, in one transaction. All write into fresh
+copies of one database, in turns; net wall is without the time that client or server waited for a core."""
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds, few iterations")
+    parser.add_argument("--markdown", action="store_true", help="print only the tables and how they were made")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single measurement")
+    parser.add_argument("--only", choices=PARTS, action="append", help="leave the other parts out")
+    parser.add_argument("--workload", choices=list(WORKLOADS), action="append", help="leave the other workloads out")
+    parser.add_argument("--rounds", type=int, help="rounds of each part")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = arguments()
+    parts = asked.only or PARTS
+
+    def say(text: str) -> None:
+        if not asked.markdown:
+            print(text, file=sys.stderr, flush=True)
+
+    sections: list[str] = []
+    every: dict[str, object] = {}
+    share = 0.3 if asked.quick else 1.0
+    rounds = asked.rounds or (2 if asked.quick else ROUNDS)
+    with Server() as server:
+        sections.append("\n".join(f"- {fact}" for fact in machine.facts(server.version)))
+        if "overhead" in parts:
+            samples = overhead.measure(server, asked.workload or list(WORKLOADS), rounds, share, say)
+            every["overhead"] = overhead.raw(samples)
+            sections += [
+                overhead.caller_table(samples),
+                overhead.process_table(samples),
+                overhead.wall_table(samples),
+                f"{HOW} Rounds: {rounds}.",
+            ]
+        if "landed" in parts:
+            trials = landed.measure(server, rounds, share, say)
+            every["landed"] = [{name: asdict(trial) for name, trial in each.items()} for each in trials]
+            sections += [landed.table(trials), f"{HOW_LANDED} Rounds: {rounds}."]
+        if "import" in parts:
+            cost = importing.measure(3 if asked.quick else 10)
+            every["import"] = asdict(cost)
+            sections.append(importing.sentence(cost))
+    print("\n\n".join(sections))
+    if asked.json:
+        asked.json.write_text(json.dumps(every, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""LangChain runs under way in this process, and what a tracer was told about how to record them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic_ns
+from typing import Any
+
+from chopsky_trace.enrich.redact import Redactor
+from chopsky_trace.records import Kind, Scope
+from chopsky_trace.sources.memory import Node, Root, Told
+
+REMEMBERED_ENDS = 4_096
+"""Ended spans that a second end is recognised by: one handler given twice is called twice."""
+
+
+class OpenSpan:
+    """A span under way."""
+
+    # Defaults live on the class: most spans never set them, and every span is made on the caller's time.
+    first_token: int | None = None
+    node: Node | None = None
+    shown = False
+    deferred: dict[str, Any] | None = None
+    events: list[tuple[bytes, Told]] | None = None
+    provider: str | None = None
+    model: str | None = None
+
+    def __init__(self, span_hex: str, root: Root, kind: Kind, seen: int, is_top: bool) -> None:
+        self.hex = span_hex
+        self.root = root
+        self.kind: Kind = kind
+        self.seen = seen
+        self.is_top = is_top
+        self.mono = monotonic_ns()
+
+
+class Runs:
+    """Runs under way of one destination, shared by its tracers: whichever sees a parent, all do."""
+
+    def __init__(self, max_open_roots: int) -> None:
+        self.open: dict[int, OpenSpan] = {}
+        self.roots: dict[str, Root] = {}
+        self.ended: dict[int, str] = {}
+        """Span -> its run, of the latest ended spans."""
+        self.max_open_roots = max_open_roots
+
+    def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
+        root = Root(root_hex, started, epoch)
+        if len(self.roots) >= self.max_open_roots:
+            # Runs that never end: forget the oldest. Its late events still make records, only less linked.
+            oldest = self.roots.pop(next(iter(self.roots)))
+            for key in tuple(oldest.open):
+                self.open.pop(key, None)
+        self.roots[root_hex] = root
+        return root
+
+    def closed(self, key: int, root: Root) -> None:
+        root.open.discard(key)
+        self.ended[key] = root.id
+        if len(self.ended) > REMEMBERED_ENDS:
+            self.ended.pop(next(iter(self.ended)), None)
+        if not root.open:
+            self.roots.pop(root.id, None)
+
+
+class Options:
+    """What a tracer was told, resolved."""
+
+    __slots__ = (
+        "max_string",
+        "metadata",
+        "redactor",
+        "sample_rate",
+        "scope",
+        "tags",
+        "with_content",
+        "with_inputs",
+        "with_outputs",
+        "with_shapes",
+    )
+
+    def __init__(
+        self,
+        *,
+        scope: Scope,
+        tags: tuple[str, ...],
+        metadata: Mapping[str, Any],
+        redactor: Redactor | None,
+        with_content: bool,
+        hide_inputs: bool,
+        hide_outputs: bool,
+        sample_rate: float,
+        max_string: int,
+    ) -> None:
+        self.scope = scope
+        self.tags = tags
+        self.metadata = metadata
+        self.redactor = redactor
+        self.with_content = with_content
+        self.with_inputs = with_content and not hide_inputs
+        self.with_outputs = with_content and not hide_outputs
+        self.with_shapes = not (with_content and not hide_inputs and not hide_outputs)
+        self.sample_rate = sample_rate
+        self.max_string = max_string

@@ -1,0 +1,113 @@
+"""Connections: their settings, and errors that help and never tell a password."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from chopsky_trace.database.connect import connect, is_local, parameters
+from chopsky_trace.errors import ConnectError
+from chopsky_trace.settings import Settings, Target
+
+SECRET = "hunter-22"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken and refuses connections."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_a_connection_suits_a_transaction_pooler(database_url: str):
+    with connect(Target(database_url, "test"), Settings(), application_name="chopsky-trace test") as connection:
+        assert connection.autocommit
+        assert connection.prepare_threshold is None
+        assert connection.info.get_parameters()["application_name"] == "chopsky-trace test"
+        assert connection.execute(
+            "select application_name from pg_stat_activity where pid = pg_backend_pid()"
+        ).fetchone() == ("chopsky-trace test",)
+
+
+def test_what_the_url_says_goes_first(database_url: str):
+    target = Target(database_url + "&connect_timeout=33&keepalives_idle=7", "test")
+    with connect(target, Settings(connect_timeout_s=5), application_name="x") as connection:
+        given = connection.info.get_parameters()
+        assert given["connect_timeout"] == "33"
+        assert given["keepalives_idle"] == "7"
+
+
+def test_beyond_this_machine_a_connection_is_encrypted(monkeypatch: pytest.MonkeyPatch):
+    asked: list[dict[str, object]] = []
+
+    def refuse(url: str, **arguments: object) -> None:
+        import psycopg
+
+        asked.append(arguments)
+        raise psycopg.OperationalError("refused")
+
+    # The only way to see what libpq is asked for without a server that is elsewhere.
+    monkeypatch.setattr("psycopg.connect", refuse)
+    for url in (
+        "postgresql://u@db.example.com/x",
+        "postgresql://u@127.0.0.1/x",
+        "postgresql:///x?host=/run/sock",
+        "postgresql://u@db.example.com/x?sslmode=verify-full",
+    ):
+        with pytest.raises(ConnectError):
+            connect(Target(url, "test"), Settings(), application_name="x")
+    assert [given.get("sslmode") for given in asked] == ["require", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("", True),
+        ("localhost", True),
+        ("127.0.0.9", True),
+        ("::1", True),
+        ("/run/x", True),
+        ("db.example.com", False),
+        ("localhost,db.example.com", False),
+    ],
+)
+def test_which_hosts_are_this_machine(host: str, local: bool):
+    assert is_local(host) == local
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{SECRET}@127.0.0.1:CLOSED/x",
+        f"postgresql://u:{SECRET}%40@127.0.0.1:CLOSED/x",
+        f"postgresql://u:p@{SECRET}@127.0.0.1/x",
+        f"postgresql://u:p/{SECRET}@127.0.0.1/x",
+        f"postgresql://u:p#{SECRET}@127.0.0.1/x",
+        f"postgresql://u:p?{SECRET}@127.0.0.1/x",
+        f"postgresql://u:{SECRET}%zz@127.0.0.1/x",
+        f"postgresql://u:1 {SECRET}@127.0.0.1:CLOSED/x",
+        f"postgresql://u@127.0.0.1:CLOSED/x?password={SECRET}",
+        f"postgresql://u@127.0.0.1:CLOSED/x?sslpassword={SECRET}",
+        f"postgresql://u@127.0.0.1:CLOSED/x?nonsense={SECRET}",
+    ],
+)
+def test_no_error_tells_the_password(url: str, closed_port: int):
+    with pytest.raises(ConnectError) as caught:
+        connect(Target(url.replace("CLOSED", str(closed_port)), "test"), Settings(), application_name="x")
+    error: BaseException | None = caught.value
+    assert "chopsky-trace doctor" in str(error)
+    while error is not None:
+        assert SECRET not in str(error)
+        error = error.__cause__ if error.__suppress_context__ else error.__cause__ or error.__context__
+
+
+def test_an_error_says_what_it_means(closed_port: int, postgres_server: object):
+    with pytest.raises(ConnectError, match="Nothing listens at that address"):
+        connect(Target(f"postgresql://u@127.0.0.1:{closed_port}/x", "test"), Settings(), application_name="x")
+    with pytest.raises(ConnectError, match=r"No connection to postgresql://u:\*\*\*@127.0.0.1"):
+        connect(Target(f"postgresql://u:{SECRET}@127.0.0.1:{closed_port}/x", "test"), Settings(), application_name="x")
+    with pytest.raises(ConnectError, match="percent-encoded"):
+        parameters("postgresql://u:p@ss@db.example.com/x")

@@ -1,0 +1,36 @@
+"""Fixtures of the LangChain tests: a tracer on this test's own database, and a reader of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lc_support import Recorder, Store
+
+if TYPE_CHECKING:
+    from chopsky_trace import SupabaseTracer
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    reader = Store(database_url)
+    yield reader
+    reader.connection.close()
+
+
+@pytest.fixture
+def tracer(database_url: str) -> SupabaseTracer:
+    from chopsky_trace import SupabaseTracer
+
+    return SupabaseTracer(database_url)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
