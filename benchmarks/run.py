@@ -54,30 +54,27 @@ def main() -> None:
         if not asked.markdown:
             print(text, file=sys.stderr, flush=True)
 
-    sections: list[str] = []
+    def show(*sections: str) -> None:
+        print("\n\n".join(sections), end="\n\n", flush=True)
+
     every: dict[str, object] = {}
     share = 0.3 if asked.quick else 1.0
     rounds = asked.rounds or (2 if asked.quick else ROUNDS)
     with Server() as server:
-        sections.append("\n".join(f"- {fact}" for fact in machine.facts(server.version)))
+        show("\n".join(f"- {fact}" for fact in machine.facts(server.version)))
         if "overhead" in parts:
             samples = overhead.measure(server, asked.workload or list(WORKLOADS), rounds, share, say)
             every["overhead"] = overhead.raw(samples)
-            sections += [
-                overhead.caller_table(samples),
-                overhead.process_table(samples),
-                overhead.wall_table(samples),
-                f"{HOW} Rounds: {rounds}.",
-            ]
+            tables = (overhead.caller_table, overhead.process_table, overhead.wall_table)
+            show(*(table(samples) for table in tables), f"{HOW} Rounds: {rounds}.")
         if "landed" in parts:
             trials = landed.measure(server, rounds, share, say)
             every["landed"] = [{name: asdict(trial) for name, trial in each.items()} for each in trials]
-            sections += [landed.table(trials), f"{HOW_LANDED} Rounds: {rounds}."]
+            show(landed.table(trials), f"{HOW_LANDED} Rounds: {rounds}.")
         if "import" in parts:
             cost = importing.measure(3 if asked.quick else 10)
             every["import"] = asdict(cost)
-            sections.append(importing.sentence(cost))
-    print("\n\n".join(sections))
+            show(importing.sentence(cost))
     if asked.json:
         asked.json.write_text(json.dumps(every, indent=1))
 

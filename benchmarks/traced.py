@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from benchmarks.overhead import child_environment
 from chopsky_trace.writer.segments import SUFFIX, FileSegment
@@ -63,7 +64,7 @@ def trace(agents: int) -> None:
     tracer = Ours()
     for number in range(agents):
         # Each agent answers a user in a session; the chains are nobody's, as jobs in the background are.
-        who = {"user_id": f"user-{number % 20}", "session_id": f"session-{number}"}
+        who = {"user_id": f"user-{number % 20}", "session_id": str(uuid4())}
         ask(number, {"callbacks": tracer.callbacks(), "metadata": who})
         for each in range(CHAINS_PER_AGENT):
             invoke(number + each, {"callbacks": tracer.callbacks()})

@@ -19,8 +19,16 @@ def start(name: str, **fields: Any) -> bytes:
     """The start of a root span, its id made of a name."""
     now = time.time_ns()
     record = {
-        "v": 1, "t": "start", "id": span_id(name), "run": span_id(name), "parent": None, "seen": now,
-        "source": "langchain", "at": now // 1000, "kind": "chain", "name": name,
+        "v": 1,
+        "t": "start",
+        "id": span_id(name),
+        "run": span_id(name),
+        "parent": None,
+        "seen": now,
+        "source": "langchain",
+        "at": now // 1000,
+        "kind": "chain",
+        "name": name,
         "inputs": {"question": "What is for dinner?"},
     }
     return orjson.dumps(record | fields)
@@ -30,8 +38,15 @@ def end(name: str, **fields: Any) -> bytes:
     """The end of that span."""
     now = time.time_ns()
     record = {
-        "v": 1, "t": "end", "id": span_id(name), "run": span_id(name), "seen": now,
-        "source": "langchain", "kind": "chain", "at": now // 1000, "status": "completed",
+        "v": 1,
+        "t": "end",
+        "id": span_id(name),
+        "run": span_id(name),
+        "seen": now,
+        "source": "langchain",
+        "kind": "chain",
+        "at": now // 1000,
+        "status": "completed",
         "outputs": {"answer": "Soup."},
     }
     return orjson.dumps(record | fields)

@@ -59,7 +59,7 @@ def _grow(
 
 
 def label(span: Row, *, depth: int = 0, outside: bool = False) -> Text:
-    """A span on a line: kind, name, model, tokens, cost, times; its error below."""
+    """A span on a line: kind, name, model, tokens, cost, times, an id to show it by; its error below."""
     text = Text()
     if depth:
         text.append(f"[level {depth}] ", style="dim")
@@ -77,6 +77,7 @@ def label(span: Row, *, depth: int = 0, outside: bool = False) -> Text:
         text.append("  " + ", ".join(facts), style="dim")
     if span["status"] != "completed":
         text.append(f"  {one_line(span['status'])}", style=STYLES.get(span["status"], "red"))
+    text.append(f"  {span['short_id']}", style="dim")
     if outside:
         text.append("  (parent not shown)", style="dim")
     if span["error"]:

@@ -16,12 +16,14 @@ from chopsky_trace import __version__, present
 from chopsky_trace import show as views
 from chopsky_trace.command import Call, Commands, command, moment, prepare_output, told
 from chopsky_trace.database import check as checks
+from chopsky_trace.database import embedded
 from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.read import COST_KEYS, Reader, RunFilter, explained
 from chopsky_trace.doctor import examine
 from chopsky_trace.errors import TraceError
 from chopsky_trace.report import check_text, run_line, status_text
+from chopsky_trace.settings import EMBEDDED
 from chopsky_trace.writer import journals
 
 STATUSES = ("active", "completed", "failed", "interrupted", "abandoned")
@@ -31,7 +33,7 @@ LIMIT = click.IntRange(1, 10_000)
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="chopsky-trace")
 def main() -> None:
-    """Mirror LangChain, LangGraph and OpenTelemetry runs into your own Postgres, and look at them.
+    """Mirror LangChain and LangGraph runs into your own Postgres, and look at them.
 
     The database is --database-url, else CHOPSKY_TRACE_DATABASE_URL, SUPABASE_DB_URL or DATABASE_URL, else, at a
     terminal, an embedded PostgreSQL. Exit codes: 0 fine, 1 failed or problems found, 2 wrong usage.
@@ -97,6 +99,7 @@ def status(call: Call) -> None:
     try:
         data |= {"target": call.target.shown, "origin": call.target.origin}
         with call.connection() as connection:
+            reader = Reader(connection)
             with explained():
                 found = migrations.status(connection)
             data["schema"] = {
@@ -104,23 +107,24 @@ def status(call: Call) -> None:
                 "known": found.known,
                 "pending": [step.file for step in found.pending],
                 "changed": list(found.changed),
-                "state": _schema_state(found),
+                "state": _schema_state(found, reader),
             }
             if found.current is not None:
-                data["writers"] = Reader(connection).writers()
+                data["writers"] = reader.writers()
     except TraceError as error:
         data["error"] = told(error)
     found_journals = journals(call.settings)
     data["journals"] = [asdict(journal) for journal in found_journals]
     call.answer(data, *status_text(data, found_journals, call.console.width))
     schema = data["schema"]
-    if data["error"] or schema is None or schema["state"] in ("missing", "older", "changed"):
+    if data["error"] or schema is None or schema["state"] in ("missing", "unseen", "older", "changed"):
         raise click.exceptions.Exit(1)
 
 
-def _schema_state(found: migrations.Status) -> str:
+def _schema_state(found: migrations.Status, reader: Reader) -> str:
     if found.current is None:
-        return "missing"
+        # Row level security shows an empty ledger to a role that may not see it.
+        return "unseen" if reader.has_tables() else "missing"
     if found.changed:
         return "changed"
     if found.is_newer:
@@ -293,6 +297,20 @@ def _with_progress(call: Call, reader: Reader) -> Any:
         for batch in checks.check(reader, patience_s=call.settings.abandon_after_s):
             yield batch
             progress.advance(task, batch.runs)
+
+
+@command(main, examples="stop\nstop --json")
+def stop(call: Call) -> None:
+    """Stop the embedded PostgreSQL.
+
+    Its data stay; the next command or process that needs it starts it again.
+    """
+    if call.database_url not in (None, EMBEDDED):
+        raise click.UsageError("Only the embedded PostgreSQL can be stopped here: leave out --database-url")
+    stopped = embedded.stop(call.settings)
+    folder = call.settings.data_path().absolute()
+    outcome = "The embedded PostgreSQL is stopped" if stopped else "No embedded PostgreSQL runs"
+    call.answer({"stopped": stopped, "data_dir": folder}, f"{outcome} ({folder}).")
 
 
 @command(main, examples="doctor\ndoctor --database-url embedded\ndoctor --json")

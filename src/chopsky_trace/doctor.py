@@ -237,7 +237,7 @@ def _clock(patient: _Patient) -> Diagnosis:
 def _schema(patient: _Patient) -> Diagnosis:
     assert patient.connection is not None
     assert patient.reader is not None
-    patient.has_tables = all(row["is_there"] for row in patient.reader.rows("grants", tables=list(TABLES)))
+    patient.has_tables = patient.reader.has_tables()
     with explained():
         found = migrate.status(patient.connection)
     if found.current is None and patient.has_tables:

@@ -39,3 +39,11 @@ class MigrationError(TraceError):
 
 class NotFoundError(TraceError):
     """List what there is with `chopsky-trace runs`."""
+
+
+class ReadError(TraceError):
+    """Ask for less (--limit, --since), or give the role a longer statement_timeout."""
+
+
+class AmbiguousError(TraceError):
+    """Give more characters of the id."""

@@ -151,6 +151,8 @@ def who(row: Mapping[str, Any]) -> str:
 
 
 Cell = str | Text
+LEAST_FLEXIBLE = 6
+"""Columns that a table's flexible column keeps."""
 
 
 def table(
@@ -160,22 +162,33 @@ def table(
     *,
     right: Sequence[str] = (),
     flexible: str,
+    droppable: Sequence[str] = (),
     total: bool = False,
 ) -> Table:
-    """A table that wide, whose flexible column alone gives way; with `total` the last row is a sum."""
+    """A table that wide, whose flexible column alone gives way; with `total` the last row is a sum.
+
+    Where that is not enough the droppable columns are left out, the first of them first.
+    """
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    widest = [max(cell_len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    # Beside each column stand its padding and the box's own blank.
-    room = width - sum(widest) - 2 * len(columns) + widest[columns.index(flexible)]
-    for name, needed in zip(columns, widest, strict=True):
-        most = max(6, room) if name == flexible else needed
+    cells = {name: [name, *column] for name, *column in zip(columns, *rows, strict=True)}
+    widest = {name: max(cell_len(str(cell)) for cell in column) for name, column in cells.items()}
+    least = widest | {flexible: min(LEAST_FLEXIBLE, widest[flexible])}
+    shown = list(columns)
+    for name in droppable:
+        # Beside each column stand its padding and the box's own blank.
+        if sum(least[column] + 2 for column in shown) <= width:
+            break
+        shown.remove(name)
+    room = width - sum(widest[name] + 2 for name in shown if name != flexible) - 2
+    for name in shown:
+        most = max(LEAST_FLEXIBLE, room) if name == flexible else widest[name]
         justify = "right" if name in right else "left"
-        made.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=min(needed, most))
-    for index, row in enumerate(rows):
+        made.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=min(widest[name], most))
+    for index in range(len(rows)):
         last = total and index == len(rows) - 1
         if last:
             made.add_section()
-        made.add_row(*row, style="bold" if last else None)
+        made.add_row(*(cells[name][index + 1] for name in shown), style="bold" if last else None)
     return made
 
 
@@ -201,7 +214,15 @@ def runs_table(rows: Sequence[Row], width: int) -> Table:
             duration(row["average_response_time"]),
         ]
         cells.append(made)
-    return table(columns, cells, width, right=("Tokens", "Cost", "Avg. resp."), flexible="User · session")
+    # Never the id: a piece of it cannot be pasted. The order is that of what people miss least.
+    droppable = [
+        name
+        for name in ("Project", "Name", "Avg. resp.", "Tokens", "User · session", "Started", "Cost", "Status")
+        if name in columns
+    ]
+    return table(
+        columns, cells, width, right=("Tokens", "Cost", "Avg. resp."), flexible="User · session", droppable=droppable
+    )
 
 
 def cost_table(rows: Sequence[Row], total: Row, by: str, width: int) -> Table:
@@ -232,28 +253,32 @@ def _calls(count: int | Decimal) -> str:
     return f"{int(count):,}" if count else NONE
 
 
-def header(run: Row) -> Text:
-    """A run in a few lines."""
+def header(run: Row, to: Console) -> Text:
+    """A run in a few lines, those below the first indented, wrapped ones too."""
+    title = Text(f"Conversation run {run['id']}  ", style="bold").append_text(status_text(run["status"]))
+    return Text("\n").join([title, *(Text("  ").append_text(line) for line in _facts(run).wrap(to, to.width - 2))])
+
+
+def _facts(run: Row) -> Text:
     lines = Text()
-    lines.append(f"Conversation run {run['id']}  ", style="bold").append_text(status_text(run["status"])).append("\n")
     facts = [
         ("name", run["name"]), ("user", run["user_id"]), ("tenant", run["tenant_id"]), ("session", run["session_id"]),
         ("project", run["project"]), ("environment", run["environment"]), ("tags", ", ".join(run["tags"]) or None),
     ]  # fmt: skip
     told = "  ".join(f"{name} {one_line(value, 80)}" for name, value in facts if value is not None)
-    lines.append(f"  {told}\n" if told else "")
+    lines.append(f"{told}\n" if told else "")
     times = [f"started {local_time(run['started_at'] or run['created_at'])}"]
     if run["ended_at"] and run["started_at"]:
         lasted = (run["ended_at"] - run["started_at"]) / timedelta(milliseconds=1)
         times.append(f"ended {local_time(run['ended_at'])} after {duration(lasted)}")
-    lines.append("  " + "  ".join(times) + "\n")
+    lines.append("  ".join(times) + "\n")
     known = (
         f"{tokens(run['total_input_tokens'])} in, {tokens(run['total_output_tokens'])} out"
         if run["total_tokens_used"] is not None
         else ""
     )
     lines.append(
-        f"  tokens {tokens(run['total_tokens_used'], run['unmeasured_calls'])}{f' ({known})' if known else ''}"
+        f"tokens {tokens(run['total_tokens_used'], run['unmeasured_calls'])}{f' ({known})' if known else ''}"
         f"  cost {cost(run['total_cost'], run['unpriced_calls'])}"
         f"  average response time {duration(run['average_response_time'])}\n"
     )
@@ -265,9 +290,9 @@ def header(run: Row) -> Text:
         counts.append(f"resumes {run['resumes']}")
     if run["resumed_at"]:
         counts.append(f"resumed {local_time(run['resumed_at'])}")
-    lines.append("  " + "  ".join(counts))
+    lines.append("  ".join(counts))
     if run["error"]:
-        lines.append(f"\n  {one_line(run['error'], 400)}", style="red")
+        lines.append(f"\n{one_line(run['error'], 400)}", style="red")
     return lines
 
 

@@ -15,6 +15,8 @@ from chopsky_trace.writer import JournalInfo
 
 SCHEMA_WORDS = {
     "missing": "no tables yet: run `chopsky-trace migrate`",
+    "unseen": "the tables are there, but this role cannot see what was applied: use the role that ran "
+    "`chopsky-trace migrate`, or grant service_role to this one",
     "older": "older than this version's: run `chopsky-trace migrate`",
     "changed": "applied files were changed: install the version that applied them",
     "newer": "newer than this version's: upgrade chopsky-trace soon",

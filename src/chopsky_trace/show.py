@@ -43,7 +43,7 @@ def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, a
             }
         )
         return
-    call.console.print(header(run))
+    call.console.print(header(run, call.console))
     if messages is not None:
         _heading(call, "Messages, internal ones too" if view == "messages" else "Transcript")
         print_messages(call.console, messages)
@@ -84,7 +84,7 @@ def show_session(call: Call, reader: Reader, session_id: str, view: View, limit:
     call.console.print(Text(f"Session {plain(session_id)}", style="bold"))
     for entry in shown:
         call.console.print()
-        call.console.print(header(entry["run"]))
+        call.console.print(header(entry["run"], call.console))
         if entry["messages"] is not None:
             print_messages(call.console, entry["messages"])
         else:
@@ -101,7 +101,7 @@ def show_span(call: Call, reader: Reader, found: Found, limit: int) -> None:
     if call.as_json:
         call.answer({"kind": "span", "span": span, "run": reader.run(found.run_id), "spans": below, "more_spans": more})
         return
-    call.console.print(header(reader.run(found.run_id)))
+    call.console.print(header(reader.run(found.run_id), call.console))
     _heading(call, f"Span {span['id']}")
     call.console.print(call_tree(Text(f"below run {found.run_id}", style="dim"), below))
     if more:

@@ -56,7 +56,13 @@ def os_exit(writer: Writer, name: str, count: int) -> None:
 
 
 def store_leftovers(writer: Writer, name: str, count: int) -> None:
-    say("accepted", put_all(writer, name, count), "flushed", writer.flush(60.0, leftovers=True))
+    say("accepted", put_all(writer, name, count), "flushed", writer.flush(60.0))
+
+
+def flush_and_vanish(writer: Writer, name: str, count: int) -> None:
+    """A process that is frozen or shot once it has flushed: nothing runs at its exit."""
+    flush(writer, name, count)
+    os._exit(0)
 
 
 def fork(writer: Writer, name: str, count: int) -> None:
@@ -78,7 +84,7 @@ def fork(writer: Writer, name: str, count: int) -> None:
     accepted += put_all(writer, f"{name} after", count)
     for pid in children:
         os.waitpid(pid, 0)
-    say("accepted", accepted, "flushed", writer.flush(30.0, leftovers=True))
+    say("accepted", accepted, "flushed", writer.flush(30.0))
 
 
 def orphan(writer: Writer, name: str, count: int) -> None:
@@ -94,11 +100,26 @@ def orphan(writer: Writer, name: str, count: int) -> None:
 
 SCENARIOS = {
     function.__name__: function
-    for function in (until_killed, paced_until_killed, flush, leave, os_exit, store_leftovers, fork, orphan)
+    for function in (
+        until_killed,
+        paced_until_killed,
+        flush,
+        leave,
+        os_exit,
+        store_leftovers,
+        flush_and_vanish,
+        fork,
+        orphan,
+    )
 }
 
 if __name__ == "__main__":
     scenario, url, data_dir, name, count = sys.argv[1:]
-    settings = Settings(data_dir=Path(data_dir), flush_interval_s=0.05, segment_bytes=200_000, connect_timeout_s=2.0,
-                        shutdown_timeout_s=float(os.environ.get("SHUTDOWN_S", "20")))
+    settings = Settings(
+        data_dir=Path(data_dir),
+        flush_interval_s=0.05,
+        segment_bytes=200_000,
+        connect_timeout_s=2.0,
+        shutdown_timeout_s=float(os.environ.get("SHUTDOWN_S", "20")),
+    )
     SCENARIOS[scenario](writer_for(Target(url, "test"), settings), name, int(count))

@@ -36,7 +36,10 @@ class Child:
         paths = {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(HERE.parent)])}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(HERE / "crash_child.py"), scenario, url, str(data), name, str(count)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | paths | env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | paths | env,
         )
 
     def finish(self, status: int = 0) -> str:
@@ -242,6 +245,26 @@ def test_os_exit_leaves_everything_to_the_next_process(database_url: str, tmp_pa
     Child("store_leftovers", database_url, tmp_path, "heir", 0).finish()
     assert set(names(database_url)) == numbered("gone", 1_000)
     assert waiting(tmp_path) == 0
+
+
+@pytest.mark.parametrize("heir", ["leave", "flush_and_vanish"])
+def test_a_short_lived_process_stores_what_a_killed_one_left(fresh_database: str, tmp_path: Path, heir: str) -> None:
+    """Put before the tables were there, by a process that was killed; the next one lives for a moment only."""
+    left = Child("until_killed", fresh_database, tmp_path, "left", 900).kill_after(900)
+    assert waiting(tmp_path) == left
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        migrate.migrate(connection)
+    assert Child(heir, fresh_database, tmp_path, "heir", 1).accepted() == 1
+    assert sorted(names(fresh_database)) == sorted(numbered("left", left) | {"heir 0"})
+    assert waiting(tmp_path) == 0
+
+
+def test_leftovers_do_not_hold_up_an_exit_without_a_database(tmp_path: Path) -> None:
+    left = Child("until_killed", NOWHERE, tmp_path, "left", 50).kill_after(50)
+    child = Child("leave", NOWHERE, tmp_path, "heir", 5, SHUTDOWN_S="0.5")
+    assert child.accepted() == 5
+    assert "5 records are not yet in" in child.errors
+    assert waiting(tmp_path) == left + 5
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_durability(database_url: str, tmp_path: Path) -> None:

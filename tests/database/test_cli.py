@@ -23,7 +23,7 @@ from chopsky_trace.database.connect import Connection
 from chopsky_trace.present import cost, dump, duration, money, plain, tokens
 
 Invoke = Callable[..., Result]
-COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "doctor")
+COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "stop", "doctor")
 
 
 @pytest.fixture
@@ -55,7 +55,28 @@ def test_runs_in_text_fit_80_columns_and_hold_no_colour(invoke: Invoke, connecti
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in result.stdout
-    assert all(part in lines[2] for part in (ident("turn")[:8], "completed", "300", "$0.000323", "1.00 s", "…"))
+    assert all(part in lines[2] for part in (ident("turn")[:13] + " ", "completed", "300", "$0.000323", "1.00 s", "…"))
+
+
+@pytest.mark.parametrize("columns", [40, 60, 79, 80, 100, 119, 120, 200])
+def test_a_run_listed_at_any_width_can_be_shown(invoke: Invoke, connection: Connection, columns: int):
+    """Ids of one millisecond are long, and so are numbers that lack something: other things give way."""
+    ids = [f"019ac0de-0000-7abc-8{number:03x}-000000000001" for number in range(3)]
+    for run_id in ids:
+        root = span("x", "x") | {"id": run_id, "conversation_run_id": run_id, "status": "interrupted"}
+        lacking = {"cost": None, "total_tokens": None, "input_tokens": None, "output_tokens": None}
+        numbers = {"cost": "1234.5", "total_tokens": 12_345_678, "response_time_ms": 3_599_000}
+        calls = [
+            call("x", f"{run_id} {number}", parent="x", **columns_of_it)
+            | {"conversation_run_id": run_id, "parent_span_id": run_id}
+            for number, columns_of_it in enumerate((numbers, lacking, lacking))
+        ]
+        scope = {"user_id": "a-user-with-a-long-name", "session_id": "and-a-session", "project": "kitchen"}
+        ingest(connection, root, *calls, runs=[{"id": run_id, **scope}])
+    lines = invoke("runs", COLUMNS=str(columns)).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    shown = [line.split()[0] for line in lines[2:]]
+    assert [answer(invoke("show", short, "--json"))["run"]["id"] for short in shown] == ids[::-1]
 
 
 def test_runs_in_json(invoke: Invoke, connection: Connection):
@@ -93,6 +114,26 @@ def test_show_a_run(invoke: Invoke, connection: Connection):
     tree = invoke("show", run_id, "--tree").stdout
     assert "lookup again" in tree
     assert "ragù?" not in tree
+
+
+def test_the_head_of_a_run_stays_indented_where_it_wraps(invoke: Invoke, connection: Connection):
+    scope = {"user_id": "ana", "session_id": "s" * 30, "tenant_id": "t" * 30, "project": "p" * 30}
+    run_id = agent_turn(connection, **scope)
+    head = invoke("show", run_id, "--tree").stdout.split("\n\n")[0].splitlines()
+    assert max(map(len, head)) <= 80
+    assert head[0].startswith(f"Conversation run {run_id}")
+    assert len(head) >= 6
+    assert all(line.startswith("  ") and line[2] != " " for line in head[1:])
+
+
+def test_the_tree_tells_what_to_show_next(invoke: Invoke, connection: Connection):
+    run_id = agent_turn(connection)
+    lines = invoke("show", run_id, "--tree", COLUMNS="160").stdout.splitlines()
+    shown = {name: next(line for line in lines if f"llm {name} " in line) for name in ("plan", "answer")}
+    for name, line in shown.items():
+        (short,) = [word for word in line.split() if ident("turn", name).startswith(word)]
+        assert answer(invoke("show", "--prompt", short, "--json"))["span_id"] == ident("turn", name)
+    assert ident("turn", "lookup")[:13] in "".join(lines)
 
 
 def test_show_in_json_keeps_its_keys(invoke: Invoke, connection: Connection):
@@ -295,6 +336,25 @@ def test_status(invoke: Invoke, connection: Connection, fresh_database: str):
     assert (missing["schema"]["state"], missing["schema"]["current"]) == ("missing", None)
 
 
+def test_status_of_a_role_that_may_not_see_the_ledger(invoke: Invoke, admin: Connection, database_url: str):
+    """Row level security shows an empty ledger: that is not a database without tables."""
+    admin.execute("create role stranger login; grant select on public.chopsky_migrations to stranger")
+    try:
+        url = as_user(database_url, "stranger")
+        assert answer(invoke("status", "--json", url=url), code=1)["schema"]["state"] == "unseen"
+        text = invoke("status", url=url, COLUMNS="200").stdout
+    finally:
+        admin.execute("drop owned by stranger; drop role stranger")
+    assert "cannot see" in text
+    assert "no tables yet" not in text
+
+
+def test_stop_without_an_embedded_server_says_so(invoke: Invoke, database_url: str):
+    assert "No embedded PostgreSQL runs" in invoke("stop").stdout
+    assert answer(invoke("stop", "--json"))["stopped"] is False
+    assert invoke("stop", "--database-url", database_url).exit_code == 2
+
+
 def closed_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -303,7 +363,8 @@ def closed_port() -> int:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(name,) for name in COMMANDS if name not in ("show", "rollback")] + [("show", "12345678"), ("rollback", "--yes")],
+    [(name,) for name in COMMANDS if name not in ("show", "rollback", "stop")]
+    + [("show", "12345678"), ("rollback", "--yes")],
 )
 def test_no_command_shows_a_password_or_a_traceback(invoke: Invoke, arguments: tuple[str, ...]):
     url = f"postgresql://chef:hunter22@127.0.0.1:{closed_port()}/kitchen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,9 @@ from pathlib import Path
 import fix_postgres
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from chopsky_trace.cli import main
 from chopsky_trace.database import embedded, migrate
 from chopsky_trace.database.connect import connect
 from chopsky_trace.errors import EmbeddedError
@@ -80,6 +83,14 @@ def test_its_data_survives_a_stop_and_a_kill(settings: Settings):
         time.sleep(0.01)
     with connect(target, settings, application_name="test") as connection:
         assert connection.execute("select name from conversation_runs").fetchall() == [("kept",)]
+
+
+def test_the_command_stops_it(settings: Settings):
+    environment = {"CHOPSKY_TRACE_DATA_DIR": str(settings.data_dir)}
+    embedded.ensure_running(settings)
+    told = CliRunner().invoke(main, ["stop", "--json"], env=environment)
+    assert (told.exit_code, json.loads(told.stdout)["stopped"]) == (0, True)
+    assert embedded.running_url(settings) is None
 
 
 def test_others_cannot_read_its_data_or_reach_its_socket(settings: Settings):

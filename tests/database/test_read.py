@@ -17,8 +17,8 @@ from chopsky_trace.database import statements
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.probe import probe
-from chopsky_trace.database.read import AmbiguousError, Reader, RunFilter
-from chopsky_trace.errors import ConnectError, NotFoundError, SchemaError
+from chopsky_trace.database.read import Reader, RunFilter
+from chopsky_trace.errors import AmbiguousError, ConnectError, NotFoundError, SchemaError
 
 LONG = 100_000.0
 
@@ -38,6 +38,42 @@ def tamper(admin: Connection, query: str, *parameters: object) -> None:
     admin.execute("set session_replication_role = replica")
     admin.execute(query.encode(), parameters)
     admin.execute("set session_replication_role = origin")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "stored"),
+    [(("completed", "failed"), "failed"), (("completed", "completed"), "completed"), (("failed", "active"), "active")],
+)
+def test_check_knows_how_a_run_stands_whose_root_is_elsewhere(
+    connection: Connection, reader: Reader, admin: Connection, statuses: tuple[str, str], stored: str
+):
+    rows = [
+        span("out", f"top {number}", parent="away", status=status)
+        | ({"end_version": None, "ended_at": None} if status == "active" else {})
+        for number, status in enumerate(statuses)
+    ]
+    rows.append(span("out", "below", parent="top 0", status="failed"))
+    ingest(connection, *rows, runs=[run("out")])
+    assert connection.execute("select status from conversation_runs").fetchall() == [(stored,)]
+    assert found(reader) == []
+    tamper(admin, "update conversation_runs set status = 'interrupted'")
+    assert found(reader) == [("totals", "status")]
+
+
+def test_check_counts_what_the_totals_count(connection: Connection, reader: Reader):
+    """No impossible number, no parent's repeated tokens, and no cost of a message that was said elsewhere."""
+    ingest(
+        connection,
+        span("r", "r", input_tokens=7, output_tokens=7, total_tokens=14),
+        call("r", "fine", parent="r"),
+        call("r", "odd", parent="r", total_tokens=10**17, input_tokens=10**17, output_tokens=0),
+        message("r", "old", "assistant", 0, is_history=True, cost="0.5"),
+        message("r", "new", "assistant", 1, cost="0.25"),
+        runs=[run("r")],
+    )
+    row = connection.execute("select total_tokens_used, total_cost from conversation_runs").fetchone()
+    assert row == (120, Decimal("0.250246"))
+    assert [name for name, _ in found(reader)] == []
 
 
 def test_runs_are_listed_newest_first_in_pages(connection: Connection, reader: Reader):
@@ -74,9 +110,28 @@ def test_a_short_id_stands_for_one_run(connection: Connection, reader: Reader):
         )
     short = {str(row["id"]): row["short_id"] for row in reader.runs(RunFilter(), limit=9)}
     assert {key: reader.find(value).run_id for key, value in short.items()} == {key: UUID(key) for key in close}
-    assert short[close[2]] == "019ac0df"
+    assert short[close[2]] == "019ac0df-0000"
     with pytest.raises(AmbiguousError, match="several runs"):
         reader.find("019ac0de")
+
+
+def test_a_spans_short_id_stands_for_it_alone(connection: Connection, reader: Reader):
+    """Among spans that began in the same millisecond as their root, and beside a run whose root is not stored."""
+    root = "019ac0de-0000-7000-8000-000000000001"
+    children = [f"019ac0de-0000-7{number:03x}-8000-000000000001" for number in (0x000, 0x001, 0xFFF)]
+    children[0] = children[0].replace("8000", "9000")
+    elsewhere = "019ac0de-0000-7fff-8000-000000000002"
+    rows = [{"id": root, "conversation_run_id": root, "kind": "chain", "start_version": "1"}]
+    rows += [
+        {"id": child, "conversation_run_id": root, "parent_span_id": root, "kind": "llm", "start_version": "1"}
+        for child in children
+    ]
+    ingest(connection, *rows, runs=[{"id": root}, {"id": elsewhere}])
+    short = {str(row["id"]): row["short_id"] for row in reader.spans(UUID(root), limit=9)}
+    assert {key: reader.find(value).id for key, value in short.items()} == {key: key for key in (root, *children)}
+    assert all(len(value) < 36 for key, value in short.items() if key != children[2])
+    below = reader.spans_below(UUID(root), UUID(children[1]), limit=9)
+    assert [row["short_id"] for row in below] == [short[children[1]]]
 
 
 def test_an_id_stands_for_a_run_a_span_or_a_session(connection: Connection, reader: Reader):

@@ -156,6 +156,43 @@ def test_a_connection_that_died_idle_is_no_trouble(
     assert caplog.records == []
 
 
+def test_a_connection_that_dies_in_a_batch_is_told_by_nobody_but_the_writer(
+    make: Make, connection: Connection, admin: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = make()
+    put_all(writer, records.start("a"))
+    assert writer.flush(30)
+    with psycopg.connect(connection.info.dsn) as blocker:
+        blocker.execute("lock table public.conversation_spans in access exclusive mode")
+        put_all(writer, records.start("b"))
+        waiting = (
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name ="
+            " 'chopsky-trace writer' and datname = current_database() and wait_event_type = 'Lock'"
+        )
+        deadline = time.monotonic() + 30
+        while not admin.execute(waiting).fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        blocker.rollback()
+    assert writer.flush(30)
+    assert names(connection) == {"a", "b"}
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("psycopg")] == []
+
+
+def test_psycopg_is_heard_elsewhere(database_url: str, admin: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    with psycopg.connect(database_url, autocommit=True) as dying:
+
+        def use() -> None:
+            with dying.pipeline(), dying.transaction():
+                dying.execute("select 1").fetchone()
+                admin.execute("select pg_terminate_backend(%s, 5000)", [dying.info.backend_pid])
+                dying.execute("select 1").fetchone()
+
+        with pytest.raises(psycopg.OperationalError):
+            use()
+    assert any("error ignored" in record.getMessage() for record in caplog.records)
+
+
 def test_a_batch_that_takes_too_long_is_halved(make: Make, connection: Connection, admin: Connection) -> None:
     """A statement timeout is held against the batch's size, not against a record."""
     admin.execute(
@@ -229,6 +266,48 @@ def test_a_closed_writer_starts_again(make: Make, connection: Connection) -> Non
     assert writer.flush(30)
     assert names(connection) == {"a", "b"}
     assert writer.stats()["stored_records"] == 2
+
+
+def test_flush_stores_leftovers_and_speaks_of_its_own_records(make: Make, connection: Connection) -> None:
+    dead = make()
+    dead._may_start = False
+    put_all(dead, records.start("left"), records.refused("bad"), records.start("left too"))
+    assert not dead.close(0)
+    heir = make()
+    put_all(heir, records.start("own"))
+    assert heir.flush(30), "the refused record is not its own"
+    assert names(connection) == {"left", "left too", "own"}
+    assert heir.stats()["losses"] == {"poison": 1}
+
+
+def test_leftovers_are_served_without_a_record_of_ones_own(make: Make, connection: Connection) -> None:
+    dead = make()
+    dead._may_start = False
+    put_all(dead, records.start("left"))
+    assert not dead.close(0)
+    heir = make()
+    assert heir.flush(0), "nothing was accepted"
+    assert names(connection) == set()
+    assert heir.close(30)
+    assert names(connection) == {"left"}
+
+
+def test_flush_all_is_true_although_another_destinations_leftovers_cannot_be_stored(
+    database_url: str, tracer_settings: Settings, connection: Connection
+) -> None:
+    nowhere = writers.writer_for(Target(NOWHERE, "test"), tracer_settings)
+    nowhere._may_start = False
+    put_all(nowhere, records.start("left"))
+    nowhere.close(0)
+    nowhere._may_start = True
+    writer = writers.writer_for(Target(database_url, "test"), tracer_settings)
+    put_all(writer, records.start("own"))
+    try:
+        assert writers.flush_all(3.0)
+        assert names(connection) == {"own"}
+    finally:
+        nowhere._may_start = False
+        nowhere.close(0)
 
 
 def test_it_says_of_itself_what_it_did(make: Make, connection: Connection) -> None:

@@ -329,7 +329,6 @@ def test_folders_tell_what_they_are_for_and_whether_somebody_serves_them(configu
     assert (info.records, info.served) == (3, False)
 
 
-
 def test_put_never_raises(configured: Settings, caplog: pytest.LogCaptureFixture) -> None:
     writer = Writer(TARGET, configured)
     writer.put("text, not bytes")  # type: ignore[arg-type]  # what a broken source might do

@@ -147,11 +147,12 @@ def test_metadata_level_keeps_no_content() -> None:
     ]
 
 
-def test_patterns_come_before_the_callable_and_keys_are_kept() -> None:
+def test_patterns_come_before_the_callable_in_keys_too() -> None:
     redactor = Redactor("masked", lambda text: text.replace("[email]", "<E>").upper())
     assert redactor.value({"x@y.example": ["x@y.example", 1, None, True, 1.5, {"k": ("b",)}]}) == {
-        "x@y.example": ["<E>", 1, None, True, 1.5, {"k": ["B"]}]
+        "<E>": ["<E>", 1, None, True, 1.5, {"K": ["B"]}]
     }
+    assert redactor.value({"a@y.example": 1, "b@y.example": 2}) == {"<E>": 1, "<E> (2)": 2}
     assert redactor.failures == 0
 
 
@@ -164,8 +165,13 @@ def raising(text: str) -> str:
 def test_failure_closes(level: Any, redact: Any) -> None:
     redactor = Redactor(level, redact)
     assert redactor.text("secret") == FAILED
-    assert redactor.value({"a": "secret", "b": ["secret"], "c": 3}) == {"a": FAILED, "b": [FAILED], "c": 3}
-    assert redactor.failures == 3
+    # A key may be content too; two that become equal both stay.
+    assert redactor.value({"a": "secret", "b": ["secret"], "c": 3}) == {
+        FAILED: FAILED,
+        f"{FAILED} (2)": [FAILED],
+        f"{FAILED} (3)": 3,
+    }
+    assert redactor.failures == 6
 
 
 def test_one_failing_field_costs_that_field() -> None:

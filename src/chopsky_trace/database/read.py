@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from chopsky_trace.database import statements
-from chopsky_trace.errors import ConnectError, NotFoundError, SchemaError, TraceError
+from chopsky_trace.errors import AmbiguousError, ConnectError, NotFoundError, ReadError, SchemaError
 
 Row = dict[str, Any]
 CostKey = Literal["model", "user", "tenant", "session", "day", "project"]
@@ -31,14 +31,8 @@ FUNCTIONS = (
 )
 PREFIX_LENGTH = 8
 """Fewest characters of an id that stand for it."""
-
-
-class ReadError(TraceError):
-    """Ask for less (--limit, --since), or give the role a longer statement_timeout."""
-
-
-class AmbiguousError(TraceError):
-    """Give more characters of the id."""
+SHOWN_LENGTH = 13
+"""Fewest characters of an id that are shown: the time in a version 7 id, so that a later run seldom shares them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,12 +176,21 @@ class Reader:
         return self.rows("messages", run_id=run_id, limit=limit, after=after, internal=internal)
 
     def spans(self, run_id: UUID, *, limit: int, after: UUID | None = None) -> list[Row]:
-        """A page of a run's spans by start, without payloads; `after` is the last id of the page before."""
-        return self.rows("spans", run_id=run_id, limit=limit, after=after)
+        """A page of a run's spans by start, without payloads; `after` is the last id of the page before.
+
+        Each row has `short_id`: the fewest characters of its id that stand for this span alone.
+        """
+        return self._with_short_ids(self.rows("spans", run_id=run_id, limit=limit, after=after))
 
     def spans_below(self, run_id: UUID, span_id: UUID, *, limit: int) -> list[Row]:
-        """A span and what is below it, without payloads."""
-        return self.rows("spans_below", run_id=run_id, span_id=span_id, limit=limit)
+        """A span and what is below it, as `spans` has them."""
+        return self._with_short_ids(self.rows("spans_below", run_id=run_id, span_id=span_id, limit=limit))
+
+    def _with_short_ids(self, rows: list[Row]) -> list[Row]:
+        beside = {row["id"]: row["neighbours"] for row in self.rows("neighbours", ids=[row["id"] for row in rows])}
+        for row in rows:
+            row["short_id"] = _short(str(row["id"]), [str(other or "") for other in beside[row["id"]]])
+        return rows
 
     def span(self, span_id: UUID) -> Row:
         """One span with its payloads.
@@ -219,17 +222,21 @@ class Reader:
             del row["is_total"]
         return groups, total if total["runs"] else None
 
+    def has_tables(self) -> bool:
+        """Whether all of our tables are there, seen by this role or not."""
+        return all(row["is_there"] for row in self.rows("grants", tables=list(TABLES)))
+
     def writers(self, *, limit: int = 100) -> list[Row]:
         """What each writer last said of itself."""
         return self.rows("writers", limit=limit)
 
 
 def _short(text: str, neighbours: list[str]) -> str:
-    """The fewest characters, but 8 or more, that tell an id from the ids before and after it."""
+    """The fewest characters, but SHOWN_LENGTH or more, that tell an id from the ids before and after it."""
     shared = max(
         next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), len(other))
         for other in neighbours
     )
-    length = max(PREFIX_LENGTH, shared + 1)
+    length = max(SHOWN_LENGTH, shared + 1)
     # Never end with a hyphen: it would look cut off.
     return text[: length + 1] if text[length - 1] == "-" else text[:length]

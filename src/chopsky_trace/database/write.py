@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Literal
 
 import psycopg
@@ -22,6 +26,28 @@ SCHEMA = ("42P01", "42883", "42703", "3F000", "42P10", "42704")
 ACCESS = ("28", "42501", "3D000", "0P000")
 
 
+_quiet = threading.local()
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    return not (getattr(_quiet, "on", False) and str(record.msg).startswith("error ignored"))
+
+
+# A connection that dies in the middle of a batch has psycopg warn of every block it leaves ("error ignored terminating
+# <Pipeline ...>"), beside the error that it raises: the writer tries again, and tells of it itself where that fails.
+# Only on a thread that is writing a batch, so that the application's own pipelines are heard.
+logging.getLogger("psycopg").addFilter(_not_ours)
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    _quiet.on = True
+    try:
+        yield
+    finally:
+        _quiet.on = False
+
+
 def write_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> None:
     """Store one batch, as a whole or not at all; storing it again changes nothing.
 
@@ -37,7 +63,7 @@ def write_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60
     sql = statements.load("write.sql")
     try:
         # A pipeline: begin, both statements and commit travel together, for the server may be far.
-        with connection.pipeline(), connection.transaction():
+        with _quietly(), connection.pipeline(), connection.transaction():
             connection.execute(sql["limit_statement"], {"timeout_ms": str(round(timeout_s * 1000))})
             connection.execute(sql["ingest"], {"payload": payload.decode()})
     except psycopg.Error as error:

@@ -113,7 +113,6 @@ class _Work:
         self.starts: dict[str, tuple[str, dict[str, Any]]] = {}
         self.ends: dict[str, tuple[str, dict[str, Any]]] = {}
         self.scopes: dict[str, dict[str, Any]] = {}
-        self.scoped: list[tuple[bool, int, str, str, dict[str, Any]]] = []
         self.bodies: dict[str, dict[str, Any]] = {}
         self.refs: list[tuple[dict[str, Any], str]] = []
         self.link = False
@@ -133,9 +132,6 @@ class _Work:
         if known is None or stamp > known[0]:
             register[span] = (stamp, record)
         self.scopes.setdefault(run, {})
-        scope = record.get("scope")
-        if scope:
-            self.scoped.append((span != run, record["at"], span, run, scope))
         if record.get("messages"):
             self.refs.append((record, stamp))
 
@@ -145,14 +141,19 @@ class _Work:
         spans = [self._span(span) for span in sorted(self.starts.keys() | self.ends.keys())]
         by_id = {row["id"]: row for row in spans}
         messages = self._messages(by_id)
-        payload: dict[str, Any] = {"runs": self._runs(by_id), "spans": spans, "messages": messages}
+        payload: dict[str, Any] = {"runs": self._runs(by_id), "spans": spans, "messages": messages, "scoped": True}
         if self.link:
             payload["link"] = True
         return payload
 
     def _runs(self, spans: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         # The root's word first, then the earliest span's: as the database settles it.
-        for _, _, _, run, scope in sorted(self.scoped, key=lambda s: s[:3]):
+        scoped = [
+            (start["id"] != start["run"], start["at"], start["id"], start["run"], start["scope"])
+            for _, start in self.starts.values()
+            if start.get("scope")
+        ]
+        for _, _, _, run, scope in sorted(scoped, key=lambda s: s[:3]):
             known = self.scopes[run]
             for name, value in scope.items():
                 known.setdefault(name, value)
@@ -206,7 +207,6 @@ class _Work:
     def _end(self, row: dict[str, Any], stamp: str, record: dict[str, Any], start: dict[str, Any] | None) -> None:
         row.setdefault("conversation_run_id", record["run"])
         row.setdefault("kind", record["kind"])
-        row.setdefault("source", record["source"])
         row["end_version"] = stamp
         row["ended_at"] = _time(record["at"])
         row["status"] = record["status"]

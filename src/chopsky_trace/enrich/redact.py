@@ -21,6 +21,7 @@ SECRET = "[secret]"
 NOT_CAPTURED = "[not captured]"
 TOO_DEEP = "[too deep]"
 
+KEYS_REMEMBERED = 4_096
 MAX_DEPTH = 200
 MAX_VERDICTS = 4_096
 MAX_NODES = 20_000
@@ -54,10 +55,11 @@ _HAS_DIGIT = re.compile(r"\d")
 class Redactor:
     """Applies a capture level and the user's own callable to text; whatever fails becomes a marker and is counted."""
 
-    __slots__ = ("_none", "_redact", "failures", "level")
+    __slots__ = ("_keys", "_none", "_redact", "failures", "level")
 
     def __init__(self, level: CaptureLevel, redact: Callable[[str], str] | None) -> None:
         self.level: CaptureLevel = level
+        self._keys: dict[str, str] = {}
         self.failures = 0
         """Fields that became `[redaction failed]`."""
         self._redact = redact
@@ -83,7 +85,7 @@ class Redactor:
         return FAILED
 
     def value(self, value: Any) -> Any:
-        """JSON-like data with every string in it redacted and its keys kept; at level `metadata` its empty like."""
+        """JSON-like data with every string in it redacted, keys too; at level `metadata` its empty like."""
         if self._none:
             return value
         if self.level == "metadata":
@@ -100,7 +102,7 @@ class Redactor:
                 self.failures += 1
                 return FAILED
             if kind is dict:
-                return {key: self._deep(item, depth - 1) for key, item in value.items()}
+                return self._fields(value, depth - 1)
             return [self._deep(item, depth - 1) for item in value]
         if value is None or kind is bool or kind is int or kind is float:
             return value
@@ -108,6 +110,29 @@ class Redactor:
             return self.text(str.__str__(value))
         self.failures += 1
         return FAILED
+
+    def _fields(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        """A mapping's keys may be content as well: {"ann@example.com": 3}. Two that become equal both stay."""
+        found: dict[Any, Any] = {}
+        for key, item in value.items():
+            kept = self._key(key)
+            n = 2
+            while kept in found:
+                kept = f"{self._key(key)} ({n})"
+                n += 1
+            found[kept] = self._deep(item, depth)
+        return found
+
+    def _key(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return key
+        known = self._keys.get(key)
+        if known is None:
+            known = self.text(key)
+            # The same few names come again and again.
+            if len(self._keys) < KEYS_REMEMBERED:
+                self._keys[key] = known
+        return known
 
 
 def _empty(value: Any) -> Any:

@@ -141,7 +141,7 @@ class SupabaseTracer(Callbacks):
             max_string=settings.max_field_bytes,
         )
         runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
-        return Recorder(runs, writer.put, lambda: writer.epoch, options)
+        return Recorder(runs, writer.put, lambda: writer.epoch, options, self._lost_field)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
@@ -163,18 +163,20 @@ class SupabaseTracer(Callbacks):
         return found
 
     def _failed(self, where: str, error: Exception) -> None:
-        self._troubles[where] = self._troubles.get(where, 0) + 1
         if self._writer is not None:
             self._writer.lost("callback_error")
+        self._count(where, f"could not record an event in {where}", error)
+
+    def _lost_field(self, name: str, error: Exception) -> None:
+        self._count(name, f"could not read the {name} of a span", error)
+
+    def _count(self, where: str, what: str, error: Exception) -> None:
+        self._troubles[where] = self._troubles.get(where, 0) + 1
         now = time.monotonic()
-        if now - self._warned_at > WARN_EVERY_S or not self._warned_at:
+        if not self._warned_at or now - self._warned_at > WARN_EVERY_S:
             self._warned_at = now
             # Never the error's text: it may quote the payload.
-            logger.warning(
-                "chopsky-trace could not record an event in %s (%s); it is counted in stats()",
-                where,
-                type(error).__name__,
-            )
+            logger.warning("chopsky-trace %s (%s); it is counted in stats()", what, type(error).__name__)
 
 
 def _says_true(*names: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.tracers.base import BaseTracer
@@ -128,19 +128,21 @@ class Callbacks(BaseTracer):
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> Any:
         """A token was streamed: only the first one's time is kept."""
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.token(run_id)
+        try:
+            recorder = self._recorder
+            if recorder is not None:
+                recorder.token(run_id)
+        except Exception as error:
+            self._failed("on_llm_new_token", error)
 
-    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> Any:
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The newer streaming protocol: its first content is the first token."""
-        recorder = self._recorder
-        if (
-            recorder is not None
-            and isinstance(event, dict)
-            and cast("dict[str, Any]", event).get("event") == "content-block-delta"
-        ):
-            recorder.token(run_id)
+        try:
+            recorder = self._recorder
+            if recorder is not None and event["event"] == "content-block-delta":
+                recorder.token(run_id)
+        except Exception as error:
+            self._failed("on_stream_event", error)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> Any:
         """A model call ended."""
@@ -319,11 +321,14 @@ class Callbacks(BaseTracer):
         except Exception as error:
             self._failed("on_custom_event", error)
 
-    def on_interrupt(self, event: Any) -> Any:
+    def on_interrupt(self, event: Any) -> None:
         """LangGraph paused the graph."""
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.interrupted(getattr(event, "run_id", None))
+        try:
+            recorder = self._recorder
+            if recorder is not None:
+                recorder.interrupted(event.run_id)
+        except Exception as error:
+            self._failed("on_interrupt", error)
 
     def on_resume(self, event: Any) -> None:
         """LangGraph resumed a graph: the new run's own start says so."""

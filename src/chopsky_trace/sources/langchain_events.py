@@ -63,13 +63,21 @@ PLAIN_PARAMS = frozenset(
 class Recorder:
     """Makes records of events and puts them. One per tracer; the runs are shared."""
 
-    def __init__(self, runs: Runs, put: Callable[[bytes], bool], epoch: Callable[[], int], options: Options) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        put: Callable[[bytes], bool],
+        epoch: Callable[[], int],
+        options: Options,
+        lost_field: Callable[[str, Exception], None],
+    ) -> None:
         self.runs = runs
         self.put = put
         self.epoch = epoch
         self.options = options
-        redactor = options.redactor
-        self.full = Snapshot(redactor, max_string=options.max_string)
+        self.lost_field = lost_field
+        """Told of a field that could not be read: the span goes on without it."""
+        self.full = Snapshot(options.redactor, max_string=options.max_string)
 
     # -- starts
 
@@ -92,17 +100,14 @@ class Recorder:
         root = span.root
         with root.lock:
             told = Told()
-            self._describe(record, span, told, metadata, tags)
-            if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
-                record["resume"] = True
-            if not self.options.with_inputs:
-                if self.options.with_shapes:
-                    record["inputs"] = self.full.shape(inputs)
-            elif defer:
-                span.deferred = record
-                root.question_known = root.question_known or span.is_top
-            else:
-                self._inputs(record, span, told, inputs)
+            try:
+                self._describe(record, span, told, metadata, tags)
+            except Exception as error:
+                self._unreadable(record, "metadata", error)
+            try:
+                self._place(record, span, told, inputs, defer)
+            except Exception as error:
+                self._unreadable(record, "inputs", error)
             self._begin(key, span, record, told)
 
     def start_model(
@@ -125,17 +130,23 @@ class Recorder:
         root = span.root
         with root.lock:
             told = Told()
-            self._describe(record, span, told, metadata, tags)
             if provider:
                 record["provider"] = span.provider = provider
             if model:
                 record["model"] = span.model = model
-            if params:
-                self._params(record, root, told, params)
-            if self.options.with_inputs:
-                self._prompt(record, span, told, prompt)
-            elif self.options.with_shapes:
-                record["inputs"] = self.full.shape(prompt)
+            try:
+                self._describe(record, span, told, metadata, tags)
+                if params:
+                    self._params(record, root, told, params)
+            except Exception as error:
+                self._unreadable(record, "metadata", error)
+            try:
+                if self.options.with_inputs:
+                    self._prompt(record, span, told, prompt)
+                elif self.options.with_shapes:
+                    record["inputs"] = self.full.shape(prompt)
+            except Exception as error:
+                self._unreadable(record, "inputs", error)
             self._begin(key, span, record, told)
 
     def _opened(
@@ -160,10 +171,26 @@ class Recorder:
             "kind": kind,
         }
         if parent_hex:
-            record["parent"] = parent_hex
+            record["parent"] = span.parent = parent_hex
         if name:
             record["name"] = name
         return span, record
+
+    def _place(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any, defer: bool) -> None:
+        if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+            record["resume"] = True
+        if not self.options.with_inputs:
+            if self.options.with_shapes:
+                record["inputs"] = self.full.shape(inputs)
+        elif defer:
+            span.deferred = record
+            span.root.question_known = span.root.question_known or span.is_top
+        else:
+            self._inputs(record, span, told, inputs)
+
+    def _unreadable(self, record: dict[str, Any], name: str, error: Exception) -> None:
+        record[name] = {"$unreadable": type(error).__name__}
+        self.lost_field(name, error)
 
     def _begin(self, key: int, span: OpenSpan, record: dict[str, Any], told: Told) -> None:
         runs = self.runs
@@ -180,6 +207,9 @@ class Recorder:
         if parent_id is not None:
             parent = runs.open.get(parent_id.int)
             if parent is not None:
+                around = self._around()
+                if around is not None and around.parent == parent.hex:
+                    parent = around
                 return parent.root, parent.hex, False
             run = runs.ended.get(parent_id.int)
             if run is not None:
@@ -188,17 +218,24 @@ class Recorder:
             # A parent that only others see: LangSmith's word on the trace, else that parent is the topmost known.
             run = fields.langsmith_trace(parent_id) or parent_id.hex
             return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, True
-        # LangChain loses the parent of fallbacks and of calls that are given their callbacks anew; its own config still
-        # names the run they are part of. Only a run of ours that is still open counts.
-        config = var_child_runnable_config.get()
-        if config:
-            around = getattr(config.get("callbacks"), "parent_run_id", None)
-            parent = runs.open.get(around.int) if around is not None else None
-            if parent is not None:
-                return parent.root, parent.hex, False
+        around = self._around()
+        if around is not None:
+            return around.root, around.hex, False
         root = runs.new_root(span_hex, started, self.epoch())
         root.sampled = is_sampled(span_hex, self.options.sample_rate)
         return root, None, True
+
+    def _around(self) -> OpenSpan | None:
+        """The open span of ours that LangChain's own config says this code runs in.
+
+        LangChain loses the parent of fallbacks, and of calls that are given their callbacks anew, or names the parent's
+        parent; its config still has the run id.
+        """
+        config = var_child_runnable_config.get()
+        if config is None:
+            return None
+        run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+        return None if run_id is None else self.runs.open.get(run_id.int)
 
     def _describe(
         self,
@@ -278,9 +315,16 @@ class Recorder:
         if not self.options.with_content:
             own = {k: v for k, v in own.items() if k in fields.OWN_KEYS and k not in fields.SCOPE_NAMES}
         elif not own.keys() <= fields.OWN_KEYS:
-            own = without_secrets(own)
+            own = self._without_secrets(own)
         if own:
             record["metadata"] = self.full.payload(root, told, own)
+
+    def _without_secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return without_secrets(values)
+        except Exception:
+            # Something in it cannot be looked into as it stands.
+            return without_secrets(self.full.plain(values))
 
     def _tags(self, record: dict[str, Any], tags: Sequence[str]) -> None:
         options = self.options
@@ -324,7 +368,7 @@ class Recorder:
         if not self.options.with_content:
             params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
         else:
-            params = {k: v for k, v in without_secrets(params).items() if v is not None}
+            params = {k: v for k, v in self._without_secrets(params).items() if v is not None}
         record["params"] = self.full.payload(root, told, params)
 
     # -- while it runs
@@ -378,13 +422,10 @@ class Recorder:
                     status = "interrupted"
                 record = self._end_record(span, status, error)
                 told = Told()
-                if outputs is not None:
-                    if self.options.with_outputs:
-                        record["outputs"] = self.full.payload(root, told, outputs)
-                    elif self.options.with_shapes:
-                        record["outputs"] = self.full.shape(outputs)
-                if span.is_top and status == "completed" and self.options.with_outputs:
-                    self._answer(root, told, outputs)
+                try:
+                    self._outputs(record, span, told, outputs, status)
+                except Exception as trouble:
+                    self._unreadable(record, "outputs", trouble)
                 self._finish(record, span, told, status)
             finally:
                 self.runs.closed(key, root)
@@ -402,12 +443,17 @@ class Recorder:
             try:
                 record = self._end_record(span, status, error)
                 told = Told()
-                self._facts(record, span, told, facts)
-                if results:
-                    if self.options.with_outputs:
+                try:
+                    self._facts(record, span, told, facts)
+                except Exception as trouble:
+                    self._unreadable(record, "metadata", trouble)
+                try:
+                    if results and self.options.with_outputs:
                         self._said(record, span, told, results)
-                    elif self.options.with_shapes:
+                    elif results and self.options.with_shapes:
                         record["outputs"] = self.full.shape(results[0])
+                except Exception as trouble:
+                    self._unreadable(record, "outputs", trouble)
                 self._finish(record, span, told, status)
             finally:
                 self.runs.closed(key, root)
@@ -480,6 +526,16 @@ class Recorder:
         if self.options.with_inputs:
             self._inputs(record, span, told, inputs)
             self._emit(span.root, record, told)
+
+    def _outputs(self, record: dict[str, Any], span: OpenSpan, told: Told, outputs: Any, status: Status) -> None:
+        if not self.options.with_outputs:
+            if outputs is not None and self.options.with_shapes:
+                record["outputs"] = self.full.shape(outputs)
+            return
+        if outputs is not None:
+            record["outputs"] = self.full.payload(span.root, told, outputs)
+        if span.is_top and status == "completed":
+            self._answer(span.root, told, outputs)
 
     def _answer(self, root: Root, told: Told, outputs: Any) -> None:
         """Which messages the user was answered: the root's output, else what its last call said."""

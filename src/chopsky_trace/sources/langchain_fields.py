@@ -125,7 +125,11 @@ def name_of(name: str | None, serialized: Mapping[str, Any] | None) -> str | Non
 def chain_kind(run_type: str | None, metadata: Mapping[str, Any] | None, is_root: bool) -> Kind:
     if run_type:
         return CHAIN_KINDS.get(run_type, "chain")
-    if is_root and metadata and metadata.get("ls_integration") == "langchain_create_agent":
+    if (
+        is_root
+        and type(metadata) is dict
+        and cast("dict[str, Any]", metadata).get("ls_integration") == "langchain_create_agent"
+    ):
         return "agent"
     return "chain"
 

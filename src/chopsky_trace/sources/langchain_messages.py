@@ -247,13 +247,14 @@ class Snapshot:
             if obj.id:
                 document["id"] = obj.id
             return document
-        fields = getattr(type(obj), "model_fields", None)
+        fields = getattr(obj.__class__, "model_fields", None)
         if fields is not None:
             # The fields as they stand: a model's own serialiser may be slow, may raise, may leave things out.
             values = cast("dict[str, Any]", obj.__dict__)
             messages: Any = values.get("messages")
-            if messages and isinstance(messages, (list, tuple)):
-                return {**values, "messages": self._list(root, told, [*cast("Sequence[Any]", messages)])}
+            if isinstance(messages, (list, tuple)):
+                listed = [*cast("Sequence[Any]", messages)]
+                return {**values, "messages": self._list(root, told, listed)}
             return dict(values)
         return clean(obj, self.max_string, lambda inner: self._object(root, told, inner) if inner is not obj else None)
 

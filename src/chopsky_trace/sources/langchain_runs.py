@@ -25,6 +25,7 @@ class OpenSpan:
     events: list[tuple[bytes, Told]] | None = None
     provider: str | None = None
     model: str | None = None
+    parent: str | None = None
 
     def __init__(self, span_hex: str, root: Root, kind: Kind, seen: int, is_top: bool) -> None:
         self.hex = span_hex

@@ -21,18 +21,27 @@ with run as (
         s.conversation_run_id as run_id, count(*) as spans,
         count(*) filter (where s.kind in ('llm', 'embedding', 'image')) as calls,
         count(*) filter (where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is not null) as duplicates,
-        sum(s.input_tokens) filter (where s.duplicate_of is null) as input_tokens,
-        sum(s.output_tokens) filter (where s.duplicate_of is null) as output_tokens,
-        sum(s.total_tokens) filter (where s.duplicate_of is null) as total_tokens,
-        sum(s.cost) filter (where s.duplicate_of is null) as cost,
-        avg(s.response_time_ms) filter (where s.duplicate_of is null and s.kind = 'llm') as response_time,
-        count(*) filter (where c.counted and s.cost is null) as unpriced,
-        count(*) filter (where c.counted and s.total_tokens is null) as unmeasured
+        sum(p.input_tokens) filter (where c.owned) as input_tokens,
+        sum(p.output_tokens) filter (where c.owned) as output_tokens,
+        sum(p.total_tokens) filter (where c.owned) as total_tokens,
+        sum(p.cost) filter (where c.owned) as cost,
+        avg(p.response_time_ms) filter (where c.owned and s.kind = 'llm') as response_time,
+        count(*) filter (where c.counted and p.cost is null) as unpriced,
+        count(*) filter (where c.counted and p.total_tokens is null) as unmeasured
     from public.conversation_spans s
     cross join lateral (
-        select s.kind in ('llm', 'embedding', 'image') and s.ended_at is not null and s.duplicate_of is null
-            and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as counted
+        select o.owned, o.owned and s.ended_at is not null and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as counted
+        from (select s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null as owned) o
     ) c
+    -- What no call can have used is in no sum.
+    cross join lateral (
+        select
+            case when s.input_tokens between 0 and 1e15 then s.input_tokens end as input_tokens,
+            case when s.output_tokens between 0 and 1e15 then s.output_tokens end as output_tokens,
+            case when s.total_tokens between 0 and 1e15 then s.total_tokens end as total_tokens,
+            case when s.cost between 0 and 1e12 then s.cost end as cost,
+            case when s.response_time_ms between 0 and 9999999999 then s.response_time_ms end as response_time_ms
+    ) p
     where s.conversation_run_id between %(low)s and %(high)s
     group by s.conversation_run_id
 ), turn as (
@@ -41,14 +50,33 @@ with run as (
         sum(m.token_count) filter (where m.span_id is null and m.role <> 'assistant') as input_tokens,
         sum(m.token_count) filter (where m.span_id is null and m.role = 'assistant') as output_tokens,
         sum(m.token_count) filter (where m.span_id is null) as total_tokens,
-        sum(m.cost) filter (where m.span_id is null) as cost,
+        -- What is known of a message from a later prompt only was paid where it was said.
+        sum(m.cost) filter (where m.span_id is null and not m.is_history) as cost,
         avg(m.response_time_ms) filter (where m.span_id is null) as response_time
     from public.conversation_messages m
     where m.conversation_run_id between %(low)s and %(high)s
     group by m.conversation_run_id
+), topmost as (
+    -- Where the root is outside the mirror, the spans without a parent here tell how the run stands.
+    select s.conversation_run_id as run_id, array_agg(distinct s.status) as statuses
+    from public.conversation_spans s
+    left join public.conversation_spans p on p.id = s.parent_span_id and p.conversation_run_id = s.conversation_run_id
+    where s.conversation_run_id between %(low)s and %(high)s and p.id is null
+    group by s.conversation_run_id
+), under_way as (
+    select distinct s.conversation_run_id as run_id from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s and s.status = 'active'
 ), sums as (
     select
-        r.id, r.status as run_status, coalesce(c.spans, 0) as spans, root.status as root_status,
+        r.id, coalesce(c.spans, 0) as spans,
+        case
+            when c.spans is null then r.status
+            when root.id is not null then root.status
+            when u.run_id is not null then 'active'
+            when 'failed' = any (top.statuses) then 'failed'
+            when 'abandoned' = any (top.statuses) then 'abandoned'
+            else 'completed'
+        end as status,
         r.totals_by_hand and c.spans is null as by_hand, r.totals_by_hand,
         coalesce(c.calls > 0 and c.calls = c.duplicates, false) as merged,
         coalesce(t.messages, 0) as messages,
@@ -61,7 +89,9 @@ with run as (
     from run r
     left join call c on c.run_id = r.id
     left join turn t on t.run_id = r.id
-    left join public.conversation_spans root on root.id = r.id
+    left join topmost top on top.run_id = r.id
+    left join under_way u on u.run_id = r.id
+    left join public.conversation_spans root on root.id = r.id and root.conversation_run_id = r.id
 )
 select
     r.id as conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, v.stored, v.derived,
@@ -78,7 +108,7 @@ cross join lateral (
         ('average_response_time', trim_scale(r.average_response_time)::text, trim_scale(s.response_time)::text, true),
         ('unpriced_calls', r.unpriced_calls::text, s.unpriced::text, false),
         ('unmeasured_calls', r.unmeasured_calls::text, s.unmeasured::text, false),
-        ('status', r.status, case when s.spans > 0 then coalesce(s.root_status, 'active') else r.status end, false),
+        ('status', r.status, s.status, false),
         ('merged', r.merged::text, s.merged::text, false)
 ) v (field, stored, derived, is_total)
 where v.stored is distinct from v.derived and not (s.by_hand and v.is_total)

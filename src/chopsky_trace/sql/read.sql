@@ -111,6 +111,19 @@ from picked p
 join public.conversation_spans s on s.id = p.id
 order by coalesce(s.started_at, s.created_at), s.id
 
+-- neighbours --
+-- The ids before and after each of these spans' ids, among spans and runs alike, for an id may name either: they tell
+-- how many characters name a span.
+select
+    i.id,
+    array[
+        (select n.id from public.conversation_spans n where n.id < i.id order by n.id desc limit 1),
+        (select n.id from public.conversation_spans n where n.id > i.id order by n.id limit 1),
+        (select n.id from public.conversation_runs n where n.id < i.id order by n.id desc limit 1),
+        (select n.id from public.conversation_runs n where n.id > i.id order by n.id limit 1)
+    ] as neighbours
+from unnest(%(ids)s::uuid[]) i (id)
+
 -- span --
 -- One span with its payloads.
 select s.* from public.conversation_spans s where s.id = %(id)s

@@ -81,6 +81,7 @@ create table public.conversation_runs (
     resumed_at timestamp with time zone,
     merged boolean not null default false,
     totals_by_hand boolean not null default false,
+    scope_by_hand boolean not null default false,
     session_key uuid not null generated always as (
 CASE
     WHEN (session_id IS NULL) THEN id
@@ -294,7 +295,7 @@ AS $function$
 declare
     run_ids uuid[];
     late uuid[];
-    disputed uuid[];
+    fresh uuid[];
     joined uuid[];
     lost uuid[];
 begin
@@ -326,18 +327,17 @@ begin
             tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
             session_id = coalesce(r.session_id, excluded.session_id)
         where (r.project is null and excluded.project is not null)
-            or (r.environment is distinct from excluded.environment and excluded.environment is not null)
+            or (r.environment is null and excluded.environment is not null)
             or (r.tenant_id is null and excluded.tenant_id is not null)
-            or (r.user_id is distinct from excluded.user_id and excluded.user_id is not null)
-            or (r.session_id is distinct from excluded.session_id and excluded.session_id is not null)
-        returning r.id, r.xmax <> 0 as existed, r.user_id, r.session_id, r.environment
+            or (r.user_id is null and excluded.user_id is not null)
+            or (r.session_id is null and excluded.session_id is not null)
+        returning r.id, r.xmax <> 0 as existed
     )
     select
         coalesce(array_agg(w.id) filter (where w.existed), '{}'),
-        coalesce(array_agg(w.id) filter (where w.existed and (
-            w.user_id <> g.user_id or w.session_id <> g.session_id or w.environment <> g.environment)), '{}')
-    into late, disputed
-    from written w join given g on g.id = w.id;
+        coalesce(array_agg(w.id) filter (where not w.existed), '{}')
+    into late, fresh
+    from written w;
 
     perform public.chopsky_write_spans(payload -> 'spans');
 
@@ -348,8 +348,12 @@ begin
         where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
             and exists (select 1 from public.conversation_runs r where r.id = s.id)
     ));
-    if disputed <> '{}' then
-        perform public.chopsky_settle_scope(disputed);
+    -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
+    -- a scope of their own (by hand, over REST) leave the run's as it is.
+    if payload ->> 'scoped' = 'true' then
+        late := late || array(
+            select public.chopsky_settle_scope(joined || array(select u from unnest(run_ids) u where u <> all (fresh)))
+        );
     end if;
     if late <> '{}' or joined <> '{}' then
         late := late || joined;
@@ -440,6 +444,28 @@ AS $function$
     from linked l where r.id = l.id
 $function$;
 
+--: function public.chopsky_on_edit_by_hand()
+CREATE OR REPLACE FUNCTION public.chopsky_on_edit_by_hand()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if (new.user_id, new.session_id, new.environment) is distinct from (old.user_id, old.session_id, old.environment) then
+        new.scope_by_hand := true;
+    end if;
+    if (new.total_messages, new.total_tokens_used, new.total_input_tokens, new.total_output_tokens, new.total_cost, new.average_response_time)
+        is distinct from
+        (old.total_messages, old.total_tokens_used, old.total_input_tokens, old.total_output_tokens, old.total_cost, old.average_response_time)
+    then
+        new.totals_by_hand := true;
+        new.total_tokens_used := coalesce(new.total_tokens_used, new.total_input_tokens + new.total_output_tokens);
+    end if;
+    new.updated_at := now();
+    return new;
+end
+$function$;
+
 --: function public.chopsky_on_rows()
 CREATE OR REPLACE FUNCTION public.chopsky_on_rows()
  RETURNS trigger
@@ -474,20 +500,6 @@ begin
     end if;
     perform public.recompute_runs(touched);
     return null;
-end
-$function$;
-
---: function public.chopsky_on_totals_by_hand()
-CREATE OR REPLACE FUNCTION public.chopsky_on_totals_by_hand()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-begin
-    new.totals_by_hand := true;
-    new.total_tokens_used := coalesce(new.total_tokens_used, new.total_input_tokens + new.total_output_tokens);
-    new.updated_at := now();
-    return new;
 end
 $function$;
 
@@ -611,14 +623,12 @@ $function$;
 
 --: function public.chopsky_settle_scope(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_settle_scope(run_ids uuid[])
- RETURNS void
+ RETURNS SETOF uuid
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
     update public.conversation_runs r
-    set user_id = coalesce(s.user_id, r.user_id),
-        session_id = coalesce(s.session_id, r.session_id),
-        environment = coalesce(s.environment, r.environment)
+    set user_id = s.user_id, session_id = s.session_id, environment = s.environment
     from (
         select
             c.conversation_run_id as id,
@@ -629,10 +639,12 @@ AS $function$
             (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
                 filter (where c.scope ->> 'environment' is not null))[1] as environment
         from public.conversation_spans c
-        where c.conversation_run_id = any (run_ids) and c.scope is not null
+        where c.conversation_run_id = any (run_ids)
         group by c.conversation_run_id
     ) s
-    where r.id = s.id
+    where r.id = s.id and not r.scope_by_hand
+        and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
+    returning r.id
 $function$;
 
 --: function public.chopsky_tenant_id()
@@ -686,7 +698,7 @@ begin
         ) <= g.occurrence and not exists (
             select 1 from public.conversation_messages e
             where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
-                and e.occurrence = g.occurrence and (e.created_at, e.id) < (g.created_at, g.id)
+                and e.occurrence = g.occurrence and e.id <> g.id and (e.created_at, e.id) < (g.created_at, g.id)
         ))
     ), written as (
         insert into public.conversation_messages as m (
@@ -714,8 +726,14 @@ begin
             created_at = least(m.created_at, excluded.created_at),
             position = case when (excluded.created_at, excluded.position) < (m.created_at, m.position)
                 then excluded.position else m.position end,
+            -- A row made from a reference alone gets its body when that comes.
+            role = case when m.content is null and excluded.content is not null then excluded.role else m.role end,
             content = coalesce(m.content, excluded.content),
             parts = coalesce(m.parts, excluded.parts),
+            tool_calls = coalesce(m.tool_calls, excluded.tool_calls),
+            tool_call_id = coalesce(m.tool_call_id, excluded.tool_call_id),
+            name = coalesce(m.name, excluded.name),
+            metadata = case when m.metadata = '{}' then excluded.metadata else m.metadata end,
             span_id = case
                 when excluded.version > coalesce(m.version, '') then excluded.span_id
                 when m.version is null and (excluded.created_at, excluded.position) < (m.created_at, m.position) then excluded.span_id
@@ -994,8 +1012,8 @@ CREATE TRIGGER conversation_messages_inserted AFTER INSERT ON public.conversatio
 --: trigger public.conversation_messages conversation_messages_updated
 CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation_messages REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
---: trigger public.conversation_runs conversation_runs_totals_by_hand
-CREATE TRIGGER conversation_runs_totals_by_hand BEFORE UPDATE OF total_messages, total_tokens_used, total_input_tokens, total_output_tokens, total_cost, average_response_time ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_totals_by_hand();
+--: trigger public.conversation_runs conversation_runs_edited_by_hand
+CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
 
 --: trigger public.conversation_spans conversation_spans_deleted
 CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
@@ -1207,6 +1225,9 @@ comment on column public.conversation_runs.resumed_at is 'When a later run resum
 
 --: comment public.conversation_runs.resumes
 comment on column public.conversation_runs.resumes is 'The interrupted run of the same session that this run resumes.';
+
+--: comment public.conversation_runs.scope_by_hand
+comment on column public.conversation_runs.scope_by_hand is 'Set by a manual UPDATE of user_id, session_id or environment, which then stays.';
 
 --: comment public.conversation_runs.session_key
 comment on column public.conversation_runs.session_key is 'Derived from project, tenant, user and session (the run''s own id without a session): messages are stored once within it.';

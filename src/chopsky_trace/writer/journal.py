@@ -233,6 +233,11 @@ class Journal:
         """Whether more may be appended to it."""
         return segment is self._memory or (isinstance(segment, FileSegment) and segment.fd == self._fd)
 
+    def is_own(self, segment: Segment) -> bool:
+        """Whether this process wrote it, rather than a dead one."""
+        with self._lock:
+            return segment in self._own
+
     def commit(self, segment: Segment, position: int, records: int) -> None:
         """The database has the segment's records up to this position (or they are counted as lost)."""
         with self._lock:

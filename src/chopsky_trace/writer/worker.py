@@ -48,6 +48,7 @@ class Worker:
         self.settled = threading.Condition()
         self.stored = 0
         self.set_aside = 0
+        """This process's records that were refused or unreadable."""
         self.last_write_at: float | None = None
         self.last_error: str | None = None
         self._journal = journal
@@ -154,8 +155,8 @@ class Worker:
         chunk = segment.read(end, self._limit, self._settings.batch_bytes)
         if chunk.corrupt_until is not None:
             self._losses.count("journal_corrupt", remedy=f"A record in {self._journal.folder} could not be read back.")
+            self._count_set_aside(segment)
             self._commit(segment, chunk.corrupt_until, 1)
-            self.set_aside += 1
             return True
         if not chunk.records:
             return False
@@ -224,7 +225,7 @@ class Worker:
             self._limit = max(1, len(chunk.records) // 2)
             return True
         self._bury(chunk.records[0], error)
-        self.set_aside += 1
+        self._count_set_aside(segment)
         self._losses.count(
             "poison",
             remedy=(f"The last was refused with {self.last_error}; they are in {self._journal.folder / DEAD_LETTER}."),
@@ -236,6 +237,11 @@ class Worker:
         if self._refusals % POISON_RUN == 0:
             self._back_off()
         return True
+
+    def _count_set_aside(self, segment: Segment) -> None:
+        # A dead process's record is not what somebody who flushes here asks about.
+        if self._journal.is_own(segment):
+            self.set_aside += 1
 
     def _bury(self, record: bytes, error: Exception) -> None:
         try:

@@ -80,20 +80,24 @@ class Writer:
                 return
             self._worker = worker
 
-    def flush(self, timeout_s: float = 5.0, *, leftovers: bool = False) -> bool:
-        """Whether everything accepted before this call is in the database; waits so long for it.
+    def flush(self, timeout_s: float = 5.0, *, leftovers: bool = True) -> bool:
+        """Whether everything this process put before this call is in the database; waits so long for it.
 
         Args:
             timeout_s: longest wait, in seconds.
-            leftovers: wait for what dead processes left, too.
+            leftovers: use what is left of the time to store what dead processes left, too. The answer is not about it.
         """
-        if leftovers:
-            self._journal.adopt()
+        deadline = time.monotonic() + timeout_s
         mark = self._journal.mark()
+        stored = self._settle(lambda: self._journal.settled_to(mark), timeout_s)
+        if leftovers and (left := deadline - time.monotonic()) > 0:
+            # Processes may all be too short-lived for the worker's own looks to come to it.
+            self._journal.adopt()
+            self._settle(lambda: not self._journal.leftovers(), left)
+        return stored
 
-        def done() -> bool:
-            return self._journal.settled_to(mark) and not (leftovers and self._journal.leftovers())
-
+    def _settle(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until something is settled; whether it is, and none of our records had to be set aside for it."""
         if done():
             return True
         self.start()
@@ -107,7 +111,7 @@ class Writer:
     def close(self, timeout_s: float = 5.0) -> bool:
         """Flushes, ends the thread, and leaves what is not stored to the next process of this destination.
 
-        A later put starts everything again.
+        What dead processes left is stored as far as there is time. A later put starts everything again.
         """
         deadline = time.monotonic() + timeout_s
         stored = self.flush(timeout_s)

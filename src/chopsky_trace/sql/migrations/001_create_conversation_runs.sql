@@ -25,6 +25,7 @@ create table public.conversation_runs (
     resumed_at timestamptz,
     merged boolean not null default false,
     totals_by_hand boolean not null default false,
+    scope_by_hand boolean not null default false,
     -- Messages are settled within this key: two users or two tenants of a thread "1" never share one.
     session_key uuid not null generated always as (
         case when session_id is null then id else md5(
@@ -47,6 +48,7 @@ comment on column public.conversation_runs.resumes is 'The interrupted run of th
 comment on column public.conversation_runs.resumed_at is 'When a later run resumed this interrupted one.';
 comment on column public.conversation_runs.merged is 'True when all its model calls are duplicates of another run''s; such runs leave lists and totals.';
 comment on column public.conversation_runs.totals_by_hand is 'Set by a manual UPDATE of the totals; a run without spans then keeps them.';
+comment on column public.conversation_runs.scope_by_hand is 'Set by a manual UPDATE of user_id, session_id or environment, which then stays.';
 comment on column public.conversation_runs.session_key is 'Derived from project, tenant, user and session (the run''s own id without a session): messages are stored once within it.';
 
 create index idx_conversation_runs_user_id_created_at on public.conversation_runs (user_id, created_at desc);

@@ -177,21 +177,28 @@ create trigger conversation_spans_updated after update on public.conversation_sp
 create trigger conversation_spans_deleted after delete on public.conversation_spans
     referencing old table as changed for each statement execute function public.chopsky_on_rows();
 
--- A total set by hand stays, in a run that has no spans to derive it from.
-create function public.chopsky_on_totals_by_hand() returns trigger
+-- What a person sets by hand stays: a run's user, session and environment, and totals where no spans tell others.
+create function public.chopsky_on_edit_by_hand() returns trigger
 language plpgsql set search_path = ''
 as $$
 begin
-    new.totals_by_hand := true;
-    new.total_tokens_used := coalesce(new.total_tokens_used, new.total_input_tokens + new.total_output_tokens);
+    if (new.user_id, new.session_id, new.environment) is distinct from (old.user_id, old.session_id, old.environment) then
+        new.scope_by_hand := true;
+    end if;
+    if (new.total_messages, new.total_tokens_used, new.total_input_tokens, new.total_output_tokens, new.total_cost, new.average_response_time)
+        is distinct from
+        (old.total_messages, old.total_tokens_used, old.total_input_tokens, old.total_output_tokens, old.total_cost, old.average_response_time)
+    then
+        new.totals_by_hand := true;
+        new.total_tokens_used := coalesce(new.total_tokens_used, new.total_input_tokens + new.total_output_tokens);
+    end if;
     new.updated_at := now();
     return new;
 end
 $$;
-revoke all on function public.chopsky_on_totals_by_hand() from public, anon, authenticated, service_role;
+revoke all on function public.chopsky_on_edit_by_hand() from public, anon, authenticated, service_role;
 
-create trigger conversation_runs_totals_by_hand
-before update of total_messages, total_tokens_used, total_input_tokens, total_output_tokens, total_cost, average_response_time
-on public.conversation_runs for each row
+create trigger conversation_runs_edited_by_hand
+before update on public.conversation_runs for each row
 when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
-execute function public.chopsky_on_totals_by_hand();
+execute function public.chopsky_on_edit_by_hand();

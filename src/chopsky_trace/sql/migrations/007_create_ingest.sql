@@ -1,5 +1,6 @@
 -- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
 -- {"runs": [...], "spans": [...], "messages": [...]}; keys are the columns' names. The same call serves a REST client.
+-- "scoped": true says that the spans' own scope tells whose a run is; "link": true, that an interrupted run was resumed.
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
 create function public.chopsky_write_spans(spans json) returns void
@@ -143,7 +144,7 @@ begin
         ) <= g.occurrence and not exists (
             select 1 from public.conversation_messages e
             where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
-                and e.occurrence = g.occurrence and (e.created_at, e.id) < (g.created_at, g.id)
+                and e.occurrence = g.occurrence and e.id <> g.id and (e.created_at, e.id) < (g.created_at, g.id)
         ))
     ), written as (
         insert into public.conversation_messages as m (
@@ -171,8 +172,14 @@ begin
             created_at = least(m.created_at, excluded.created_at),
             position = case when (excluded.created_at, excluded.position) < (m.created_at, m.position)
                 then excluded.position else m.position end,
+            -- A row made from a reference alone gets its body when that comes.
+            role = case when m.content is null and excluded.content is not null then excluded.role else m.role end,
             content = coalesce(m.content, excluded.content),
             parts = coalesce(m.parts, excluded.parts),
+            tool_calls = coalesce(m.tool_calls, excluded.tool_calls),
+            tool_call_id = coalesce(m.tool_call_id, excluded.tool_call_id),
+            name = coalesce(m.name, excluded.name),
+            metadata = case when m.metadata = '{}' then excluded.metadata else m.metadata end,
             span_id = case
                 when excluded.version > coalesce(m.version, '') then excluded.span_id
                 when m.version is null and (excluded.created_at, excluded.position) < (m.created_at, m.position) then excluded.span_id
@@ -230,13 +237,12 @@ revoke all on function public.chopsky_join_runs(uuid[]) from public, anon, authe
 grant execute on function public.chopsky_join_runs(uuid[]) to service_role;
 
 -- Who a run belongs to, where its spans disagree: the root's word, else the earliest span's. Project and tenant never change.
-create function public.chopsky_settle_scope(run_ids uuid[]) returns void
+-- What a person set by hand stays. Returns the runs that changed.
+create function public.chopsky_settle_scope(run_ids uuid[]) returns setof uuid
 language sql set search_path = ''
 as $$
     update public.conversation_runs r
-    set user_id = coalesce(s.user_id, r.user_id),
-        session_id = coalesce(s.session_id, r.session_id),
-        environment = coalesce(s.environment, r.environment)
+    set user_id = s.user_id, session_id = s.session_id, environment = s.environment
     from (
         select
             c.conversation_run_id as id,
@@ -247,10 +253,12 @@ as $$
             (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
                 filter (where c.scope ->> 'environment' is not null))[1] as environment
         from public.conversation_spans c
-        where c.conversation_run_id = any (run_ids) and c.scope is not null
+        where c.conversation_run_id = any (run_ids)
         group by c.conversation_run_id
     ) s
-    where r.id = s.id
+    where r.id = s.id and not r.scope_by_hand
+        and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
+    returning r.id
 $$;
 revoke all on function public.chopsky_settle_scope(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_settle_scope(uuid[]) to service_role;
@@ -289,7 +297,7 @@ as $$
 declare
     run_ids uuid[];
     late uuid[];
-    disputed uuid[];
+    fresh uuid[];
     joined uuid[];
     lost uuid[];
 begin
@@ -321,18 +329,17 @@ begin
             tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
             session_id = coalesce(r.session_id, excluded.session_id)
         where (r.project is null and excluded.project is not null)
-            or (r.environment is distinct from excluded.environment and excluded.environment is not null)
+            or (r.environment is null and excluded.environment is not null)
             or (r.tenant_id is null and excluded.tenant_id is not null)
-            or (r.user_id is distinct from excluded.user_id and excluded.user_id is not null)
-            or (r.session_id is distinct from excluded.session_id and excluded.session_id is not null)
-        returning r.id, r.xmax <> 0 as existed, r.user_id, r.session_id, r.environment
+            or (r.user_id is null and excluded.user_id is not null)
+            or (r.session_id is null and excluded.session_id is not null)
+        returning r.id, r.xmax <> 0 as existed
     )
     select
         coalesce(array_agg(w.id) filter (where w.existed), '{}'),
-        coalesce(array_agg(w.id) filter (where w.existed and (
-            w.user_id <> g.user_id or w.session_id <> g.session_id or w.environment <> g.environment)), '{}')
-    into late, disputed
-    from written w join given g on g.id = w.id;
+        coalesce(array_agg(w.id) filter (where not w.existed), '{}')
+    into late, fresh
+    from written w;
 
     perform public.chopsky_write_spans(payload -> 'spans');
 
@@ -343,8 +350,12 @@ begin
         where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
             and exists (select 1 from public.conversation_runs r where r.id = s.id)
     ));
-    if disputed <> '{}' then
-        perform public.chopsky_settle_scope(disputed);
+    -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
+    -- a scope of their own (by hand, over REST) leave the run's as it is.
+    if payload ->> 'scoped' = 'true' then
+        late := late || array(
+            select public.chopsky_settle_scope(joined || array(select u from unnest(run_ids) u where u <> all (fresh)))
+        );
     end if;
     if late <> '{}' or joined <> '{}' then
         late := late || joined;

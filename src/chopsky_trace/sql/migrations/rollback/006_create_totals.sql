@@ -1,5 +1,5 @@
-drop trigger conversation_runs_totals_by_hand on public.conversation_runs;
-drop function public.chopsky_on_totals_by_hand();
+drop trigger conversation_runs_edited_by_hand on public.conversation_runs;
+drop function public.chopsky_on_edit_by_hand();
 drop trigger conversation_spans_deleted on public.conversation_spans;
 drop trigger conversation_spans_updated on public.conversation_spans;
 drop trigger conversation_spans_inserted on public.conversation_spans;
