@@ -53,8 +53,9 @@ def measure(processes: int) -> ImportCost:
 
 def sentence(cost: ImportCost) -> str:
     """The measurement, for people."""
+    wall, cpu = machine.figure(cost.tracer_ms), machine.figure(cost.tracer_cpu_ms)
     return (
-        "`import chopsky_trace` in a process that has langchain_core's prompts and runnables: "
-        f"{machine.figure(cost.package_ms)} ms; with `SupabaseTracer`: {machine.figure(cost.tracer_ms)} ms ({machine.figure(cost.tracer_cpu_ms)} ms CPU, "
-        f"{cost.modules} modules); median of {cost.processes} fresh processes."
+        f"`import chopsky_trace`: {machine.figure(cost.package_ms)} ms; with `SupabaseTracer`: {wall} ms ({cpu} CPU, "
+        f"{cost.modules} modules); in a process that has langchain_core's prompts and runnables, "
+        f"median of {cost.processes} fresh processes."
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
+import importlib.util
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,16 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if os.environ.get("CHOPSKY_TRACE_ENABLED", "").lower() in ("1", "true", "yes", "on"):
-    # Where LangChain is not installed there is nothing to switch on.
-    with contextlib.suppress(ImportError):
+def _switch_on() -> None:
+    if importlib.util.find_spec("langchain_core") is None:
+        # Nothing to trace in this process.
+        return
+    try:
         importlib.import_module("chopsky_trace.sources.langchain").switch_on()
+    except Exception as error:
+        # The application runs on, untraced, and hears why.
+        logging.getLogger("chopsky_trace").warning("chopsky-trace could not be switched on: %s", error)
+
+
+if os.environ.get("CHOPSKY_TRACE_ENABLED", "").lower() in ("1", "true", "yes", "on"):
+    _switch_on()

@@ -31,7 +31,7 @@ class Body(TypedDict):
     id: str
     """First 128 bits, in hex, of the SHA-256 of `core`'s JSON, after redaction."""
     core: list[Any]
-    """[role, content (text or parts), tool_calls, tool_call_id, name], None where absent: what the id is a hash of."""
+    """[role, content (text or parts), tool_calls, tool_call_id, name], empty where absent: what the id is a hash of."""
     name: NotRequired[str]
     """An assistant's name: frameworks set it afterwards, so it is no part of the identity."""
     metadata: NotRequired[Any]

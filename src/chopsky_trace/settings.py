@@ -76,7 +76,7 @@ class Settings:
     )
     max_open_roots: int = field(default=10_000, metadata={"doc": "Runs under way that a process remembers at once"})
     max_field_bytes: int = field(
-        default=2_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
+        default=4_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
     )
 
     def __post_init__(self) -> None:

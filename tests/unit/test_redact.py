@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chopsky_trace.enrich import redact as module
-from chopsky_trace.enrich.redact import FAILED, NOT_CAPTURED, SECRET, Redactor, mask, without_secrets
+from chopsky_trace.enrich import secrets as module
+from chopsky_trace.enrich.redact import FAILED, NOT_CAPTURED, Redactor, mask
+from chopsky_trace.enrich.secrets import SECRET, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -342,17 +342,19 @@ def _go_on() -> None:
 def _body_fields(body: dict[str, Any]) -> dict[str, Any]:
     """The columns of a body."""
     role, content, calls, call_id, name = body["core"]
-    fields = {
-        "role": role,
-        "content": text_of(content),
-        "tool_calls": calls,
-        "tool_call_id": call_id,
-        "name": name or body.get("name"),
-        "metadata": body.get("metadata"),
-    }
-    if not isinstance(content, str):
+    fields: dict[str, Any] = {"role": role, "content": text_of(content)}
+    if content is not None and not isinstance(content, str):
         fields["parts"] = content
-    return {k: v for k, v in fields.items() if v is not None}
+    if calls:
+        fields["tool_calls"] = calls
+    if call_id:
+        fields["tool_call_id"] = call_id
+    name = name or body.get("name")
+    if name:
+        fields["name"] = name
+    if body.get("metadata"):
+        fields["metadata"] = body["metadata"]
+    return fields
 
 
 def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

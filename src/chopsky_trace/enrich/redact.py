@@ -1,4 +1,4 @@
-"""Takes out what must not be stored, before the journal: personal data by pattern or callable, and secrets by name.
+"""Takes out what must not be stored, before the journal: personal data, by pattern or by a callable.
 
 `masked` replaces, in this order: private keys, URLs' user and password, JWTs, bearer and basic credentials, API keys
 ([secret]); e-mail addresses ([email]); IBANs ([iban]); IPv4 and IPv6 addresses ([ip]); US social security numbers
@@ -11,29 +11,22 @@ Every pattern takes time linear in the text: it starts only where a word starts,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
+from chopsky_trace.enrich.secrets import BEARER, SECRET, URL_CREDENTIALS
 from chopsky_trace.settings import CaptureLevel
 
 FAILED = "[redaction failed]"
-SECRET = "[secret]"
 NOT_CAPTURED = "[not captured]"
-TOO_DEEP = "[too deep]"
 
 KEYS_REMEMBERED = 4_096
 MAX_DEPTH = 200
-MAX_VERDICTS = 4_096
-MAX_NODES = 20_000
-"""Most values that `without_secrets` looks at in one mapping."""
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*+(?:-----END [A-Z0-9 ]{0,40}-----)?"
 )
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@\"'<>]++(?:@[^\s/?#@\"'<>]*+(?=@))*+@")
-_URL_PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.\-]{1,64}+)=([^\s&#;\"'<>]++)")
 _JWT = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
-_BEARER = re.compile(r"(?i)(?<![\w\-])(bearer|basic)[ \t]++[\w\-.~+/]{8,}+=*+")
 _API_KEY = re.compile(
     r"(?<![\w\-])(?:(?:sk|pk|rk|lsv2|xox[abeoprs]|glpat|sbp|hf|gsk|pplx|whsec|dapi|npm|nvapi|r8|xai|tvly)[-_][\w\-]{16,}+"
     r"|gh[oprsu]_\w{16,}+|github_pat_\w{16,}+|A(?:KIA|SIA|IDA|ROA)[A-Z0-9]{12,}+|AIza[\w\-]{30,}+|ya29\.[\w\-]{20,}+)"
@@ -148,10 +141,10 @@ def mask(text: str) -> str:
     if "PRIVATE KEY-----" in text:
         text = _PRIVATE_KEY.sub(SECRET, text)
     if "://" in text:
-        text = _URL_CREDENTIALS.sub(SECRET + "@", text)
+        text = URL_CREDENTIALS.sub(SECRET + "@", text)
     if "eyJ" in text:
         text = _JWT.sub(SECRET, text)
-    text = _BEARER.sub(r"\1 " + SECRET, text)
+    text = BEARER.sub(r"\1 " + SECRET, text)
     text = _API_KEY.sub(SECRET, text)
     if "@" in text:
         text = _EMAIL.sub(_email, text)
@@ -237,162 +230,3 @@ def _without_cards(found: str) -> str | None:
 def _passes_luhn(digits: str) -> bool:
     signs = digits.encode()
     return (sum(signs[-1::-2]) + sum(signs[-2::-2].translate(_DOUBLED)) - ord("0") * len(signs)) % 10 == 0
-
-
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SECRET_WORDS = frozenset(
-    (
-        "password",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "passcode",
-        "secret",
-        "secrets",
-        "credential",
-        "credentials",
-        "authorization",
-        "auth",
-        "bearer",
-        "cookie",
-        "cookies",
-        "jwt",
-        "dsn",
-        "apikey",
-        "apikeys",
-        "accesskey",
-        "secretkey",
-        "privatekey",
-    )
-)
-_SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "credentials", "cookie")
-_OPEN_WORDS = frozenset(("monkey", "turkey", "whiskey", "hockey", "donkey", "jockey", "hotkey"))
-_OPEN_KEYS = frozenset(
-    (
-        "input_key",
-        "output_key",
-        "memory_key",
-        "history_key",
-        "input_messages_key",
-        "output_messages_key",
-        "history_messages_key",
-        "messages_key",
-        "primary_key",
-        "foreign_key",
-        "partition_key",
-        "sort_key",
-        "public_key",
-        "cache_key",
-        "prompt_cache_key",
-        "idempotency_key",
-        "dedup_key",
-        "group_key",
-        "pad_token",
-        "eos_token",
-        "bos_token",
-        "stop_token",
-        "first_token",
-        "next_page_token",
-        "end_token",
-        "start_token",
-        "unk_token",
-        "mask_token",
-        "sep_token",
-        "cls_token",
-    )
-)
-_BEARERS = frozenset(("access", "refresh", "auth", "api", "bearer", "id", "session", "secret"))
-
-_verdicts: dict[str, int] = {}
-_SCALARS = frozenset((int, float, bool, type(None)))
-_OPEN, _SECRET_TEXT, _SECRET_ANY = 0, 1, 2
-
-
-def _verdict(key: str) -> int:
-    """What a key's name says of its value: open, secret unless it is a number, or secret whatever it is."""
-    words = [word.lower() for word in _WORDS.findall(key[:256])]
-    name = "_".join(words)
-    verdict = _OPEN
-    if not words or name in _OPEN_KEYS or words[-1] in _OPEN_WORDS:
-        verdict = _OPEN
-    elif (
-        not _SECRET_WORDS.isdisjoint(words)
-        or any(word.endswith(_SECRET_ENDS) for word in words)
-        or name in ("connection_string", "conn_str")
-    ):
-        verdict = _SECRET_ANY
-    elif words[-1].endswith(("key", "token")) or words[-1] == "keys":
-        verdict = _SECRET_TEXT
-    elif words[-1] == "tokens" and len(words) > 1 and words[-2] in _BEARERS:
-        # access_tokens are secrets, input_tokens are a count.
-        verdict = _SECRET_TEXT
-    if len(_verdicts) >= MAX_VERDICTS:
-        _verdicts.clear()
-    if len(key) <= 256:
-        _verdicts[key] = verdict
-    return verdict
-
-
-def without_secrets(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which the value of every secret-looking key is `[secret]`, at any depth, and URLs have no credentials.
-
-    Secret are authorization, cookies, passwords, secrets, credentials, and what ends with `key` or `token`, but for
-    numbers, known names that are none (`input_key`, `prompt_cache_key`, `eos_token`), and empty values.
-    """
-    return _strip(mapping, 32, [MAX_NODES])
-
-
-def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[str, Any]:
-    clean: dict[str, Any] = {}
-    seen = _verdicts.get
-    for key, value in mapping.items():
-        verdict = seen(key)
-        if verdict is None:
-            verdict = _verdict(key if type(key) is str else str(key))
-        if verdict and _is_secret(value, verdict):
-            clean[key] = SECRET
-            continue
-        kind: Any = value.__class__
-        if kind is str:
-            clean[key] = _open_text(value) if len(value) > 10 and ("://" in value or " " in value) else value
-        elif kind in _SCALARS:
-            clean[key] = value
-        else:
-            clean[key] = _inner(value, depth, budget)
-    return clean
-
-
-def _is_secret(value: Any, verdict: int) -> bool:
-    if verdict == _OPEN or value is None or value is True or value is False or value in ("", [], {}):
-        return False
-    return verdict == _SECRET_ANY or not isinstance(value, int | float)
-
-
-def _inner(value: Any, depth: int, budget: list[int]) -> Any:
-    budget[0] -= 1
-    if isinstance(value, str):
-        return _open_text(value)
-    if isinstance(value, Mapping):
-        return _strip(cast("Mapping[str, Any]", value), depth - 1, budget) if depth and budget[0] > 0 else TOO_DEEP
-    if isinstance(value, list | tuple):
-        if not depth or budget[0] <= 0:
-            return TOO_DEEP
-        items = cast("list[Any]", value)
-        # Headers also come as (name, value) pairs.
-        if len(items) == 2 and type(items[0]) is str and _is_secret(items[1], _verdict(items[0])):
-            return [items[0], SECRET]
-        return [_inner(item, depth - 1, budget) for item in items]
-    return value
-
-
-def _open_text(text: str) -> str:
-    if "://" in text:
-        text = _URL_CREDENTIALS.sub(SECRET + "@", text)
-        text = _URL_PARAMETER.sub(_parameter, text)
-    if text[:6].lower() in ("bearer", "basic "):
-        text = _BEARER.sub(r"\1 " + SECRET, text)
-    return text
-
-
-def _parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={SECRET}" if _verdict(match[1]) or match[1].lower() in ("sig", "signature") else match[0]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-from chopsky_trace.enrich.redact import Redactor
 from chopsky_trace.errors import NoDatabaseError, SettingsError, TraceError
 from chopsky_trace.records import Scope
 from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
@@ -127,7 +126,12 @@ class SupabaseTracer(Callbacks):
         given = {k: v if v is not None else getattr(settings, k) for k, v in self._given.items()}
         capture = settings.capture if self._capture == "full" else self._capture
         rate = settings.sample_rate if self._sample_rate == 1.0 else self._sample_rate
-        redactor = Redactor(capture, self._redact) if capture == "masked" or self._redact is not None else None
+        redactor = None
+        if capture == "masked" or self._redact is not None:
+            # Its patterns take a while to compile: only for those who use them.
+            from chopsky_trace.enrich.redact import Redactor
+
+            redactor = Redactor(capture, self._redact)
         hide = settings.honour_langsmith_hide
         options = Options(
             scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}),

@@ -130,7 +130,8 @@ class Callbacks(BaseTracer):
         """A token was streamed: only the first one's time is kept."""
         try:
             recorder = self._recorder
-            if recorder is not None:
+            # Called for every token: what is not the first must cost next to nothing.
+            if recorder is not None and run_id.int in recorder.runs.waiting:
                 recorder.token(run_id)
         except Exception as error:
             self._failed("on_llm_new_token", error)

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from langchain_core.runnables.config import var_child_runnable_config
 
-from chopsky_trace.enrich.redact import without_secrets
+from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import FORMAT, Kind, Scope, Status
 from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
@@ -147,6 +147,7 @@ class Recorder:
                     record["inputs"] = self.full.shape(prompt)
             except Exception as error:
                 self._unreadable(record, "inputs", error)
+            self.runs.waiting.add(key)
             self._begin(key, span, record, told)
 
     def _opened(
@@ -374,6 +375,7 @@ class Recorder:
     # -- while it runs
 
     def token(self, run_id: UUID) -> None:
+        self.runs.waiting.discard(run_id.int)
         span = self.runs.open.get(run_id.int)
         if span is not None and span.first_token is None:
             span.first_token = monotonic_ns()
@@ -438,6 +440,7 @@ class Recorder:
         span = self._closing(key, run_id, "llm")
         if span is None:
             return
+        self.runs.waiting.discard(key)
         root = span.root
         with root.lock:
             try:
@@ -594,7 +597,7 @@ class Recorder:
         record["messages"] = told.refs
         try:
             line = orjson.dumps(record, default=self.full.hook(root, told), option=OPTIONS)
-            if NUL not in line and len(line) <= self.options.max_string and not (b"null" in line and odd_float(record)):
+            if NUL not in line and len(line) <= self.options.max_string and not (b"null" in line and _odd(record)):
                 return line
         except (TypeError, ValueError, RecursionError):
             pass
@@ -619,3 +622,8 @@ class Recorder:
         for line in root.held:
             self.put(line)
         root.held.clear()
+
+
+def _odd(record: Mapping[str, Any]) -> bool:
+    """Whether a payload of the record holds a NaN or infinity, which orjson writes as null."""
+    return any(odd_float(record[name]) for name in PAYLOADS if name in record)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.enrich.redact import Redactor
 from chopsky_trace.records import Role, text_of
 from chopsky_trace.sources.memory import Entry, Root, Told
+
+if TYPE_CHECKING:
+    from chopsky_trace.enrich.redact import Redactor
 
 ROLES: dict[str, Role] = {
     "human": "user",
@@ -71,47 +73,45 @@ class Snapshot:
             known is not None
             and known.message is message
             and known.content is message.content
-            and known.calls is getattr(message, "tool_calls", None)
+            and known.calls is message.__dict__.get("tool_calls")
             and (known.blocks is None or _same_blocks(known.blocks, message.content))
         ):
             return known
         entry = self._tell(root, told, message)
         entry.message = message
         entry.content = message.content
-        entry.calls = getattr(message, "tool_calls", None)
+        entry.calls = message.__dict__.get("tool_calls")
         if isinstance(entry.content, list):
             entry.blocks = _copy_blocks(cast("list[Any]", entry.content))
         root.entries[id(message)] = entry
         return entry
 
     def _tell(self, root: Root, told: Told, message: Any) -> Entry:
-        role: Role = ROLES.get(message.type) or ROLES.get(getattr(message, "role", ""), "user")
-        if role == "system" or message.type != "ai":
-            calls: list[dict[str, Any]] = []
-        else:
-            calls = (
-                [*message.tool_calls, *message.invalid_tool_calls]
-                if message.tool_calls or message.invalid_tool_calls
-                else []
-            )
-        if role == "assistant" and not calls:
-            calls = list(getattr(message, "tool_calls", None) or ())
+        # Through the instance's own dict: a missing attribute costs pydantic microseconds.
+        held: dict[str, Any] = message.__dict__
+        kind: str = held["type"]
+        role: Role = ROLES.get(kind) or ROLES.get(held.get("role", ""), "user")
+        calls: Sequence[Any] = ()
+        if role == "assistant":
+            calls = held.get("tool_calls") or ()
+            if held.get("invalid_tool_calls"):
+                calls = [*calls, *held["invalid_tool_calls"]]
         extra: dict[str, Any] = {}
-        kwargs = message.additional_kwargs
+        kwargs = held["additional_kwargs"]
         if kwargs:
             extra = {k: v for k, v in kwargs.items() if k not in ("tool_calls", "parsed")}
-        status = getattr(message, "status", None)
+        status = held.get("status")
         if status == "error":
             extra["status"] = status
-        if message.type == "chat" and message.role not in ROLES:
-            extra["role"] = message.role
+        if kind == "chat" and held["role"] not in ROLES:
+            extra["role"] = held["role"]
         return self.body(
             root,
             told,
             role,
             message.content,
             calls=calls,
-            call_id=getattr(message, "tool_call_id", None),
+            call_id=held.get("tool_call_id"),
             name=message.name,
             metadata=extra,
         )
@@ -133,7 +133,7 @@ class Snapshot:
             content = self.redactor.value(self.plain(content))
             calls = self.redactor.value(self.plain(list(calls))) if calls else ()
             metadata = self.redactor.value(self.plain(metadata)) if metadata else None
-        core = [role, content, calls or None, call_id, None if role == "assistant" else name]
+        core = [role, content, calls or [], call_id or "", "" if role == "assistant" else name or ""]
         encoded = b""
         try:
             encoded = orjson.dumps(core, option=OPTIONS)
@@ -158,16 +158,12 @@ class Snapshot:
         add = found.append
         for message in messages:
             entry = known.get(id(message))
-            if (
-                entry is not None
-                and entry.message is message
-                and entry.content is message.content
-                and entry.blocks is None
-                and entry.calls is getattr(message, "tool_calls", None)
-            ):
-                add(entry)
-            else:
-                add(self.entry(root, told, message))
+            if entry is not None and entry.message is message and entry.blocks is None:
+                held = message.__dict__
+                if entry.content is held["content"] and entry.calls is held.get("tool_calls"):
+                    add(entry)
+                    continue
+            add(self.entry(root, told, message))
         return found
 
     # -- payloads

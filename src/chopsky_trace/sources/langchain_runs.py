@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chopsky_trace.enrich.redact import Redactor
 from chopsky_trace.records import Kind, Scope
 from chopsky_trace.sources.memory import Node, Root, Told
+
+if TYPE_CHECKING:
+    from chopsky_trace.enrich.redact import Redactor
 
 REMEMBERED_ENDS = 4_096
 """Ended spans that a second end is recognised by: one handler given twice is called twice."""
@@ -45,6 +47,8 @@ class Runs:
         self.ended: dict[int, str] = {}
         """Span -> its run, of the latest ended spans."""
         self.max_open_roots = max_open_roots
+        self.waiting: set[int] = set()
+        """Model calls that have not given a token yet."""
 
     def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
         root = Root(root_hex, started, epoch)
@@ -53,6 +57,7 @@ class Runs:
             oldest = self.roots.pop(next(iter(self.roots)))
             for key in tuple(oldest.open):
                 self.open.pop(key, None)
+                self.waiting.discard(key)
         self.roots[root_hex] = root
         return root
 

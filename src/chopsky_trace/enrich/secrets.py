@@ -1,0 +1,177 @@
+"""Takes out secrets by name, whatever the capture level: metadata, `configurable`, headers and parameters pass here.
+
+On the caller's thread for every span that has metadata, so it is small and its verdicts on names are remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+SECRET = "[secret]"
+TOO_DEEP = "[too deep]"
+MAX_VERDICTS = 4_096
+MAX_NODES = 20_000
+"""Most values that `without_secrets` looks at in one mapping."""
+
+URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@\"'<>]++(?:@[^\s/?#@\"'<>]*+(?=@))*+@")
+_URL_PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.\-]{1,64}+)=([^\s&#;\"'<>]++)")
+BEARER = re.compile(r"(?i)(?<![\w\-])(bearer|basic)[ \t]++[\w\-.~+/]{8,}+=*+")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRET_WORDS = frozenset(
+    (
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "passcode",
+        "secret",
+        "secrets",
+        "credential",
+        "credentials",
+        "authorization",
+        "auth",
+        "bearer",
+        "cookie",
+        "cookies",
+        "jwt",
+        "dsn",
+        "apikey",
+        "apikeys",
+        "accesskey",
+        "secretkey",
+        "privatekey",
+    )
+)
+_SECRET_ENDS = ("password", "passwd", "passphrase", "secret", "credentials", "cookie")
+_OPEN_WORDS = frozenset(("monkey", "turkey", "whiskey", "hockey", "donkey", "jockey", "hotkey"))
+_OPEN_KEYS = frozenset(
+    (
+        "input_key",
+        "output_key",
+        "memory_key",
+        "history_key",
+        "input_messages_key",
+        "output_messages_key",
+        "history_messages_key",
+        "messages_key",
+        "primary_key",
+        "foreign_key",
+        "partition_key",
+        "sort_key",
+        "public_key",
+        "cache_key",
+        "prompt_cache_key",
+        "idempotency_key",
+        "dedup_key",
+        "group_key",
+        "pad_token",
+        "eos_token",
+        "bos_token",
+        "stop_token",
+        "first_token",
+        "next_page_token",
+        "end_token",
+        "start_token",
+        "unk_token",
+        "mask_token",
+        "sep_token",
+        "cls_token",
+    )
+)
+_BEARERS = frozenset(("access", "refresh", "auth", "api", "bearer", "id", "session", "secret"))
+
+_verdicts: dict[str, int] = {}
+_SCALARS = frozenset((int, float, bool, type(None)))
+_OPEN, _SECRET_TEXT, _SECRET_ANY = 0, 1, 2
+
+
+def _verdict(key: str) -> int:
+    """What a key's name says of its value: open, secret unless it is a number, or secret whatever it is."""
+    words = [word.lower() for word in _WORDS.findall(key[:256])]
+    name = "_".join(words)
+    verdict = _OPEN
+    if not words or name in _OPEN_KEYS or words[-1] in _OPEN_WORDS:
+        verdict = _OPEN
+    elif (
+        not _SECRET_WORDS.isdisjoint(words)
+        or any(word.endswith(_SECRET_ENDS) for word in words)
+        or name in ("connection_string", "conn_str")
+    ):
+        verdict = _SECRET_ANY
+    elif words[-1].endswith(("key", "token")) or words[-1] == "keys":
+        verdict = _SECRET_TEXT
+    elif words[-1] == "tokens" and len(words) > 1 and words[-2] in _BEARERS:
+        # access_tokens are secrets, input_tokens are a count.
+        verdict = _SECRET_TEXT
+    if len(_verdicts) >= MAX_VERDICTS:
+        _verdicts.clear()
+    if len(key) <= 256:
+        _verdicts[key] = verdict
+    return verdict
+
+
+def without_secrets(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which the value of every secret-looking key is `[secret]`, at any depth, and URLs have no credentials.
+
+    Secret are authorization, cookies, passwords, secrets, credentials, and what ends with `key` or `token`, but for
+    numbers, known names that are none (`input_key`, `prompt_cache_key`, `eos_token`), and empty values.
+    """
+    return _strip(mapping, 32, [MAX_NODES])
+
+
+def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[str, Any]:
+    clean: dict[str, Any] = {}
+    seen = _verdicts.get
+    for key, value in mapping.items():
+        verdict = seen(key)
+        if verdict is None:
+            verdict = _verdict(key if type(key) is str else str(key))
+        if verdict and _is_secret(value, verdict):
+            clean[key] = SECRET
+            continue
+        kind: Any = value.__class__
+        if kind is str:
+            clean[key] = _open_text(value) if len(value) > 10 and ("://" in value or " " in value) else value
+        elif kind in _SCALARS:
+            clean[key] = value
+        else:
+            clean[key] = _inner(value, depth, budget)
+    return clean
+
+
+def _is_secret(value: Any, verdict: int) -> bool:
+    if verdict == _OPEN or value is None or value is True or value is False or value in ("", [], {}):
+        return False
+    return verdict == _SECRET_ANY or not isinstance(value, int | float)
+
+
+def _inner(value: Any, depth: int, budget: list[int]) -> Any:
+    budget[0] -= 1
+    if isinstance(value, str):
+        return _open_text(value)
+    if isinstance(value, Mapping):
+        return _strip(cast("Mapping[str, Any]", value), depth - 1, budget) if depth and budget[0] > 0 else TOO_DEEP
+    if isinstance(value, list | tuple):
+        if not depth or budget[0] <= 0:
+            return TOO_DEEP
+        items = cast("list[Any]", value)
+        # Headers also come as (name, value) pairs.
+        if len(items) == 2 and type(items[0]) is str and _is_secret(items[1], _verdict(items[0])):
+            return [items[0], SECRET]
+        return [_inner(item, depth - 1, budget) for item in items]
+    return value
+
+
+def _open_text(text: str) -> str:
+    if "://" in text:
+        text = URL_CREDENTIALS.sub(SECRET + "@", text)
+        text = _URL_PARAMETER.sub(_parameter, text)
+    if text[:6].lower() in ("bearer", "basic "):
+        text = BEARER.sub(r"\1 " + SECRET, text)
+    return text
+
+
+def _parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={SECRET}" if _verdict(match[1]) or match[1].lower() in ("sig", "signature") else match[0]
