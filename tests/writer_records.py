@@ -53,5 +53,5 @@ def end(name: str, **fields: Any) -> bytes:
 
 
 def refused(name: str) -> bytes:
-    """A record that reads well and that the database refuses: jsonb knows no NUL."""
-    return start(name, inputs={"question": "a\x00b"})
+    """A record that reads well and that the database refuses: a number that its column cannot hold."""
+    return start(name, prompt={"bodies": [], "take": 3_000_000_000})

@@ -56,13 +56,7 @@ def os_exit(writer: Writer, name: str, count: int) -> None:
 
 
 def store_leftovers(writer: Writer, name: str, count: int) -> None:
-    say("accepted", put_all(writer, name, count), "flushed", writer.flush(60.0))
-
-
-def flush_and_vanish(writer: Writer, name: str, count: int) -> None:
-    """A process that is frozen or shot once it has flushed: nothing runs at its exit."""
-    flush(writer, name, count)
-    os._exit(0)
+    say("accepted", put_all(writer, name, count), "flushed", writer.flush(60.0, leftovers=True))
 
 
 def fork(writer: Writer, name: str, count: int) -> None:
@@ -107,7 +101,6 @@ SCENARIOS = {
         leave,
         os_exit,
         store_leftovers,
-        flush_and_vanish,
         fork,
         orphan,
     )

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -43,6 +43,8 @@ COUNTS = (
     "audio_tokens",
 )
 RETRY_TAG = "retry:attempt:"
+NUL = b"\\u0000"
+"""How JSON writes it; a text may also spell these six characters, which then stay."""
 START_COLUMNS = (
     ("parent", "parent_span_id"),
     ("name", "name"),
@@ -120,6 +122,8 @@ class _Work:
     def take(self, line: bytes) -> None:
         try:
             record: dict[str, Any] = orjson.loads(line)
+            if NUL in line:
+                record = _without_nul(record)
             stamp = version(record["source"], record["seen"], zlib.crc32(line).to_bytes(4, "big"))
             register = self.starts if record["t"] == "start" else self.ends
             span = record["id"] = span_id(record["id"])
@@ -333,6 +337,17 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
     row["cost_source"] = cost["source"]
     if cost["rates"]:
         row["price_rates"] = cost["rates"]
+
+
+def _without_nul(value: Any) -> Any:
+    """The same data without NUL characters, which PostgreSQL's text cannot hold: U+FFFD stands for each."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(k): _without_nul(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_without_nul(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _go_on() -> None:

@@ -14,7 +14,7 @@ from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import FORMAT, Kind, Scope, Status
 from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.langchain_messages import NUL, OPTIONS, Snapshot, answer_of, odd_float, question_of
+from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, answer_of, odd_float, question_of
 from chopsky_trace.sources.langchain_runs import OpenSpan, Options, Runs
 from chopsky_trace.sources.memory import Entry, Root, Told, answer_refs, prompt_refs, question_refs
 from chopsky_trace.sources.sampling import is_sampled
@@ -208,7 +208,7 @@ class Recorder:
         if parent_id is not None:
             parent = runs.open.get(parent_id.int)
             if parent is not None:
-                around = self._around()
+                around = self._around(parent_id)
                 if around is not None and around.parent == parent.hex:
                     parent = around
                 return parent.root, parent.hex, False
@@ -219,14 +219,14 @@ class Recorder:
             # A parent that only others see: LangSmith's word on the trace, else that parent is the topmost known.
             run = fields.langsmith_trace(parent_id) or parent_id.hex
             return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, True
-        around = self._around()
+        around = self._around(None)
         if around is not None:
             return around.root, around.hex, False
         root = runs.new_root(span_hex, started, self.epoch())
         root.sampled = is_sampled(span_hex, self.options.sample_rate)
         return root, None, True
 
-    def _around(self) -> OpenSpan | None:
+    def _around(self, parent_id: UUID | None) -> OpenSpan | None:
         """The open span of ours that LangChain's own config says this code runs in.
 
         LangChain loses the parent of fallbacks, and of calls that are given their callbacks anew, or names the parent's
@@ -236,7 +236,8 @@ class Recorder:
         if config is None:
             return None
         run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-        return None if run_id is None else self.runs.open.get(run_id.int)
+        # Nearly always it is the very parent that the callback names.
+        return None if run_id is None or run_id is parent_id else self.runs.open.get(run_id.int)
 
     def _describe(
         self,
@@ -597,7 +598,7 @@ class Recorder:
         record["messages"] = told.refs
         try:
             line = orjson.dumps(record, default=self.full.hook(root, told), option=OPTIONS)
-            if NUL not in line and len(line) <= self.options.max_string and not (b"null" in line and _odd(record)):
+            if len(line) <= self.options.max_string and not (told.floats and b"null" in line and _odd(record)):
                 return line
         except (TypeError, ValueError, RecursionError):
             pass

@@ -37,8 +37,6 @@ ROLES: dict[str, Role] = {
     "model": "assistant",
 }
 OPTIONS = orjson.OPT_NON_STR_KEYS
-# A text that orjson would write as these bytes needs a closer look: jsonb refuses NUL, and a NaN turns into null.
-NUL = b"\\u0000"
 TEXT_KEYS = ("input", "question", "query", "prompt", "text", "message", "content", "user_input", "human_input")
 ANSWER_KEYS = (
     "output",
@@ -137,10 +135,8 @@ class Snapshot:
         encoded = b""
         try:
             encoded = orjson.dumps(core, option=OPTIONS)
-            odd = (
-                NUL in encoded
-                or len(encoded) > self.max_string
-                or (not isinstance(content, str) and b"null" in encoded and odd_float(core))
+            odd = len(encoded) > self.max_string or (
+                not isinstance(content, str) and b"null" in encoded and odd_float(core)
             )
         except (TypeError, ValueError, RecursionError):
             odd = True
@@ -205,23 +201,35 @@ class Snapshot:
         return {"type": type(value).__name__}
 
     def _compact(self, root: Root, told: Told, value: Any) -> Any:
-        if type(value) is list:
-            return self._list(root, told, cast("list[Any]", value))
-        if type(value) is not dict:
-            return value
-        fields = cast("dict[Any, Any]", value)
-        for item in fields.values():
-            if type(item) is list and item and isinstance(item[0], BaseMessage):
+        kind = cast("type[Any]", value.__class__)
+        if kind is dict:
+            fields = cast("dict[Any, Any]", value)
+            listed = False
+            for item in fields.values():
+                of = cast("type[Any]", item.__class__)
+                if of is list:
+                    listed = True
+                elif of is not str:
+                    told.floats = True
+            if listed:
                 return {
                     k: self._list(root, told, cast("list[Any]", v)) if type(v) is list else v for k, v in fields.items()
                 }
-        return fields
+            return fields
+        if kind is list:
+            return self._list(root, told, cast("list[Any]", value))
+        if kind is not str and not isinstance(value, BaseMessage):
+            told.floats = True
+        return value
 
     def _list(self, root: Root, told: Told, items: list[Any]) -> Any:
         if not items or not isinstance(items[0], BaseMessage):
+            if items and not isinstance(items[0], (str, Document)):
+                told.floats = True
             return items
         known = root.entries
         if not all(id(m) in known or (isinstance(m, BaseMessage) and m.type != "remove") for m in items):
+            told.floats = True
             return items
         ids: list[str] = []
         placed = root.placed
@@ -239,11 +247,15 @@ class Snapshot:
             root.mention(told, entry.id)
             return {"$message": entry.id}
         if isinstance(obj, Document):
-            document: dict[str, Any] = {"page_content": obj.page_content, "metadata": obj.metadata, "type": "Document"}
+            metadata: dict[str, Any] = obj.metadata
+            if metadata:
+                told.floats = True
+            document: dict[str, Any] = {"page_content": obj.page_content, "metadata": metadata, "type": "Document"}
             if obj.id:
                 document["id"] = obj.id
             return document
         fields = getattr(obj.__class__, "model_fields", None)
+        told.floats = True
         if fields is not None:
             # The fields as they stand: a model's own serialiser may be slow, may raise, may leave things out.
             values = cast("dict[str, Any]", obj.__dict__)

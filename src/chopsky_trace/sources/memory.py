@@ -50,13 +50,14 @@ class Node:
 
 
 class Told:
-    """What one record has to carry for the messages it refers to."""
+    """What one record has to carry for the messages it refers to, and whether its payload may hide a NaN."""
 
-    __slots__ = ("bodies", "refs")
+    __slots__ = ("bodies", "floats", "refs")
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
         self.refs: list[MessageRef] = []
+        self.floats = False
 
 
 class Root:

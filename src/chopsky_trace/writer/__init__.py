@@ -46,20 +46,9 @@ def all_writers() -> list[Writer]:
 
 
 def flush_all(timeout_s: float = 5.0) -> bool:
-    """Whether everything accepted before this call, for whatever destination, is in its database.
-
-    What is left of the time goes to what dead processes left for these destinations.
-    """
+    """Whether everything accepted before this call, for whatever destination, is in its database."""
     deadline = time.monotonic() + timeout_s
-    stored = _flush_own(deadline)
-    for writer in all_writers():
-        writer.flush(max(0.0, deadline - time.monotonic()))
-    return stored
-
-
-def _flush_own(deadline: float) -> bool:
-    # Before anybody's leftovers: one destination's may take all the time there is.
-    return all([writer.flush(max(0.0, deadline - time.monotonic()), leftovers=False) for writer in all_writers()])
+    return all([writer.flush(max(0.0, deadline - time.monotonic())) for writer in all_writers()])
 
 
 async def aflush_all(timeout_s: float = 5.0) -> bool:
@@ -71,7 +60,8 @@ async def aflush_all(timeout_s: float = 5.0) -> bool:
 
 def _at_exit() -> None:
     deadlines = [(writer, time.monotonic() + writer.shutdown_timeout_s) for writer in all_writers()]
-    _flush_own(max((deadline for _, deadline in deadlines), default=0.0))
+    # Before anybody's leftovers: one destination's may take all the time there is.
+    flush_all(max(0.0, max((deadline for _, deadline in deadlines), default=0.0) - time.monotonic()))
     for writer, deadline in deadlines:
         writer.end(max(0.1, deadline - time.monotonic()))
 

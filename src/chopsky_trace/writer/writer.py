@@ -80,7 +80,7 @@ class Writer:
                 return
             self._worker = worker
 
-    def flush(self, timeout_s: float = 5.0, *, leftovers: bool = True) -> bool:
+    def flush(self, timeout_s: float = 5.0, *, leftovers: bool = False) -> bool:
         """Whether everything this process put before this call is in the database; waits so long for it.
 
         Args:
@@ -114,7 +114,7 @@ class Writer:
         What dead processes left is stored as far as there is time. A later put starts everything again.
         """
         deadline = time.monotonic() + timeout_s
-        stored = self.flush(timeout_s)
+        stored = self.flush(timeout_s, leftovers=True)
         with self._life:
             worker, self._worker = self._worker, None
             if worker is not None:
