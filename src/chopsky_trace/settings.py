@@ -55,7 +55,7 @@ class Settings:
     data_dir: Path | None = field(default=None, metadata={"doc": "Holds the journal and the embedded database"})
     debug: bool = field(default=False, metadata={"doc": "Log each step to stderr"})
     flush_interval_s: float = field(default=0.25, metadata={"doc": "Longest wait before records are sent"})
-    batch_records: int = field(default=2_000, metadata={"doc": "Most records in one transaction"})
+    batch_records: int = field(default=1_000, metadata={"doc": "Most records in one transaction"})
     batch_bytes: int = field(default=8_000_000, metadata={"doc": "Most record bytes in one transaction"})
     segment_bytes: int = field(default=16_000_000, metadata={"doc": "Size at which a journal segment is closed"})
     journal_max_bytes: int = field(

@@ -83,7 +83,7 @@ def test_a_refused_record_stands_alone_and_costs_no_other(
     assert names(connection) == {f"good {number}" for number in range(299)}
     [letter] = dead_letters(writer)
     assert orjson.loads(letter["record"])["name"] == "bad"
-    assert "22P05" in letter["error"]
+    assert "22003" in letter["error"]
     assert writer.stats()["losses"] == {"poison": 1}
     assert writer.epoch > epoch
     put_all(writer, records.start("afterwards"))

@@ -244,17 +244,14 @@ alter table public.conversation_spans add constraint conversation_spans_conversa
 --: index idx_conversation_analytics_quality_score
 CREATE INDEX idx_conversation_analytics_quality_score ON public.conversation_analytics USING btree (conversation_quality_score) WHERE (conversation_quality_score IS NOT NULL);
 
---: index idx_conversation_messages_body_id
-CREATE INDEX idx_conversation_messages_body_id ON public.conversation_messages USING btree (body_id);
+--: index idx_conversation_messages_body_id_session_key
+CREATE INDEX idx_conversation_messages_body_id_session_key ON public.conversation_messages USING btree (body_id, session_key);
 
 --: index idx_conversation_messages_conversation_run_id_created_at
 CREATE INDEX idx_conversation_messages_conversation_run_id_created_at ON public.conversation_messages USING btree (conversation_run_id, created_at);
 
 --: index idx_conversation_messages_session_id_created_at
 CREATE INDEX idx_conversation_messages_session_id_created_at ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
-
---: index idx_conversation_messages_session_key_body_id
-CREATE INDEX idx_conversation_messages_session_key_body_id ON public.conversation_messages USING btree (session_key, body_id);
 
 --: index idx_conversation_messages_user_id_created_at
 CREATE INDEX idx_conversation_messages_user_id_created_at ON public.conversation_messages USING btree (user_id, created_at DESC) WHERE (user_id IS NOT NULL);
@@ -293,6 +290,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_ingest(payload json)
  SET search_path TO ''
 AS $function$
 declare
+    batch record;
     run_ids uuid[];
     late uuid[];
     fresh uuid[];
@@ -300,14 +298,17 @@ declare
     lost uuid[];
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
+    -- Once: every further look into the payload would read all of it again.
+    select p.runs, p.spans, p.messages, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
+    from json_to_record(payload) as p (runs json, spans json, messages json, scoped boolean, link boolean);
     select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
-    from json_to_recordset(payload -> 'runs') as p (id uuid);
+    from json_to_recordset(batch.runs) as p (id uuid);
 
     -- One writer at a time per session, in one order for all: what is settled then is settled for good.
     perform pg_advisory_xact_lock(k.key)
     from (
         select distinct hashtextextended(s.session_id, 0) as key
-        from json_to_recordset(payload -> 'runs') as p (id uuid, session_id text)
+        from json_to_recordset(batch.runs) as p (id uuid, session_id text)
         left join public.conversation_runs r on r.id = p.id
         -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
         cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
@@ -316,7 +317,7 @@ begin
     ) k;
 
     with given as (
-        select * from json_to_recordset(payload -> 'runs') as p (
+        select * from json_to_recordset(batch.runs) as p (
             id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
         )
     ), written as (
@@ -339,7 +340,7 @@ begin
     into late, fresh
     from written w;
 
-    perform public.chopsky_write_spans(payload -> 'spans');
+    perform public.chopsky_write_spans(batch.spans);
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
     joined := public.chopsky_join_runs(run_ids || array(
@@ -350,7 +351,7 @@ begin
     ));
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
     -- a scope of their own (by hand, over REST) leave the run's as it is.
-    if payload ->> 'scoped' = 'true' then
+    if batch.scoped then
         late := late || array(
             select public.chopsky_settle_scope(joined || array(select u from unnest(run_ids) u where u <> all (fresh)))
         );
@@ -364,7 +365,7 @@ begin
             and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
     end if;
 
-    lost := public.chopsky_write_messages(payload -> 'messages');
+    lost := public.chopsky_write_messages(batch.messages);
     if late <> '{}' then
         lost := lost || array(
             select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
@@ -374,7 +375,7 @@ begin
     end if;
 
     perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
-    if (payload ->> 'link') is not null then
+    if batch.link then
         perform public.chopsky_link_resumed(run_ids);
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);

@@ -41,10 +41,11 @@ comment on column public.conversation_messages.cost is 'USD. The first output me
 comment on column public.conversation_messages.is_history is 'Known only from a prompt or payload, not from the run that said it; goes when its owner arrives.';
 
 create index idx_conversation_messages_conversation_run_id_created_at on public.conversation_messages (conversation_run_id, created_at);
-create index idx_conversation_messages_session_key_body_id on public.conversation_messages (session_key, body_id);
+-- One index for "this body in this session" and "this body anywhere": a system prompt that all sessions share must not
+-- make the first question read all of them.
+create index idx_conversation_messages_body_id_session_key on public.conversation_messages (body_id, session_key);
 create index idx_conversation_messages_user_id_created_at on public.conversation_messages (user_id, created_at desc) where user_id is not null;
 create index idx_conversation_messages_session_id_created_at on public.conversation_messages (session_id, created_at) where session_id is not null;
-create index idx_conversation_messages_body_id on public.conversation_messages (body_id);
 
 revoke all on table public.conversation_messages from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table public.conversation_messages to service_role;
