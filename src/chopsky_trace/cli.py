@@ -12,17 +12,18 @@ import click
 from rich.progress import Progress
 from rich.text import Text
 
-from chopsky_trace import __version__, present
-from chopsky_trace import show as views
-from chopsky_trace.command import Call, Commands, command, moment, prepare_output, told
+from chopsky_trace import __version__
+from chopsky_trace.commands import present
+from chopsky_trace.commands import show as views
+from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
+from chopsky_trace.commands.doctor import examine
+from chopsky_trace.commands.report import check_text, run_line, status_text
 from chopsky_trace.database import check as checks
 from chopsky_trace.database import embedded
 from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.read import COST_KEYS, Reader, RunFilter, explained
-from chopsky_trace.doctor import examine
 from chopsky_trace.errors import TraceError
-from chopsky_trace.report import check_text, run_line, status_text
 from chopsky_trace.settings import EMBEDDED
 from chopsky_trace.writer import journals
 

@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 from fix_postgres import as_user
 from read_rows import agent_turn, call, ident, ingest, message, run, span
 
-from chopsky_trace import doctor
 from chopsky_trace.cli import main
+from chopsky_trace.commands import doctor
+from chopsky_trace.commands.present import cost, dump, duration, money, plain, tokens
 from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.connect import Connection
-from chopsky_trace.present import cost, dump, duration, money, plain, tokens
 
 Invoke = Callable[..., Result]
 COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "stop", "doctor")

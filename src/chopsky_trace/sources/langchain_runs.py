@@ -12,6 +12,7 @@ from chopsky_trace.sources.memory import Node, Root, Told
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
 
+SOURCE = "langchain"
 REMEMBERED_ENDS = 4_096
 """Ended spans that a second end is recognised by: one handler given twice is called twice."""
 

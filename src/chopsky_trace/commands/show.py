@@ -8,11 +8,11 @@ from uuid import UUID
 import click
 from rich.text import Text
 
-from chopsky_trace.call_tree import call_tree
-from chopsky_trace.command import Call
+from chopsky_trace.commands.call_tree import call_tree
+from chopsky_trace.commands.command import Call
+from chopsky_trace.commands.present import dump, header, one_line, plain, print_messages
 from chopsky_trace.database.read import Found, Reader
 from chopsky_trace.errors import NotFoundError
-from chopsky_trace.present import dump, header, one_line, plain, print_messages
 
 View = Literal["all", "messages", "tree"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import click
 from rich.console import Console, RenderableType
 
-from chopsky_trace import present
+from chopsky_trace.commands import present
 from chopsky_trace.database.connect import Connection, connect
 from chopsky_trace.database.read import Reader
 from chopsky_trace.errors import TraceError

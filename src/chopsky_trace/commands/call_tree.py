@@ -8,7 +8,7 @@ from uuid import UUID
 from rich.text import Text
 from rich.tree import Tree
 
-from chopsky_trace.present import NONE, STYLES, UNKNOWN, Row, duration, money, one_line
+from chopsky_trace.commands.present import NONE, STYLES, UNKNOWN, Row, duration, money, one_line
 
 CALLS = ("llm", "embedding", "image")
 MOST_INDENTED = 12

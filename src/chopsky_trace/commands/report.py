@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from chopsky_trace import present
+from chopsky_trace.commands import present
+from chopsky_trace.commands.present import Row
 from chopsky_trace.database.check import CHECKS, Finding
-from chopsky_trace.present import Row
 from chopsky_trace.writer import JournalInfo
 
 SCHEMA_WORDS = {

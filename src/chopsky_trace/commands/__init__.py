@@ -1,0 +1,1 @@
+"""The commands of chopsky-trace: what each does, and how it is shown."""
