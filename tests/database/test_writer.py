@@ -367,3 +367,21 @@ def test_no_password_is_ever_logged(make: Make, caplog: pytest.LogCaptureFixture
     told = caplog.text + repr(writer.stats())
     told += "".join(p.read_text("latin-1") for p in Path(writer.stats()["journal"]).iterdir())
     assert "hunter2" not in told
+
+
+def test_debug_shows_each_step(
+    make: Make, connection: Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("chopsky_trace")
+    monkeypatch.setattr(logger, "handlers", [])
+    level = logger.level
+    try:
+        writer = make(debug=True)
+        put_all(writer, records.start("a"), records.refused("b"))
+        writer.flush(30)
+    finally:
+        logger.setLevel(level)
+    shown = capsys.readouterr().err
+    assert names(connection) == {"a"}
+    for step in ("go through", "Connected to", "Stored 1 records", "was not stored (record)"):
+        assert step in shown

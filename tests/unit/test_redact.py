@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -113,20 +112,14 @@ UNITS = [
 ]
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("unit", UNITS)
-def test_time_grows_with_the_length_only(unit: str) -> None:
-    def spent(size: int) -> float:
-        text = unit * (size // len(unit))
-        best = float("inf")
-        for _ in range(2):
-            begin = time.process_time()
-            mask(text)
-            without_secrets({"url": "https://" + text})
-            best = min(best, time.process_time() - begin)
-        return best
-
-    # Eight times the text: linear is 8, quadratic would be 64.
-    assert spent(160_000) / max(spent(20_000), 0.001) < 24
+def test_a_hostile_text_is_masked_in_the_time_of_a_harmless_one(unit: str) -> None:
+    """Nothing is timed here: a pattern that goes back over what it took would meet the timeout."""
+    text = unit * (300_000 // len(unit))
+    # An open private key takes all that follows it.
+    assert mask(text + " ann@example.com").endswith(("[email]", "[secret]"))
+    assert without_secrets({"url": f"https://{text}?token=abcdefgh"})["url"].startswith("https://")
 
 
 def test_full_level_changes_nothing() -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from chopsky_trace.errors import EmbeddedError, MigrationError
 from chopsky_trace.settings import Settings, Target
+from chopsky_trace.writer.losses import logger
 
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
@@ -121,6 +122,7 @@ class Delivery:
                 connection.close()
                 raise
             self._connection = connection
+            logger.debug("Connected to %s", self.target.shown)
         return connection
 
 

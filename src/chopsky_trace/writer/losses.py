@@ -6,11 +6,27 @@ import logging
 import threading
 import time
 from collections import deque
+from typing import TextIO
 
 logger = logging.getLogger("chopsky_trace")
 
 REPEAT_S = 300.0
 """The same warning comes again no sooner than this."""
+
+
+def show_steps() -> None:
+    """CHOPSKY_TRACE_DEBUG: each step of the writer, to stderr."""
+    logger.setLevel(logging.DEBUG)
+    if not any(isinstance(handler, _Steps) for handler in logger.handlers):
+        logger.addHandler(_Steps())
+
+
+class _Steps(logging.StreamHandler[TextIO]):
+    """To stderr, apart from whatever the application does with its own logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("chopsky-trace %(asctime)s %(levelname)s %(message)s"))
 
 
 class Losses:

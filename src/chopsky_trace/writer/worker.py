@@ -182,6 +182,7 @@ class Worker:
 
     def _succeeded(self, segment: Segment, chunk: Chunk) -> None:
         self.stored += len(chunk.records)
+        logger.debug("Stored %d records; %d wait", len(chunk.records), self._journal.accepted - self._journal.settled)
         self.last_write_at = time.time()
         self.last_error = None
         self._failures = self._refusals = 0
@@ -194,6 +195,7 @@ class Worker:
     def _failed(self, segment: Segment, chunk: Chunk, error: Exception) -> bool:
         kind = trouble(error)
         self.last_error = described(error)
+        logger.debug("A batch of %d records was not stored (%s): %s", len(chunk.records), kind, self.last_error)
         if kind == "record" or (kind == "unknown" and self._failures >= PATIENCE):
             return self._refuse(segment, chunk, error)
         if kind == "size" and len(chunk.records) > 1:

@@ -11,7 +11,7 @@ from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.batches import Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
 from chopsky_trace.writer.journal import Journal
-from chopsky_trace.writer.losses import Losses
+from chopsky_trace.writer.losses import Losses, logger, show_steps
 from chopsky_trace.writer.worker import Worker
 
 
@@ -36,6 +36,9 @@ class Writer:
         self._journal = Journal(folder, target.shown, settings, self._losses)
         self._append = self._journal.append
         self._delivery = Delivery(target, settings)
+        if settings.debug:
+            show_steps()
+            logger.debug("Records for %s (%s) go through %s", target.shown, target.origin, folder)
         self._life = threading.RLock()
         self._worker: Worker | None = None
         self._stored = 0
