@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -47,6 +47,18 @@ class Node:
         self.span = span
         self.depth = depth
         self.links = links
+
+
+def _walk(node: Node, ids: Sequence[str]) -> tuple[Node, int]:
+    """As far as the tree knows these bodies below a node: where that ends, and how many they are."""
+    known = 0
+    for body_id in ids:
+        child = node.children.get(body_id)
+        if child is None:
+            break
+        node = child
+        known += 1
+    return node, known
 
 
 class Told:
@@ -190,14 +202,7 @@ class Root:
     def prompt(self, span: str, entries: Sequence[Entry]) -> tuple[Prompt, Node, int]:
         """The prompt as references, the tree's node at its end, and how many messages were known as its beginning."""
         ids = [e.id for e in entries]
-        node = self.tree
-        known = 0
-        for body_id in ids:
-            child = node.children.get(body_id)
-            if child is None:
-                break
-            node = child
-            known += 1
+        node, known = _walk(self.tree, ids)
         if node.span is None or node.links >= MAX_LINKS:
             prompt: Prompt = {"bodies": ids}
             links = 0
@@ -224,64 +229,52 @@ class Root:
         if node is None:
             return {"$messages": ids}
         skip = node.depth
-        known = 0
-        for body_id in ids:
-            child = node.children.get(body_id)
-            if child is None:
-                break
-            node = child
-            known += 1
+        node, known = _walk(node, ids)
         if known < 3:
             return {"$messages": ids}
         return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}
 
 
-def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *, shown: bool) -> None:
-    """Message rows that follow from one prompt: its tail is the root's own, the rest is history.
+def _placed(entries: Sequence[Entry], known: int) -> Iterator[tuple[int, Entry, int, int | None]]:
+    """(index, message, which of its equals it is in the list, and in the tail) from the tail or `known` on.
 
-    The tail is what follows the last assistant message, system messages apart. Counting equal bodies keeps a genuine
-    repeat apart from a message that is merely sent again.
+    The tail is what follows the last assistant message, system messages apart: what the root itself brought in.
+    Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
     """
     tail = len(entries)
     while tail and entries[tail - 1].role != "assistant":
         tail -= 1
+    ids = [entry.id for entry in entries]
+    # What came before both was told with an earlier prompt.
+    for index in range(min(known, tail), len(entries)):
+        entry = entries[index]
+        own = ids[tail:index].count(entry.id) if index >= tail and entry.role != "system" else None
+        yield index, entry, ids[:index].count(entry.id), own
+
+
+def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *, shown: bool) -> None:
+    """Message rows that follow from one prompt: its tail is the root's own, the rest is history."""
     first = not root.first_tail
-    counts: dict[str, int] = {}
-    in_tail: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        n = counts.get(entry.id, 0)
-        counts[entry.id] = n + 1
-        if index >= tail and entry.role != "system":
-            own = in_tail.get(entry.id, 0)
-            in_tail[entry.id] = own + 1
-            asked = entry.role == "user"
-            root.own(told, entry.id, own, index, internal=not (shown and asked))
-            if first and asked:
-                root.first_tail.append((entry.id, own, index))
-            if n > own:
+    for index, entry, n, own in _placed(entries, known):
+        if own is None:
+            if index >= known:
                 root.history(told, entry.id, n, index)
-        elif index >= known:
+            continue
+        asked = entry.role == "user"
+        root.own(told, entry.id, own, index, internal=not (shown and asked))
+        if first and asked:
+            root.first_tail.append((entry.id, own, index))
+        if n > own:
             root.history(told, entry.id, n, index)
 
 
 def question_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
     """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
-    tail = len(entries)
-    while tail and entries[tail - 1].role != "assistant":
-        tail -= 1
-    counts: dict[str, int] = {}
-    in_tail: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        n = counts.get(entry.id, 0)
-        counts[entry.id] = n + 1
+    for index, entry, n, own in _placed(entries, 0):
         readable = entry.role in ("user", "assistant") and not entry.has_calls
-        if index >= tail and entry.role != "system":
-            own = in_tail.get(entry.id, 0)
-            in_tail[entry.id] = own + 1
+        if own is not None:
             root.own(told, entry.id, own, QUESTION_POSITION + index, internal=not readable, at=root.started)
-            if n > own:
-                root.history(told, entry.id, n, index, internal=not readable)
-        else:
+        if own is None or n > own:
             root.history(told, entry.id, n, index, internal=not readable)
 
 
