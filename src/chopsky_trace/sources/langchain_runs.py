@@ -55,8 +55,8 @@ class Runs:
         root = Root(root_hex, started, epoch)
         if len(self.roots) >= self.max_open_roots:
             # Runs that never end: forget the oldest. Its late events still make records, only less linked.
-            oldest = self.roots.pop(next(iter(self.roots)))
-            for key in tuple(oldest.open):
+            oldest = self.roots.pop(_oldest(self.roots), None)
+            for key in tuple(oldest.open) if oldest is not None else ():
                 self.open.pop(key, None)
                 self.waiting.discard(key)
         self.roots[root_hex] = root
@@ -64,11 +64,19 @@ class Runs:
 
     def closed(self, key: int, root: Root) -> None:
         root.open.discard(key)
-        self.ended[key] = root.id
-        if len(self.ended) > REMEMBERED_ENDS:
-            self.ended.pop(next(iter(self.ended)), None)
         if not root.open:
             self.roots.pop(root.id, None)
+        self.ended[key] = root.id
+        if len(self.ended) > REMEMBERED_ENDS:
+            self.ended.pop(_oldest(self.ended), None)
+
+
+def _oldest(mapping: dict[Any, Any]) -> Any:
+    """The key that was put first; None where another thread changes the mapping just now: the next call sees to it."""
+    try:
+        return next(iter(mapping))
+    except (RuntimeError, StopIteration):
+        return None
 
 
 class Options:
