@@ -60,7 +60,7 @@ class Finished:
 
 def land(url: str, settings: Settings, batches: Sequence[Sequence[bytes]]) -> Trial:
     """Everything the worker does with records it has read, but reading them."""
-    builder = Builder(settings)
+    builder = Builder()
     build_cpu = 0.0
     with connect(Target(url, "benchmark"), settings, application_name="benchmark") as connection:
         pid = connection.info.backend_pid

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 FORMAT = 1
@@ -174,12 +175,16 @@ def text_of(content: Any) -> str:
     return "\n".join(texts)
 
 
+RETRY_TAG = "retry:attempt:"
+"""LangChain's tag of an attempt after the first; its number follows."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def timestamp(microseconds: int) -> str:
-    """ISO 8601 in UTC of microseconds since 1970."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
+@lru_cache(maxsize=4_096)
+def timestamp(microseconds: int) -> datetime:
+    """The moment, in UTC, of microseconds since 1970; exact."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def version(source: str, seen: int, digest: bytes) -> str:

@@ -221,7 +221,7 @@ def test_what_a_failure_means(connection: Connection, fresh_database: str):
         connection.execute("set local statement_timeout = 1")
         with pytest.raises(psycopg.errors.QueryCanceled) as slow:
             connection.execute("select pg_sleep(10)")
-    assert write.is_transient(slow.value)
+    assert write.classify(slow.value) == "transient"
     with connection.transaction(force_rollback=True):
         connection.execute("set local role anon")
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as denied:
@@ -231,15 +231,15 @@ def test_what_a_failure_means(connection: Connection, fresh_database: str):
         connection.execute("set transaction read only")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as standby:
             connection.execute("delete from conversation_runs")
-    assert write.is_transient(standby.value)
+    assert write.classify(standby.value) == "transient"
     broken = connect(connection.info.dsn)
     connection.execute("select pg_terminate_backend(%s)", [broken.info.backend_pid])
     with closing(broken), pytest.raises(psycopg.OperationalError) as cut:
         write.write_batch(broken, payload([], []))
-    assert write.is_transient(cut.value)
+    assert write.classify(cut.value) == "transient"
     with pytest.raises(psycopg.OperationalError) as closed:
         write.write_batch(broken, payload([], []))
-    assert write.is_transient(closed.value)
+    assert write.classify(closed.value) == "transient"
 
 
 def test_a_batch_is_a_transaction_with_its_own_timeout(connection: Connection):

@@ -335,8 +335,8 @@ def test_what_has_no_end_is_marked_in_time(make: Make, connection: Connection) -
 class Stumbling:
     """The real builder, which fails for want of memory a few times."""
 
-    def __init__(self, settings: Settings, failures: int) -> None:
-        self.inner = BatchBuilder(settings)
+    def __init__(self, failures: int) -> None:
+        self.inner = BatchBuilder()
         self.failures = failures
 
     def build(self, lines: Sequence[bytes]) -> Batch:
@@ -349,7 +349,7 @@ class Stumbling:
 def test_the_thread_outlives_an_unforeseen_error(
     make: Make, connection: Connection, tracer_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    builder = Stumbling(tracer_settings, 2)
+    builder = Stumbling(2)
     writer = make(make_builder=lambda: builder)
     put_all(writer, records.start("a"))
     assert writer.flush(30)

@@ -89,7 +89,7 @@ def tell(number):
     roots = [uuid5(space, f"root {n}").hex for n in range(6)]
     if number % 2:
         roots.reverse()
-    builder = Builder(Settings())
+    builder = Builder()
     with psycopg.connect(sys.argv[1], autocommit=True, prepare_threshold=None) as connection:
         for turn in range(10):
             lines = []

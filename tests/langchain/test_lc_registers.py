@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
-from chopsky_trace.settings import Settings
 
 SPACE = UUID("5c0ffee0-0000-4000-8000-000000000000")
 MOMENT = 1_790_000_000_000_000
@@ -174,7 +173,7 @@ def store_all(
     connection.execute("delete from conversation_messages")
     connection.execute("delete from conversation_spans")
     connection.execute("delete from conversation_runs")
-    made = [Builder(Settings()) for _ in range(builders)]
+    made = [Builder() for _ in range(builders)]
     if chance is None:
         batches = [lines]
     else:
@@ -237,7 +236,7 @@ def test_a_later_record_replaces_the_register_as_a_whole(database_url: str) -> N
     other = {**first, "seen": 99, "source": "otel", "name": "other"}
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
         for line in (later, first, other, first):
-            write_batch(connection, Builder(Settings()).build([orjson.dumps(line)]).payload)
+            write_batch(connection, Builder().build([orjson.dumps(line)]).payload)
         (span,) = rows(connection)["conversation_spans"]
     # The lower-ranked source does not win by being later, and nothing of the earlier telling is left.
     assert (span["name"], span["tags"], span["inputs"], span["source"]) == ("later", [], None, "langchain")
@@ -255,4 +254,4 @@ def test_a_line_that_cannot_be_read_is_poison() -> None:
         b'{"v":1,"t":"start","id":"x","run":"y","seen":1,"source":"langchain"}',
     ):
         with pytest.raises(PoisonError):
-            Builder(Settings()).build([line])
+            Builder().build([line])

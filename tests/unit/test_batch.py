@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 from chopsky_trace.enrich.batch import Builder, PoisonError
-from chopsky_trace.settings import Settings
 
 RUN = "0" * 31 + "1"
 
@@ -27,7 +26,7 @@ def start(**fields: object) -> bytes:
 
 def test_the_builder_pauses_before_each_record_and_row() -> None:
     pauses: list[None] = []
-    Builder(Settings(), lambda: pauses.append(None)).build([start(), start(id="0" * 31 + "2")])
+    Builder(lambda: pauses.append(None)).build([start(), start(id="0" * 31 + "2")])
     assert len(pauses) == 4
 
 
@@ -46,11 +45,11 @@ def test_the_builder_pauses_before_each_record_and_row() -> None:
 )
 def test_what_is_no_record_is_poison(line: bytes) -> None:
     with pytest.raises(PoisonError):
-        Builder(Settings()).build([start(), line])
+        Builder().build([start(), line])
 
 
 def test_the_later_record_of_a_register_wins_whatever_the_order() -> None:
     early, late = start(name="early", seen=1_000), start(name="late", seen=2_000)
     for lines in ([early, late], [late, early], [late, early, late]):
-        rows = orjson.loads(Builder(Settings()).build(lines).payload)["spans"]
+        rows = orjson.loads(Builder().build(lines).payload)["spans"]
         assert [row["name"] for row in rows] == ["late"]

@@ -95,11 +95,6 @@ def report_status(connection: Connection, status: bytes) -> None:
     connection.execute(statements.load("write.sql")["report_status"], {"status": status.decode()})
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same batch may succeed later, unchanged."""
-    return classify(error) == "transient"
-
-
 def classify(error: BaseException) -> Failure:
     """What a failed write means for the batch; see `Failure`."""
     if isinstance(error, SchemaError):

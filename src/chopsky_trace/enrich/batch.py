@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import orjson
 
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
-from chopsky_trace.records import Usage, derived_id, span_id, text_of, version
-from chopsky_trace.settings import Settings
+from chopsky_trace.records import RETRY_TAG, Usage, derived_id, span_id, text_of, timestamp, version
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CALL_KINDS = frozenset(("llm", "embedding", "image"))
-RUN_FIELDS = ("project", "environment", "tenant_id", "user_id", "session_id")
 BODY_FIELDS = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "metadata")
 NUMBER_FIELDS = (
     "span_id",
@@ -42,7 +38,6 @@ COUNTS = (
     "reasoning_tokens",
     "audio_tokens",
 )
-RETRY_TAG = "retry:attempt:"
 NUL = b"\\u0000"
 """How JSON writes it; a text may also spell these six characters, which then stay."""
 START_COLUMNS = (
@@ -84,8 +79,7 @@ class Batch(NamedTuple):
 class Builder:
     """Builds batches; holds no state of the runs."""
 
-    def __init__(self, settings: Settings, pause: Callable[[], None] | None = None) -> None:
-        self.settings = settings
+    def __init__(self, pause: Callable[[], None] | None = None) -> None:
         self.pause = pause or _go_on
         """Called between rows, so that a busy worker lets the application's threads run."""
 
@@ -186,7 +180,7 @@ class _Work:
         tags = record.get("tags")
         row["conversation_run_id"] = record["run"]
         row["start_version"] = stamp
-        row["started_at"] = _time(record["at"])
+        row["started_at"] = timestamp(record["at"])
         row["source"] = record["source"]
         row["kind"] = record["kind"]
         for name, column in START_COLUMNS:
@@ -212,7 +206,7 @@ class _Work:
         row.setdefault("conversation_run_id", record["run"])
         row.setdefault("kind", record["kind"])
         row["end_version"] = stamp
-        row["ended_at"] = _time(record["at"])
+        row["ended_at"] = timestamp(record["at"])
         row["status"] = record["status"]
         if record["status"] == "interrupted" and record["id"] == record["run"]:
             self.link = True
@@ -270,7 +264,7 @@ class _Work:
             "conversation_run_id": run,
             "is_internal": ref["internal"],
             "position": ref["position"],
-            "created_at": _time(ref.get("at", record["at"])),
+            "created_at": timestamp(ref.get("at", record["at"])),
         }
         if place == "history":
             row["is_history"] = True
@@ -329,7 +323,7 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
         provider=provider,
         model=record.get("model"),
         model_requested=requested,
-        at=_time(record.get("started") or record["at"]),
+        at=timestamp(record.get("started") or record["at"]),
         cached=cached,
         service_tier=tier,
     )
@@ -389,8 +383,3 @@ def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
 
 def _place(row: dict[str, Any]) -> tuple[datetime, int, str]:
     return row["created_at"], row["position"], row["id"]
-
-
-@lru_cache(maxsize=4096)
-def _time(microseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=microseconds)

@@ -97,7 +97,6 @@ class SupabaseTracer(Callbacks):
         self._sample_rate = float(sample_rate)
         self._writer: Writer | None = None
         self._recorder: Recorder | None = None
-        self._pid = os.getpid()
         self._off = False
         self._troubles: dict[str, int] = {}
         self._warned_at = 0.0

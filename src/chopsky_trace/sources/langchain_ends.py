@@ -9,7 +9,6 @@ from uuid import UUID
 
 import orjson
 
-from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import FORMAT, Kind, Status
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_messages import answer_of
@@ -200,6 +199,6 @@ class Ends(Out):
             record["cached"] = True
         record["usage"] = fields.usage_of(facts, response)
         if response and self.options.with_content:
-            kept = without_secrets({k: v for k, v in response.items() if k not in fields.NOT_RESPONSE_METADATA})
+            kept = self._without_secrets({k: v for k, v in response.items() if k not in fields.NOT_RESPONSE_METADATA})
             if kept:
                 record["metadata"] = self.full.payload(span.root, told, {"response": kept})

@@ -53,7 +53,6 @@ CHAIN_KINDS: dict[str, Kind] = {
     "retriever": "retriever",
     "llm": "llm",
 }
-RETRY_TAG = "retry:attempt:"
 # Told elsewhere in the record, or none of the database's business.
 STATED_USAGE = (
     "token_usage",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from chopsky_trace.records import FORMAT, Kind, Scope
+from chopsky_trace.records import FORMAT, RETRY_TAG, Kind, Scope
 from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_out import Out
@@ -280,9 +280,7 @@ class Starts(Out):
         options = self.options
         if not options.with_content:
             tags = [
-                t
-                for t in tags
-                if str(t).startswith((fields.RETRY_TAG, "seq:step:", "graph:step:", "map:key:", "langsmith:"))
+                t for t in tags if str(t).startswith((RETRY_TAG, "seq:step:", "graph:step:", "map:key:", "langsmith:"))
             ]
         elif options.redactor is not None:
             tags = [options.redactor.text(str(t)) for t in tags]
