@@ -72,18 +72,21 @@ class Scope(TypedDict, total=False):
 
 
 class SpanStart(TypedDict):
-    """A span began. Times are microseconds since 1970 of the client's clock; `seen` is in nanoseconds."""
+    """A span began. Times are microseconds since 1970 of the client's clock; `seen` is in nanoseconds.
+
+    Without `at`, it began when it was seen.
+    """
 
     v: int
     t: Literal["start"]
     id: str
     run: str
-    parent: NotRequired[str]
+    parent: NotRequired[str | None]
     seen: int
     source: str
-    at: int
+    at: NotRequired[int]
     kind: Kind
-    name: NotRequired[str]
+    name: NotRequired[str | None]
     provider: NotRequired[str]
     model: NotRequired[str]
     params: NotRequired[Any]
@@ -98,7 +101,10 @@ class SpanStart(TypedDict):
 
 
 class SpanEnd(TypedDict):
-    """A span ended. `usage` is what the source reported, not yet normalised."""
+    """A span ended. `usage` is what the source reported, not yet normalised.
+
+    Without `at`, it ended when it was seen, and lasted since `began` where that is told and not 0.
+    """
 
     v: int
     t: Literal["end"]
@@ -107,7 +113,9 @@ class SpanEnd(TypedDict):
     seen: int
     source: str
     kind: Kind
-    at: int
+    at: NotRequired[int]
+    began: NotRequired[int]
+    """Nanoseconds since 1970."""
     started: NotRequired[int]
     duration_ms: NotRequired[float]
     first_token_ms: NotRequired[float]
@@ -118,6 +126,8 @@ class SpanEnd(TypedDict):
     model_requested: NotRequired[str]
     response_id: NotRequired[str]
     finish_reason: NotRequired[str]
+    said: NotRequired[Any]
+    """What a LangChain answer says of model, response and usage: those fields follow from it, in the worker."""
     usage: NotRequired[Any]
     cached: NotRequired[bool]
     outputs: NotRequired[Any]

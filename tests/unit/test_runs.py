@@ -7,7 +7,9 @@ from chopsky_trace.sources.memory import MAX_LINKS, Entry, Root
 
 
 def opened(runs: Runs, key: int, root: Root) -> None:
-    runs.open[key] = OpenSpan(f"{key:032x}", root, "chain", 1_000, True)
+    span = OpenSpan()
+    span.hex, span.root, span.kind, span.seen, span.is_top = f"{key:032x}", root, "chain", 1_000, True
+    runs.open[key] = span
     runs.waiting.add(key)
     root.open.add(key)
 
@@ -40,7 +42,7 @@ def test_a_chain_of_prompts_is_told_in_full_at_every_64th_link() -> None:
     full: list[int] = []
     for turn in range(200):
         entries.append(Entry(f"{turn:032x}", "user", "", False))
-        prompt, node, _ = root.prompt(f"{1_000 + turn:032x}", entries)
+        prompt, node, _ = root.prompt(f"{1_000 + turn:032x}", entries, [entry.id for entry in entries])
         if "extends" not in prompt:
             assert prompt["bodies"] == [e.id for e in entries]
             full.append(turn)

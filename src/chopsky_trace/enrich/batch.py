@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
+from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
 from chopsky_trace.records import RETRY_TAG, Usage, derived_id, span_id, text_of, timestamp, version
@@ -122,6 +123,7 @@ class _Work:
             register = self.starts if record["t"] == "start" else self.ends
             span = record["id"] = span_id(record["id"])
             run = record["run"] = span_id(record["run"])
+            _complete(record)
             for body in record.get("bodies", ()):
                 self.bodies[body["id"]] = _body_fields(body)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -331,6 +333,19 @@ def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] 
     row["cost_source"] = cost["source"]
     if cost["rates"]:
         row["price_rates"] = cost["rates"]
+
+
+def _complete(record: dict[str, Any]) -> None:
+    """Adds what follows from the rest of the record."""
+    if "at" not in record:
+        seen, began = record["seen"], record.get("began")
+        record["at"] = seen // 1000
+        if began:
+            record["started"] = began // 1000
+            record["duration_ms"] = (seen - began) / 1e6
+    said = record.get("said")
+    if said:
+        record.update(facts_of(said, record["id"]))
 
 
 def _without_nul(value: Any) -> Any:

@@ -83,6 +83,8 @@ _OPEN_KEYS = frozenset(
 _BEARERS = frozenset(("access", "refresh", "auth", "api", "bearer", "id", "session", "secret"))
 
 _verdicts: dict[str, int] = {}
+_open_names: set[tuple[str, ...]] = set()
+"""Names of mappings met before, none of which says that its value is a secret."""
 _SCALARS = frozenset((int, float, bool, type(None)))
 _OPEN, _SECRET_TEXT, _SECRET_ANY = 0, 1, 2
 
@@ -112,13 +114,37 @@ def _verdict(key: str) -> int:
     return verdict
 
 
-def without_secrets(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which the value of every secret-looking key is `[secret]`, at any depth, and URLs have no credentials.
+def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping, the value of every secret-looking key `[secret]`, at any depth, and no credentials in URLs.
+
+    It is the very mapping that was given where there is nothing of the kind in it, else a copy.
 
     Secret are authorization, cookies, passwords, secrets, credentials, and what ends with `key` or `token`, but for
     numbers, known names that are none (`input_key`, `prompt_cache_key`, `eos_token`), and empty values.
     """
-    return _strip(mapping, 32, [MAX_NODES])
+    return mapping if _is_open(mapping, 4) else _strip(mapping, 32, [MAX_NODES])
+
+
+def _is_open(mapping: Any, depth: int) -> bool:
+    """Whether there is surely no secret in it: known names, plain values, at most `depth` levels of them."""
+    names = tuple(mapping)
+    if names not in _open_names:
+        if any(type(name) is not str or _verdict(name) for name in names):
+            return False
+        if len(_open_names) >= MAX_VERDICTS:
+            _open_names.clear()
+        _open_names.add(names)
+    for value in mapping.values():
+        kind = value.__class__
+        if kind is str:
+            if len(value) > 10 and ("://" in value or " " in value):
+                return False
+        elif kind is dict:
+            if not depth or not _is_open(value, depth - 1):
+                return False
+        elif kind not in _SCALARS:
+            return False
+    return True
 
 
 def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[str, Any]:

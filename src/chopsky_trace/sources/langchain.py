@@ -144,7 +144,7 @@ class SupabaseTracer(Callbacks):
             max_string=settings.max_field_bytes,
         )
         runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
-        return Recorder(runs, writer.put, lambda: writer.epoch, options, self._lost_field)
+        return Recorder(runs, writer, options, self._lost_field)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""

@@ -111,11 +111,11 @@ class Callbacks(BaseTracer):
                 return
             known = metadata or {}
             params = kwargs.get("invocation_params")
-            model = known.get("ls_model_name") or fields.first_of((params, ("model", "model_name", "model_id")))
+            model = known.get("ls_model_name") or fields.model_in(params)
             events.start_model(
                 run_id,
                 parent_run_id,
-                name or fields.name_of(name, serialized),
+                name or fields.name_of(serialized),
                 metadata,
                 tags,
                 prompt,
@@ -150,8 +150,8 @@ class Callbacks(BaseTracer):
         try:
             events = self._recorder or self._events()
             if events is not None:
-                results, facts = fields.llm_result(response)
-                events.end_model(run_id, "completed", results, facts)
+                results, said = fields.answered(response)
+                events.end_model(run_id, "completed", results, said)
         except Exception as error:
             self._failed("on_llm_end", error)
 
@@ -163,11 +163,11 @@ class Callbacks(BaseTracer):
                 return
             status, text, _ = fields.error_of(error)
             results: list[Any] = []
-            facts: dict[str, Any] = {}
+            said: dict[str, Any] = {}
             if response is not None:
-                results, facts = fields.llm_result(response)
+                results, said = fields.answered(response)
                 results = [r for r in results if getattr(r, "content", r)]
-            events.end_model(run_id, status, results, facts, text)
+            events.end_model(run_id, status, results, said, text)
         except Exception as trouble:
             self._failed("on_llm_error", trouble)
 
@@ -190,12 +190,17 @@ class Callbacks(BaseTracer):
         try:
             events = self._recorder or self._events()
             if events is not None:
-                kind = fields.chain_kind(run_type, metadata, parent_run_id is None)
+                if run_type is not None:
+                    kind = fields.CHAIN_KINDS.get(run_type, "chain")
+                else:
+                    kind = fields.root_kind(metadata) if parent_run_id is None else "chain"
+                if not name:
+                    name = fields.name_of(serialized)
                 # A stream's inputs come with its end; until then LangChain says {"input": ""}.
-                defer = bool(kwargs.get("defers_inputs")) or (type(inputs) is dict and inputs == {"input": ""})
-                events.start(
-                    kind, run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, inputs, defer
+                defer = bool(kwargs and kwargs.get("defers_inputs")) or (
+                    inputs.__class__ is dict and len(inputs) == 1 and fields.is_empty(inputs.get("input"))
                 )
+                events.start(kind, run_id, parent_run_id, name, metadata, tags, inputs, defer)
         except Exception as error:
             self._failed("on_chain_start", error)
 
@@ -240,9 +245,7 @@ class Callbacks(BaseTracer):
             events = self._recorder or self._events()
             if events is not None:
                 payload = inputs if inputs is not None else input_str
-                events.start(
-                    "tool", run_id, parent_run_id, name or fields.name_of(name, serialized), metadata, tags, payload
-                )
+                events.start("tool", run_id, parent_run_id, name or fields.name_of(serialized), metadata, tags, payload)
         except Exception as error:
             self._failed("on_tool_start", error)
 
@@ -276,7 +279,7 @@ class Callbacks(BaseTracer):
                     "retriever",
                     run_id,
                     parent_run_id,
-                    name or fields.name_of(name, serialized),
+                    name or fields.name_of(serialized),
                     metadata,
                     tags,
                     {"query": query},

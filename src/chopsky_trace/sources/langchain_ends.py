@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import Any, cast
 from uuid import UUID
 
-import orjson
+from orjson import Fragment
 
+from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.records import FORMAT, Kind, Status
-from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_messages import answer_of
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
-from chopsky_trace.sources.memory import Root, Told, answer_refs
+from chopsky_trace.sources.memory import Draft, Root, answer_refs
 
 MISSING: Any = object()
 """No inputs were given, which is not the same as None."""
@@ -34,7 +34,7 @@ class Ends(Out):
     ) -> None:
         """A chain, tool or retriever ended; `inputs` where LangChain tells them only now."""
         key = run_id.int
-        span = self._closing(key, run_id, kind)
+        span = self.runs.open.pop(key, None) or self._unopened(key, kind)
         if span is None:
             return
         root = span.root
@@ -44,95 +44,97 @@ class Ends(Out):
                     self._late_inputs(span, inputs)
                 if span.is_top and root.interrupted and status == "completed":
                     status = "interrupted"
-                record = self._end_record(span, status, error)
-                told = Told()
+                draft = self._ended(span, status, error)
                 try:
-                    self._outputs(record, span, told, outputs, status)
+                    if outputs is not None:
+                        if self.options.with_outputs:
+                            draft["outputs"] = self.full.payload(root, draft, outputs)
+                        elif self.options.with_shapes:
+                            draft["outputs"] = self.full.shape(outputs)
+                    if span.is_top and status == "completed" and self.options.with_outputs:
+                        self._answer(root, draft, outputs)
                 except Exception as trouble:
-                    self._unreadable(record, "outputs", trouble)
-                self._finish(record, span, told, status)
+                    self._unreadable(draft, "outputs", trouble)
+                self._finish(draft, span, status)
             finally:
                 self.runs.closed(key, root)
 
     def end_model(
-        self, run_id: UUID, status: Status, results: Sequence[Any], facts: dict[str, Any], error: str | None = None
+        self, run_id: UUID, status: Status, results: Sequence[Any], said: Mapping[str, Any], error: str | None = None
     ) -> None:
         """A model call ended: its generations, and what it says of usage and model."""
         key = run_id.int
-        span = self._closing(key, run_id, "llm")
+        span = self.runs.open.pop(key, None) or self._unopened(key, "llm")
         if span is None:
             return
         self.runs.waiting.discard(key)
         root = span.root
         with root.lock:
             try:
-                record = self._end_record(span, status, error)
-                told = Told()
+                draft = self._ended(span, status, error)
                 try:
-                    self._facts(record, span, told, facts)
+                    self._says(draft, span, said)
                 except Exception as trouble:
-                    self._unreadable(record, "metadata", trouble)
+                    self._unreadable(draft, "metadata", trouble)
                 try:
                     if results and self.options.with_outputs:
-                        self._said(record, span, told, results)
+                        self._said(draft, span, results)
                     elif results and self.options.with_shapes:
-                        record["outputs"] = self.full.shape(results[0])
+                        draft["outputs"] = self.full.shape(results[0])
                 except Exception as trouble:
-                    self._unreadable(record, "outputs", trouble)
-                self._finish(record, span, told, status)
+                    self._unreadable(draft, "outputs", trouble)
+                self._finish(draft, span, status)
             finally:
                 self.runs.closed(key, root)
 
-    def _closing(self, key: int, run_id: UUID, kind: Kind) -> OpenSpan | None:
+    def _unopened(self, key: int, kind: Kind) -> OpenSpan | None:
+        """For an end that stands alone, because its start was before our time; None for one told twice."""
         runs = self.runs
-        span = runs.open.pop(key, None)
-        if span is None and key not in runs.ended:
-            # Its start was before our time: the end stands alone.
-            span_hex = run_id.hex
-            root = runs.roots.get(span_hex) or runs.new_root(span_hex, time_ns() // 1000, self.epoch())
-            span = OpenSpan(span_hex, root, kind, 0, False)
+        if key in runs.ended:
+            return None
+        span = OpenSpan()
+        span.hex = span_hex = f"{key:032x}"
+        span.root = runs.roots.get(span_hex) or runs.new_root(span_hex, time_ns() // 1000, self.sink.epoch)
+        span.kind = kind
+        span.parent = None
+        span.is_top = False
+        span.seen = span.mono = 0
         return span
 
-    def _finish(self, record: dict[str, Any], span: OpenSpan, told: Told, status: Status) -> None:
+    def _finish(self, draft: Draft, span: OpenSpan, status: Status) -> None:
         root = span.root
         if span.events:
-            record["events"] = [orjson.Fragment(encoded) for encoded, _ in span.events]
+            draft["events"] = [Fragment(encoded) for encoded, _ in span.events]
             for _, mentioned in span.events:
-                told.bodies[:0] = mentioned.bodies
-                told.refs[:0] = mentioned.refs
-        self._emit(root, record, told)
+                draft["bodies"][:0] = mentioned["bodies"]
+                draft["messages"][:0] = mentioned["messages"]
+        self._emit(root, draft)
         if status == "failed" and not root.sampled and not root.failed:
             root.failed = True
             self._release(root)
 
-    def _end_record(self, span: OpenSpan, status: Status, error: str | None) -> dict[str, Any]:
-        root = span.root
-        seen = time_ns()
-        if seen < span.seen + 2:
-            seen = span.seen + 2
-        record: dict[str, Any] = {
+    def _ended(self, span: OpenSpan, status: Status, error: str | None) -> Draft:
+        began = span.seen
+        draft: Draft = {
             "v": FORMAT,
             "t": "end",
             "id": span.hex,
-            "run": root.id,
-            "seen": seen,
+            "run": span.root.id,
+            # One clock for the length, so that a jump of the other cannot make it negative; and after its start, told
+            # once or twice, in any case.
+            "seen": began + max(monotonic_ns() - span.mono, 2) if began else time_ns(),
+            "began": began,
             "source": SOURCE,
             "kind": span.kind,
             "status": status,
+            "bodies": [],
+            "messages": [],
         }
-        if span.seen:
-            # One clock for the length, so that a jump of the other cannot make it negative.
-            elapsed = monotonic_ns() - span.mono
-            record["at"] = (span.seen + elapsed) // 1000
-            record["duration_ms"] = elapsed / 1e6
-            record["started"] = span.seen // 1000
-            if span.first_token is not None:
-                record["first_token_ms"] = (span.first_token - span.mono) / 1e6
-        else:
-            record["at"] = seen // 1000
+        if span.first_token is not None:
+            draft["first_token_ms"] = (span.first_token - span.mono) / 1e6
         if error:
-            record["error"] = self._error(error)
-        return record
+            draft["error"] = self._error(error)
+        return draft
 
     def _error(self, error: str) -> Any:
         if not self.options.with_content:
@@ -143,62 +145,54 @@ class Ends(Out):
 
     def _late_inputs(self, span: OpenSpan, inputs: Any) -> None:
         """The start again, whole, now that its inputs are known: the later start replaces the first."""
-        record = cast("dict[str, Any]", span.deferred)
-        told = Told()
-        record.pop("bodies", None)
-        record.pop("messages", None)
-        record["seen"] = span.seen + 1
+        draft = cast("Draft", span.deferred)
+        draft["bodies"] = []
+        draft["messages"] = []
+        draft["seen"] = span.seen + 1
         if self.options.with_inputs:
-            self._inputs(record, span, told, inputs)
-            self._emit(span.root, record, told)
+            self._inputs(draft, span, inputs)
+            self._emit(span.root, draft)
 
-    def _outputs(self, record: dict[str, Any], span: OpenSpan, told: Told, outputs: Any, status: Status) -> None:
-        if not self.options.with_outputs:
-            if outputs is not None and self.options.with_shapes:
-                record["outputs"] = self.full.shape(outputs)
-            return
-        if outputs is not None:
-            record["outputs"] = self.full.payload(span.root, told, outputs)
-        if span.is_top and status == "completed":
-            self._answer(span.root, told, outputs)
-
-    def _answer(self, root: Root, told: Told, outputs: Any) -> None:
+    def _answer(self, root: Root, draft: Draft, outputs: Any) -> None:
         """Which messages the user was answered: the root's output, else what its last call said."""
-        answer = answer_of(self.full, root, told, outputs)
+        answer = answer_of(self.full, root, draft, outputs)
         if answer:
-            answer_refs(root, told, answer)
+            answer_refs(root, draft, answer)
             return
+        refs = draft["messages"]
         for body, said_by, n in root.last_output:
-            told.refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
+            refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
 
-    def _said(self, record: dict[str, Any], span: OpenSpan, told: Told, results: Sequence[Any]) -> None:
+    def _said(self, draft: Draft, span: OpenSpan, results: Sequence[Any]) -> None:
         root = span.root
         ids: list[str] = []
         root.last_output = []
         for n, result in enumerate(results):
             if isinstance(result, str):
-                entry = self.full.body(root, told, "assistant", result)
+                entry = self.full.body(root, draft, "assistant", result)
             else:
-                entry = self.full.entry(root, told, result)
-            root.said(told, entry, span.hex, n, internal=not span.shown)
+                entry = self.full.entry(root, draft, result)
+            root.said(draft, entry, span.hex, n, internal=not span.shown)
             root.last_output.append((entry.id, span.hex, n))
             ids.append(entry.id)
-        record["output_bodies"] = ids
+        draft["output_bodies"] = ids
         if span.node is not None:
             root.extend(span.node, span.hex, ids[0])
 
-    def _facts(self, record: dict[str, Any], span: OpenSpan, told: Told, facts: dict[str, Any]) -> None:
-        """Which model answered, what it used, why it stopped."""
+    def _says(self, draft: Draft, span: OpenSpan, said: Mapping[str, Any]) -> None:
+        """What the answer says of its model, usage and why it stopped: read where there is time for it."""
         if span.provider:
-            record["provider"] = span.provider
+            draft["provider"] = span.provider
         if span.model:
-            record["model_requested"] = span.model
-        response = fields.response_of(facts)
-        record.update(fields.answer_facts(facts, response))
-        if fields.is_cache_hit(facts, span.hex):
-            record["cached"] = True
-        record["usage"] = fields.usage_of(facts, response)
-        if response and self.options.with_content:
-            kept = self._without_secrets({k: v for k, v in response.items() if k not in fields.NOT_RESPONSE_METADATA})
-            if kept:
-                record["metadata"] = self.full.payload(span.root, told, {"response": kept})
+            draft["model_requested"] = span.model
+        if not said:
+            return
+        said = self._without_secrets(said)
+        if self.options.with_content and self.options.redactor is None:
+            draft["said"] = self.full.payload(span.root, draft, said)
+            return
+        # Names and numbers are no content; of the rest there is what may be kept, redacted.
+        draft.update(facts_of(self.full.plain(said), span.hex))
+        rest = draft.pop("metadata", None)
+        if rest and self.options.with_content:
+            draft["metadata"] = self.full.payload(span.root, draft, rest)

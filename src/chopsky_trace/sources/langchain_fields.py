@@ -53,21 +53,6 @@ CHAIN_KINDS: dict[str, Kind] = {
     "retriever": "retriever",
     "llm": "llm",
 }
-# Told elsewhere in the record, or none of the database's business.
-STATED_USAGE = (
-    "token_usage",
-    "usage",
-    "usage_metadata",
-    "token_count",
-    "amazon-bedrock-invocationMetrics",
-    "prompt_eval_count",
-    "eval_count",
-    "service_tier",
-    "serviceTier",
-    "speed",
-)
-"""Where providers state usage, and what changes its price, in a message's response metadata."""
-NOT_RESPONSE_METADATA = frozenset(("headers", "token_usage", "usage"))
 
 
 def identifier(value: Any) -> str | None:
@@ -107,10 +92,8 @@ def scope_in(values: Mapping[str, Any]) -> Scope:
     return cast("Scope", found)
 
 
-def name_of(name: str | None, serialized: Mapping[str, Any] | None) -> str | None:
-    """The run's name; models and tools have it in `serialized` only."""
-    if name:
-        return name
+def name_of(serialized: Mapping[str, Any] | None) -> str | None:
+    """The run's name where the event does not say it; models and tools have it in `serialized` only."""
     if serialized:
         found = serialized.get("name")
         if found:
@@ -121,16 +104,23 @@ def name_of(name: str | None, serialized: Mapping[str, Any] | None) -> str | Non
     return None
 
 
-def chain_kind(run_type: str | None, metadata: Mapping[str, Any] | None, is_root: bool) -> Kind:
-    if run_type:
-        return CHAIN_KINDS.get(run_type, "chain")
-    if (
-        is_root
-        and type(metadata) is dict
-        and cast("dict[str, Any]", metadata).get("ls_integration") == "langchain_create_agent"
-    ):
-        return "agent"
-    return "chain"
+def model_in(params: Mapping[str, Any] | None) -> str | None:
+    """The model that the call's parameters name."""
+    for key in ("model", "model_name", "model_id") if params else ():
+        value = cast("Mapping[str, Any]", params).get(key)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def root_kind(metadata: Mapping[str, Any] | None) -> Kind:
+    """A root is an agent where LangChain says that it made one."""
+    return "agent" if metadata and metadata.get("ls_integration") == "langchain_create_agent" else "chain"
+
+
+def is_empty(value: Any) -> bool:
+    """Whether it is the empty text, without asking an object of somebody else's whether it equals one."""
+    return value.__class__ is str and not value
 
 
 def error_of(error: BaseException) -> tuple[Status, str | None, bool]:
@@ -149,67 +139,32 @@ def error_of(error: BaseException) -> tuple[Status, str | None, bool]:
     return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__, False
 
 
-def llm_result(response: Any) -> tuple[list[Any], dict[str, Any]]:
-    """(messages or texts of every generation, what it says of usage and model)."""
-    outputs: list[Any] = []
-    facts: dict[str, Any] = {}
+def answered(response: Any) -> tuple[list[Any], dict[str, Any]]:
+    """(messages or texts of every generation, what it says of usage and model, as it says it)."""
     generations: Any = response.generations
-    first: list[Any] = list(generations[0]) if generations else []
+    first: list[Any] = generations[0] if generations else []
+    results: list[Any] = []
     for generation in first:
         message = getattr(generation, "message", None)
-        outputs.append(generation.text if message is None else message)
-    facts["generations"] = len(first)
-    llm_output = getattr(response, "llm_output", None)
-    if isinstance(llm_output, Mapping):
-        facts.update(_of_llm_output(cast("Mapping[str, Any]", llm_output)))
+        results.append(generation.text if message is None else message)
+    said: dict[str, Any] = {"generations": len(first)}
+    overall = getattr(response, "llm_output", None)
+    if overall:
+        said["llm_output"] = overall
     if first:
-        info = getattr(first[0], "generation_info", None)
         message = getattr(first[0], "message", None)
+        reason_told = False
         if message is not None:
-            facts["usage_metadata"] = getattr(message, "usage_metadata", None)
-            facts["response_metadata"] = getattr(message, "response_metadata", None)
-            facts["message_id"] = getattr(message, "id", None)
-        if info:
-            facts["generation_info"] = info
-    return outputs, facts
-
-
-def _of_llm_output(llm_output: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key in ("token_usage", "usage"):
-        if llm_output.get(key):
-            found["token_usage"] = llm_output[key]
-            break
-    for key in ("model_name", "model", "model_id"):
-        if llm_output.get(key):
-            found["model_name"] = llm_output[key]
-            break
-    if llm_output.get("id"):
-        found["id"] = llm_output["id"]
-    return found
-
-
-def first_of(*pairs: tuple[Mapping[str, Any] | None, tuple[str, ...]]) -> str | None:
-    """The first text under any of these keys."""
-    for mapping, keys in pairs:
-        if mapping:
-            for key in keys:
-                value = mapping.get(key)
-                if isinstance(value, str) and value:
-                    return value
-    return None
-
-
-def is_cache_hit(facts: Mapping[str, Any], run_hex: str) -> bool:
-    """LangChain answered from its cache: the usage has a total cost of 0, or the message another run's id."""
-    usage = facts.get("usage_metadata")
-    if isinstance(usage, Mapping) and cast("Mapping[str, Any]", usage).get("total_cost") == 0:
-        return True
-    message_id = facts.get("message_id")
-    if isinstance(message_id, str) and message_id.startswith("lc_run--"):
-        told = message_id.removeprefix("lc_run--")[:36].replace("-", "")
-        return len(told) == 32 and told != run_hex
-    return False
+            held: dict[str, Any] = message.__dict__
+            said["usage_metadata"] = held.get("usage_metadata")
+            metadata: dict[str, Any] = held.get("response_metadata") or {}
+            said["response_metadata"] = metadata
+            said["message_id"] = held.get("id")
+            reason_told = "finish_reason" in metadata
+        info = getattr(first[0], "generation_info", None)
+        if info and not reason_told:
+            said["generation_info"] = info
+    return results, said
 
 
 def langsmith_trace(parent: UUID) -> str | None:
@@ -224,37 +179,3 @@ def langsmith_trace(parent: UUID) -> str | None:
     if tree.id == parent or parent.hex in tree.dotted_order.replace("-", ""):
         return tree.trace_id.hex
     return None
-
-
-def response_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the provider said about its answer: the message's response metadata, or a completion's generation info."""
-    found: Any = facts.get("response_metadata") or facts.get("generation_info")
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def answer_facts(facts: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, str]:
-    """The answering model, the response's id and why it stopped, as far as they are told."""
-    found = {
-        "model": first_of((response, ("model_name", "model", "model_id")), (facts, ("model_name",))),
-        "response_id": first_of((response, ("id", "response_id")), (facts, ("id",))),
-        "finish_reason": first_of(
-            (response, ("finish_reason", "stop_reason", "done_reason")),
-            (facts.get("generation_info"), ("finish_reason",)),
-        ),
-    }
-    message_id = facts.get("message_id")
-    if found["response_id"] is None and isinstance(message_id, str) and not message_id.startswith(("lc_run--", "run-")):
-        # Some integrations give the provider's id to the message only.
-        found["response_id"] = message_id
-    return {name: value for name, value in found.items() if value}
-
-
-def usage_of(facts: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
-    """All that was reported of tokens, not yet normalised."""
-    usage = {k: facts[k] for k in ("usage_metadata", "token_usage", "generations") if facts.get(k) is not None}
-    stated = {k: response[k] for k in STATED_USAGE if response.get(k) is not None}
-    if stated:
-        usage["response_metadata"] = stated
-    if stated.get("service_tier"):
-        usage["service_tier"] = stated["service_tier"]
-    return usage

@@ -5,17 +5,17 @@ Objects change after their callback, so what is kept is copied in it. A message 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
+from orjson import OPT_NON_STR_KEYS, Fragment, dumps, loads
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import Role, text_of
-from chopsky_trace.sources.memory import Entry, Root, Told
+from chopsky_trace.sources.memory import Draft, Entry, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -36,9 +36,21 @@ ROLES: dict[str, Role] = {
     "function": "tool",
     "model": "assistant",
 }
-OPTIONS = orjson.OPT_NON_STR_KEYS
-TEXT_KEYS = ("input", "question", "query", "prompt", "text", "message", "content", "user_input", "human_input")
-ANSWER_KEYS = (
+OPTIONS = OPT_NON_STR_KEYS
+INPUT_KEYS = (
+    "messages",
+    "input",
+    "question",
+    "query",
+    "prompt",
+    "text",
+    "message",
+    "content",
+    "user_input",
+    "human_input",
+)
+OUTPUT_KEYS = (
+    "messages",
     "output",
     "answer",
     "result",
@@ -50,6 +62,9 @@ ANSWER_KEYS = (
     "final_answer",
     "generation",
 )
+INPUT_ORDER = {key: place for place, key in enumerate(INPUT_KEYS)}
+OUTPUT_ORDER = {key: place for place, key in enumerate(OUTPUT_KEYS)}
+"""Where a root's question and answer are looked for, in this order."""
 
 
 class Snapshot:
@@ -64,63 +79,43 @@ class Snapshot:
 
     # -- messages
 
-    def entry(self, root: Root, told: Told, message: Any) -> Entry:
+    def entry(self, root: Root, draft: Draft, message: Any) -> Entry:
         """The message as told; known again by identity, never by `id()` alone."""
+        # Through the instance's own dict: a missing attribute costs pydantic microseconds.
+        held: dict[str, Any] = message.__dict__
+        content = held["content"]
+        calls = held.get("tool_calls")
         known = root.entries.get(id(message))
         if (
             known is not None
             and known.message is message
-            and known.content is message.content
-            and known.calls is message.__dict__.get("tool_calls")
-            and (known.blocks is None or _same_blocks(known.blocks, message.content))
+            and known.content is content
+            and known.calls is calls
+            and (known.blocks is None or _same_blocks(known.blocks, content))
         ):
             return known
-        entry = self._tell(root, told, message)
+        role = ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
+        told: Sequence[Any] = ()
+        if role == "assistant":
+            told = calls or ()
+            if held.get("invalid_tool_calls"):
+                told = [*told, *held["invalid_tool_calls"]]
+        extra = _extra(held) if held["additional_kwargs"] or held.get("status") == "error" or "role" in held else None
+        entry = self.body(root, draft, role, content, told, held.get("tool_call_id"), held.get("name"), extra)
         entry.message = message
-        entry.content = message.content
-        entry.calls = message.__dict__.get("tool_calls")
-        if isinstance(entry.content, list):
-            entry.blocks = _copy_blocks(cast("list[Any]", entry.content))
+        entry.content = content
+        entry.calls = calls
+        if content.__class__ is not str:
+            entry.blocks = _copy_blocks(content)
         root.entries[id(message)] = entry
         return entry
-
-    def _tell(self, root: Root, told: Told, message: Any) -> Entry:
-        # Through the instance's own dict: a missing attribute costs pydantic microseconds.
-        held: dict[str, Any] = message.__dict__
-        kind: str = held["type"]
-        role: Role = ROLES.get(kind) or ROLES.get(held.get("role", ""), "user")
-        calls: Sequence[Any] = ()
-        if role == "assistant":
-            calls = held.get("tool_calls") or ()
-            if held.get("invalid_tool_calls"):
-                calls = [*calls, *held["invalid_tool_calls"]]
-        extra: dict[str, Any] = {}
-        kwargs = held["additional_kwargs"]
-        if kwargs:
-            extra = {k: v for k, v in kwargs.items() if k not in ("tool_calls", "parsed")}
-        status = held.get("status")
-        if status == "error":
-            extra["status"] = status
-        if kind == "chat" and held["role"] not in ROLES:
-            extra["role"] = held["role"]
-        return self.body(
-            root,
-            told,
-            role,
-            message.content,
-            calls=calls,
-            call_id=held.get("tool_call_id"),
-            name=message.name,
-            metadata=extra,
-        )
 
     def body(
         self,
         root: Root,
-        told: Told,
+        draft: Draft,
         role: Role,
         content: Any,
-        *,
         calls: Sequence[Any] = (),
         call_id: str | None = None,
         name: str | None = None,
@@ -132,22 +127,24 @@ class Snapshot:
             calls = self.redactor.value(self.plain(list(calls))) if calls else ()
             metadata = self.redactor.value(self.plain(metadata)) if metadata else None
         core = [role, content, calls or [], call_id or "", "" if role == "assistant" else name or ""]
-        encoded = b""
+        is_text = content.__class__ is str
         try:
-            encoded = orjson.dumps(core, option=OPTIONS)
+            encoded = dumps(core, None, OPTIONS)
             odd = len(encoded) > self.max_string or (
-                not isinstance(content, str) and b"null" in encoded and odd_float(core)
+                b"null" in encoded and not (is_text and not calls) and odd_float(core)
             )
         except (TypeError, ValueError, RecursionError):
+            encoded = b""
             odd = True
         if odd:
             core = self.plain(core)
-            encoded = orjson.dumps(core, option=OPTIONS)
-        extra = orjson.Fragment(orjson.dumps(self.plain(metadata), option=OPTIONS)) if metadata else None
-        body_id = root.tell(encoded, told, name if role == "assistant" else None, extra)
-        return Entry(body_id, role, text_of(core[1]), bool(calls))
+            encoded = dumps(core, None, OPTIONS)
+            content = core[1]
+        extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
+        body_id = root.tell(encoded, draft, name if role == "assistant" else None, extra)
+        return Entry(body_id, role, content if is_text else text_of(content), bool(calls))
 
-    def entries(self, root: Root, told: Told, messages: Sequence[Any]) -> list[Entry]:
+    def entries(self, root: Root, draft: Draft, messages: Sequence[Any]) -> list[Entry]:
         """A whole prompt. The loop is the hot path of long histories: known messages cost identity checks only."""
         known = root.entries
         found: list[Entry] = []
@@ -159,27 +156,39 @@ class Snapshot:
                 if entry.content is held["content"] and entry.calls is held.get("tool_calls"):
                     add(entry)
                     continue
-            add(self.entry(root, told, message))
+            add(self.entry(root, draft, message))
         return found
 
     # -- payloads
 
-    def hook(self, root: Root, told: Told) -> Callable[[Any], Any]:
-        """What orjson calls for an object it does not know."""
-        return partial(self._object, root, told)
+    def payload(self, root: Root, draft: Draft, value: Any) -> Any:
+        """A payload as the record takes it: text as it is, anything else encoded; messages in it become references."""
+        if self.redactor is None:
+            kind = value.__class__
+            if kind is str and len(value) <= self.max_string:
+                return value
+            found = value
+            if kind is dict:
+                for item in value.values():
+                    if item.__class__ is list:
+                        found = self._compact(root, draft, value)
+                        break
+            elif kind is list:
+                found = self._list(root, draft, value)
+            try:
+                encoded = dumps(found, partial(self._object, root, draft), OPTIONS)
+                if len(encoded) <= self.max_string and (b"null" not in encoded or not odd_float(value)):
+                    return Fragment(encoded)
+            except (TypeError, ValueError, RecursionError):
+                pass
+        return Fragment(self.slow_json(root, draft, value))
 
-    def payload(self, root: Root, told: Told, value: Any) -> Any:
-        """A payload that the record's own encoding will finish: its lists of messages become references here."""
-        if self.redactor is not None:
-            return orjson.Fragment(self.slow_json(root, told, value))
-        return self._compact(root, told, value)
-
-    def slow_json(self, root: Root, told: Told, value: Any) -> bytes:
+    def slow_json(self, root: Root, draft: Draft, value: Any) -> bytes:
         """A payload as JSON, whatever is in it: what cannot be said becomes a marker, its neighbours stay whole."""
-        plain = clean(self._compact(root, told, value), self.max_string, partial(self._object, root, told))
+        plain = clean(self._compact(root, draft, value), self.max_string, partial(self._object, root, draft))
         if self.redactor is not None:
             plain = self.redactor.value(plain)
-        return orjson.dumps(plain, option=OPTIONS)
+        return dumps(plain, None, OPTIONS)
 
     def plain(self, value: Any) -> Any:
         """Plain data without messages in it."""
@@ -200,121 +209,105 @@ class Snapshot:
             return {"type": "list", "count": len(items)}
         return {"type": type(value).__name__}
 
-    def _compact(self, root: Root, told: Told, value: Any) -> Any:
-        kind = cast("type[Any]", value.__class__)
-        if kind is dict:
+    def _compact(self, root: Root, draft: Draft, value: Any) -> Any:
+        """The same value, its lists of messages as references."""
+        if value.__class__ is dict:
             fields = cast("dict[Any, Any]", value)
-            listed = False
-            for item in fields.values():
-                of = cast("type[Any]", item.__class__)
-                if of is list:
-                    listed = True
-                elif of is not str:
-                    told.floats = True
-            if listed:
-                return {
-                    k: self._list(root, told, cast("list[Any]", v)) if type(v) is list else v for k, v in fields.items()
-                }
-            return fields
-        if kind is list:
-            return self._list(root, told, cast("list[Any]", value))
-        if kind is not str and not isinstance(value, BaseMessage):
-            told.floats = True
-        return value
+            return {k: self._list(root, draft, v) if v.__class__ is list else v for k, v in fields.items()}
+        return self._list(root, draft, value) if value.__class__ is list else value
 
-    def _list(self, root: Root, told: Told, items: list[Any]) -> Any:
+    def _list(self, root: Root, draft: Draft, items: list[Any]) -> Any:
         if not items or not isinstance(items[0], BaseMessage):
-            if items and not isinstance(items[0], (str, Document)):
-                told.floats = True
             return items
         known = root.entries
         if not all(id(m) in known or (isinstance(m, BaseMessage) and m.type != "remove") for m in items):
-            told.floats = True
             return items
         ids: list[str] = []
         placed = root.placed
-        for entry in self.entries(root, told, items):
+        for entry in self.entries(root, draft, items):
             if entry.id not in placed:
-                root.mention(told, entry.id)
+                root.mention(draft, entry.id)
             ids.append(entry.id)
         return root.compact(ids)
 
-    def _object(self, root: Root, told: Told, obj: Any) -> Any:
+    def _object(self, root: Root, draft: Draft, obj: Any) -> Any:
+        """What stands for an object that JSON does not know."""
         if isinstance(obj, BaseMessage):
             if obj.type == "remove":
                 return {"$remove": obj.id}
-            entry = self.entry(root, told, obj)
-            root.mention(told, entry.id)
+            entry = self.entry(root, draft, obj)
+            root.mention(draft, entry.id)
             return {"$message": entry.id}
         if isinstance(obj, Document):
-            metadata: dict[str, Any] = obj.metadata
-            if metadata:
-                told.floats = True
-            document: dict[str, Any] = {"page_content": obj.page_content, "metadata": metadata, "type": "Document"}
+            document: dict[str, Any] = {"page_content": obj.page_content, "metadata": obj.metadata, "type": "Document"}
             if obj.id:
                 document["id"] = obj.id
             return document
-        fields = getattr(obj.__class__, "model_fields", None)
-        told.floats = True
-        if fields is not None:
+        if getattr(obj.__class__, "model_fields", None) is not None:
             # The fields as they stand: a model's own serialiser may be slow, may raise, may leave things out.
             values = cast("dict[str, Any]", obj.__dict__)
             messages: Any = values.get("messages")
             if isinstance(messages, (list, tuple)):
                 listed = [*cast("Sequence[Any]", messages)]
-                return {**values, "messages": self._list(root, told, listed)}
+                return {**values, "messages": self._list(root, draft, listed)}
             return dict(values)
-        return clean(obj, self.max_string, lambda inner: self._object(root, told, inner) if inner is not obj else None)
+        return clean(obj, self.max_string, lambda inner: self._object(root, draft, inner) if inner is not obj else None)
 
 
-def question_of(snapshot: Snapshot, root: Root, told: Told, inputs: Any) -> list[Entry] | None:
+def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> list[Entry] | None:
     """What the user said, as a root's inputs have it; None where that cannot be told."""
-    found = _messages_in(snapshot, root, told, inputs)
-    if found is not None:
-        return found or None
-    text = _text_field(inputs, TEXT_KEYS)
-    return [snapshot.body(root, told, "user", text)] if text else None
+    text, entries = _told_in(snapshot, root, draft, inputs, INPUT_ORDER)
+    return [snapshot.body(root, draft, "user", text)] if text else entries
 
 
-def answer_of(snapshot: Snapshot, root: Root, told: Told, outputs: Any) -> list[Entry] | None:
+def answer_of(snapshot: Snapshot, root: Root, draft: Draft, outputs: Any) -> list[Entry] | None:
     """What the user was answered, as a root's outputs have it; None where that cannot be told."""
-    found = _messages_in(snapshot, root, told, outputs, ANSWER_KEYS)
-    if found is not None:
-        start = max((i for i, e in enumerate(found) if e.role == "user"), default=-1) + 1
-        spoken = [e for e in found[start:] if e.role == "assistant" and e.text and not e.has_calls]
-        return spoken or None
-    text = _text_field(outputs, ANSWER_KEYS)
-    return [snapshot.body(root, told, "assistant", text)] if text else None
-
-
-def _messages_in(
-    snapshot: Snapshot, root: Root, told: Told, value: Any, keys: Sequence[str] = TEXT_KEYS
-) -> list[Entry] | None:
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
-        for key in ("messages", *keys):
-            entries = _as_entries(snapshot, root, told, fields.get(key))
-            if entries:
-                return entries
+    text, entries = _told_in(snapshot, root, draft, outputs, OUTPUT_ORDER)
+    if text:
+        return [snapshot.body(root, draft, "assistant", text)]
+    if not entries:
         return None
-    if hasattr(value, "messages"):
-        return _as_entries(snapshot, root, told, value.messages)
-    return _as_entries(snapshot, root, told, value)
+    start = max((i for i, e in enumerate(entries) if e.role == "user"), default=-1) + 1
+    return [e for e in entries[start:] if e.role == "assistant" and e.text and not e.has_calls] or None
 
 
-def _as_entries(snapshot: Snapshot, root: Root, told: Told, value: Any) -> list[Entry] | None:
+def _told_in(
+    snapshot: Snapshot, root: Root, draft: Draft, value: Any, order: Mapping[str, int]
+) -> tuple[str | None, list[Entry] | None]:
+    """(the text, or else the messages) that a root was given or gave back."""
+    if isinstance(value, str):
+        return value, None
+    if not isinstance(value, Mapping):
+        return None, _as_entries(snapshot, root, draft, getattr(value, "messages", value))
+    fields = cast("Mapping[str, Any]", value)
+    named = [key for key in fields if key in order]
+    if len(named) > 1:
+        named.sort(key=order.__getitem__)
+    for key in named:
+        if fields[key].__class__ is not str:
+            entries = _as_entries(snapshot, root, draft, fields[key])
+            if entries:
+                return None, entries
+    for key in named:
+        if isinstance(fields[key], str) and fields[key]:
+            return fields[key], None
+    texts = [v for v in fields.values() if isinstance(v, str) and v]
+    return (texts[0], None) if len(texts) == 1 else (None, None)
+
+
+def _as_entries(snapshot: Snapshot, root: Root, draft: Draft, value: Any) -> list[Entry] | None:
     if isinstance(value, BaseMessage):
-        return [snapshot.entry(root, told, value)]
+        return [snapshot.entry(root, draft, value)]
     if not isinstance(value, (list, tuple)) or not value:
         return None
     items = cast("Sequence[Any]", value)
     if isinstance(items[0], str) and len(items) == 2 and isinstance(value, tuple) and items[0] in ROLES:
-        return [snapshot.body(root, told, ROLES[items[0]], items[1])]
+        return [snapshot.body(root, draft, ROLES[items[0]], items[1])]
     found: list[Entry] = []
     for item in items:
         if isinstance(item, BaseMessage):
             if item.type != "remove":
-                found.append(snapshot.entry(root, told, item))
+                found.append(snapshot.entry(root, draft, item))
         elif isinstance(item, Mapping):
             fields = cast("Mapping[str, Any]", item)
             role = ROLES.get(str(fields.get("role") or fields.get("type")))
@@ -323,7 +316,7 @@ def _as_entries(snapshot: Snapshot, root: Root, told: Told, value: Any) -> list[
             found.append(
                 snapshot.body(
                     root,
-                    told,
+                    draft,
                     role,
                     fields["content"],
                     calls=_plain_calls(fields.get("tool_calls")),
@@ -337,7 +330,7 @@ def _as_entries(snapshot: Snapshot, root: Root, told: Told, value: Any) -> list[
             and item[0] in ROLES
             and isinstance(item[1], (str, list))
         ):
-            found.append(snapshot.body(root, told, ROLES[item[0]], item[1]))
+            found.append(snapshot.body(root, draft, ROLES[item[0]], item[1]))
         else:
             return None
     return found
@@ -352,24 +345,21 @@ def _plain_calls(calls: Any) -> list[Any]:
             found.append(call)
             continue
         try:
-            args = orjson.loads(function.get("arguments") or "{}")
+            args = loads(function.get("arguments") or "{}")
         except ValueError:
             args = function.get("arguments")
         found.append({"name": function.get("name"), "args": args, "id": call.get("id"), "type": "tool_call"})
     return found
 
 
-def _text_field(value: Any, keys: Sequence[str]) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    if not isinstance(value, Mapping):
-        return None
-    fields = cast("Mapping[str, Any]", value)
-    for key in keys:
-        if isinstance(fields.get(key), str) and fields[key]:
-            return fields[key]
-    texts = [v for v in fields.values() if isinstance(v, str) and v]
-    return texts[0] if len(texts) == 1 else None
+def _extra(held: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a message says beside its content, as far as it is kept."""
+    extra = {k: v for k, v in held["additional_kwargs"].items() if k not in ("tool_calls", "parsed")}
+    if held.get("status") == "error":
+        extra["status"] = "error"
+    if held["type"] == "chat" and held["role"] not in ROLES:
+        extra["role"] = held["role"]
+    return extra
 
 
 def _copy_blocks(blocks: list[Any]) -> list[Any]:
@@ -393,13 +383,21 @@ def _same_blocks(copies: list[Any], blocks: Any) -> bool:
 
 
 def odd_float(value: Any, depth: int = 0) -> bool:
-    """Whether a NaN or infinity hides in plain containers (orjson writes it as null)."""
+    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
     if isinstance(value, float):
-        return value != value or value in (float("inf"), float("-inf"))
+        return value - value != 0
+    if isinstance(value, (str, int, BaseMessage)) or value is None:
+        return False
     if depth > 50:
         return True
-    if isinstance(value, dict):
-        return any(odd_float(v, depth + 1) for v in cast("dict[Any, Any]", value).values())
+    if isinstance(value, Mapping):
+        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
     if isinstance(value, (list, tuple)):
         return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
+    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
+        return any(odd_float(getattr(value, k, None), depth + 1) for k in _fields_of(value.__class__))
     return False
+
+
+def _fields_of(kind: Any) -> Sequence[str]:
+    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)

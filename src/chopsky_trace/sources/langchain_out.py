@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
+from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.secrets import without_secrets
-from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, odd_float, question_of
-from chopsky_trace.sources.langchain_runs import OpenSpan, Options, Runs
-from chopsky_trace.sources.memory import Root, Told, question_refs
+from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, question_of
+from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
+from chopsky_trace.sources.memory import Draft, Root, question_refs
 
 HELD_BYTES = 2_000_000
 EVENTS_KEPT = 100
-PAYLOADS = ("inputs", "outputs", "metadata", "params", "usage")
 CONTENT_FIELDS = frozenset(
     (
         "inputs",
@@ -34,23 +33,24 @@ CONTENT_FIELDS = frozenset(
 )
 
 
+class Sink(Protocol):
+    """Where records go: a writer."""
+
+    epoch: int
+    """Changes when what was put before can no longer be referred to."""
+
+    def put(self, record: bytes, /) -> bool: ...
+
+
 class Out:
     """Encodes records and puts them; what could not be read costs its field only."""
 
-    def __init__(
-        self,
-        runs: Runs,
-        put: Callable[[bytes], bool],
-        epoch: Callable[[], int],
-        options: Options,
-        lost_field: Callable[[str, Exception], None],
-    ) -> None:
+    def __init__(self, runs: Runs, sink: Sink, options: Options, lost_field: LostField) -> None:
         self.runs = runs
-        self.put = put
-        self.epoch = epoch
+        self.sink = sink
+        self.put = sink.put
         self.options = options
         self.lost_field = lost_field
-        """Told of a field that could not be read: the span goes on without it."""
         self.full = Snapshot(options.redactor, max_string=options.max_string)
 
     def token(self, run_id: UUID) -> None:
@@ -68,73 +68,66 @@ class Out:
             span.events = []
         if len(span.events) < EVENTS_KEPT:
             with span.root.lock:
-                told = Told()
-                encoded = self.full.slow_json(span.root, told, {"name": name, "data": data})
+                draft: Draft = {"bodies": [], "messages": []}
+                encoded = self.full.slow_json(span.root, draft, {"name": name, "data": data})
                 # Told with the end: nothing of it is in the journal yet.
-                span.events.append((encoded, told))
+                span.events.append((encoded, draft))
 
     def interrupted(self, run_id: UUID | None) -> None:
         span = self.runs.open.get(run_id.int) if run_id is not None else None
         if span is not None:
             span.root.interrupted = True
 
-    def _inputs(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any) -> None:
+    def _inputs(self, draft: Draft, span: OpenSpan, inputs: Any) -> None:
         root = span.root
         if span.is_top:
-            said = getattr(inputs, "resume", None) if record.get("resume") else inputs
-            question = question_of(self.full, root, told, said)
+            said = getattr(inputs, "resume", None) if draft.get("resume") else inputs
+            question = question_of(self.full, root, draft, said)
             if question:
                 root.question_known = True
-                question_refs(root, told, question)
+                question_refs(root, draft, question)
             elif span.deferred is not None:
                 # It was to come, and did not: then what the first call was asked.
                 for entry_id, n, position in root.first_tail:
-                    root.own(told, entry_id, n, position, internal=False, at=root.started)
-        record["inputs"] = self.full.payload(root, told, inputs)
+                    root.own(draft, entry_id, n, position, internal=False, at=root.started)
+        draft["inputs"] = self.full.payload(root, draft, inputs)
 
-    def _without_secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _without_secrets(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             return without_secrets(values)
         except Exception:
             # Something in it cannot be looked into as it stands.
             return without_secrets(self.full.plain(values))
 
-    def _unreadable(self, record: dict[str, Any], name: str, error: Exception) -> None:
-        record[name] = {"$unreadable": type(error).__name__}
+    def _unreadable(self, draft: Draft, name: str, error: Exception) -> None:
+        draft[name] = {"$unreadable": type(error).__name__}
         self.lost_field(name, error)
 
-    def _emit(self, root: Root, record: dict[str, Any], told: Told) -> None:
-        if not root.sampled and not root.failed:
-            self._hold(root, record, told)
+    def _emit(self, root: Root, draft: Draft) -> None:
+        if not (root.sampled or root.failed):
+            self._hold(root, draft)
             return
-        if not self.put(self._encode(root, record, told)):
+        try:
+            line = dumps(draft, None, OPTIONS)
+            if len(line) > self.options.max_string:
+                line = self._encoded(draft)
+        except (TypeError, ValueError, RecursionError):
+            line = self._encoded(draft)
+        if not self.put(line):
             # What this record was to carry is lost; what follows must not rely on it.
             root.forget()
 
-    def _encode(self, root: Root, record: dict[str, Any], told: Told) -> bytes:
-        """The record's bytes. Messages inside payloads are told while these are encoded: bodies and rows come last."""
-        record["bodies"] = told.bodies
-        record["messages"] = told.refs
-        try:
-            line = orjson.dumps(record, default=self.full.hook(root, told), option=OPTIONS)
-            if len(line) <= self.options.max_string and not (told.floats and b"null" in line and _odd(record)):
-                return line
-        except (TypeError, ValueError, RecursionError):
-            pass
-        for name in PAYLOADS:
-            value = record.get(name)
-            if value is not None and not isinstance(value, orjson.Fragment):
-                record[name] = orjson.Fragment(self.full.slow_json(root, told, value))
-        # What is left is ours and small, but for names and ids that somebody else chose.
-        kept = {k: v if k in PAYLOADS or k in ("bodies", "messages") else self.full.plain(v) for k, v in record.items()}
-        return orjson.dumps(kept, option=OPTIONS)
+    def _encoded(self, draft: Draft) -> bytes:
+        # Payloads are encoded already; what is left is ours and small, but for texts, names and ids of somebody else's.
+        plain = self.full.plain
+        kept = {k: v if v.__class__ is Fragment or k in ("bodies", "messages") else plain(v) for k, v in draft.items()}
+        return dumps(kept, None, OPTIONS)
 
-    def _hold(self, root: Root, record: dict[str, Any], told: Told) -> None:
+    def _hold(self, root: Root, draft: Draft) -> None:
         """Sampled out: numbers only are put, the content waits in memory in case the run fails."""
-        light = {k: v for k, v in record.items() if k not in CONTENT_FIELDS}
-        self.put(self._encode(root, light, Told()))
+        self.put(self._encoded({k: v for k, v in draft.items() if k not in CONTENT_FIELDS}))
         if root.held_bytes < HELD_BYTES:
-            line = self._encode(root, {**record, "seen": record["seen"] + 1}, told)
+            line = self._encoded({**draft, "seen": draft["seen"] + 1})
             root.held.append(line)
             root.held_bytes += len(line)
 
@@ -142,8 +135,3 @@ class Out:
         for line in root.held:
             self.put(line)
         root.held.clear()
-
-
-def _odd(record: Mapping[str, Any]) -> bool:
-    """Whether a payload of the record holds a NaN or infinity, which orjson writes as null."""
-    return any(odd_float(record[name]) for name in PAYLOADS if name in record)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from time import monotonic_ns
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.records import Kind, Scope
-from chopsky_trace.sources.memory import Node, Root, Told
+from chopsky_trace.sources.memory import Draft, Node, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -16,27 +15,30 @@ SOURCE = "langchain"
 REMEMBERED_ENDS = 4_096
 """Ended spans that a second end is recognised by: one handler given twice is called twice."""
 
+LostField = Callable[[str, Exception], None]
+"""Told of a field that could not be read: the span goes on without it."""
+
 
 class OpenSpan:
-    """A span under way."""
+    """A span under way; whoever makes it sets the fields that have no default."""
 
-    # Defaults live on the class: most spans never set them, and every span is made on the caller's time.
+    # No constructor, and defaults on the class: every span is made on the caller's time.
+    hex: str
+    root: Root
+    kind: Kind
+    parent: str | None
+    is_top: bool
+    seen: int
+    """Nanoseconds since 1970 at the start; 0 where the start was not seen."""
+    mono: int
+    """The monotonic clock's nanoseconds at the start."""
     first_token: int | None = None
     node: Node | None = None
     shown = False
-    deferred: dict[str, Any] | None = None
-    events: list[tuple[bytes, Told]] | None = None
+    deferred: Draft | None = None
+    events: list[tuple[bytes, Draft]] | None = None
     provider: str | None = None
     model: str | None = None
-    parent: str | None = None
-
-    def __init__(self, span_hex: str, root: Root, kind: Kind, seen: int, is_top: bool) -> None:
-        self.hex = span_hex
-        self.root = root
-        self.kind: Kind = kind
-        self.seen = seen
-        self.is_top = is_top
-        self.mono = monotonic_ns()
 
 
 class Runs:
@@ -66,9 +68,10 @@ class Runs:
         root.open.discard(key)
         if not root.open:
             self.roots.pop(root.id, None)
-        self.ended[key] = root.id
-        if len(self.ended) > REMEMBERED_ENDS:
-            self.ended.pop(_oldest(self.ended), None)
+        ended = self.ended
+        ended[key] = root.id
+        if len(ended) > REMEMBERED_ENDS:
+            ended.pop(_oldest(ended), None)
 
 
 def _oldest(mapping: dict[Any, Any]) -> Any:

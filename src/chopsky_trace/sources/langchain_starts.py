@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import time_ns
+from time import monotonic_ns, time_ns
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
-from chopsky_trace.sources.memory import Entry, Root, Told, prompt_refs
+from chopsky_trace.sources.memory import Draft, Entry, Root, prompt_refs
 from chopsky_trace.sources.sampling import is_sampled
 
 SCOPE_LOOKS = 8
@@ -52,22 +52,32 @@ class Starts(Out):
         defer: bool = False,
     ) -> None:
         """A chain, tool or retriever began; `defer`: its true inputs come with its end."""
-        key = run_id.int
-        if key in self.runs.open:
+        span = self._opened(kind, run_id.int, parent_id)
+        if span is None:
             return
-        span, record = self._opened(kind, run_id.hex, parent_id, name)
         root = span.root
         with root.lock:
-            told = Told()
+            draft = self._draft(span, name)
             try:
-                self._describe(record, span, told, metadata, tags)
+                self._describe(draft, span, metadata, tags)
             except Exception as error:
-                self._unreadable(record, "metadata", error)
+                self._unreadable(draft, "metadata", error)
             try:
-                self._place(record, span, told, inputs, defer)
+                if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+                    draft["resume"] = True
+                if not self.options.with_inputs:
+                    if self.options.with_shapes:
+                        draft["inputs"] = self.full.shape(inputs)
+                elif defer:
+                    span.deferred = draft
+                    root.question_known = root.question_known or span.is_top
+                elif span.is_top:
+                    self._inputs(draft, span, inputs)
+                else:
+                    draft["inputs"] = self.full.payload(root, draft, inputs)
             except Exception as error:
-                self._unreadable(record, "inputs", error)
-            self._begin(key, span, record, told)
+                self._unreadable(draft, "inputs", error)
+            self._emit(root, draft)
 
     def start_model(
         self,
@@ -83,200 +93,177 @@ class Starts(Out):
     ) -> None:
         """A model call began; `prompt` is its messages, or its text."""
         key = run_id.int
-        if key in self.runs.open:
+        span = self._opened("llm", key, parent_id)
+        if span is None:
             return
-        span, record = self._opened("llm", run_id.hex, parent_id, name)
         root = span.root
         with root.lock:
-            told = Told()
+            draft = self._draft(span, name)
             if provider:
-                record["provider"] = span.provider = provider
+                draft["provider"] = span.provider = provider
             if model:
-                record["model"] = span.model = model
+                draft["model"] = span.model = model
             try:
-                self._describe(record, span, told, metadata, tags)
+                self._describe(draft, span, metadata, tags)
                 if params:
-                    self._params(record, root, told, params)
+                    self._params(draft, root, params)
             except Exception as error:
-                self._unreadable(record, "metadata", error)
+                self._unreadable(draft, "metadata", error)
             try:
                 if self.options.with_inputs:
-                    self._prompt(record, span, told, prompt)
+                    self._prompt(draft, span, prompt)
                 elif self.options.with_shapes:
-                    record["inputs"] = self.full.shape(prompt)
+                    draft["inputs"] = self.full.shape(prompt)
             except Exception as error:
-                self._unreadable(record, "inputs", error)
+                self._unreadable(draft, "inputs", error)
             self.runs.waiting.add(key)
-            self._begin(key, span, record, told)
+            self._emit(root, draft)
 
-    def _opened(
-        self, kind: Kind, span_hex: str, parent_id: UUID | None, name: str | None
-    ) -> tuple[OpenSpan, dict[str, Any]]:
-        seen = time_ns()
-        root, parent_hex, top = self._root_of(span_hex, parent_id, seen // 1000)
-        epoch = self.epoch()
+    def _opened(self, kind: Kind, key: int, parent_id: UUID | None) -> OpenSpan | None:
+        """The span, under way; None where it is already."""
+        runs = self.runs
+        spans = runs.open
+        if key in spans:
+            return None
+        span = OpenSpan()
+        span.hex = span_hex = f"{key:032x}"
+        span.kind = kind
+        span.seen = seen = time_ns()
+        span.mono = monotonic_ns()
+        parent = spans.get(parent_id.int) if parent_id is not None else None
+        # LangChain loses the parent of fallbacks, and of calls that are given their callbacks anew, or names the
+        # parent's parent; its config still has the id of the run that this code is in.
+        config = var_child_runnable_config.get()
+        if config is not None:
+            around_id = getattr(config.get("callbacks"), "parent_run_id", None)
+            # Nearly always it is the very parent that the callback names.
+            if around_id is not None and around_id is not parent_id:
+                around = spans.get(around_id.int)
+                if around is not None and (parent_id is None or (parent is not None and around.parent == parent.hex)):
+                    parent = around
+        if parent is not None:
+            span.root = root = parent.root
+            span.parent = parent.hex
+            span.is_top = False
+        else:
+            root = self._without_parent(span, span_hex, parent_id, seen // 1000)
+        epoch = self.sink.epoch
         if root.epoch != epoch:
             with root.lock:
                 root.epoch = epoch
                 root.forget()
-        span = OpenSpan(span_hex, root, kind, seen, top)
-        record: dict[str, Any] = {
-            "v": FORMAT,
-            "t": "start",
-            "id": span_hex,
-            "run": root.id,
-            "seen": seen,
-            "source": SOURCE,
-            "at": seen // 1000,
-            "kind": kind,
-        }
-        if parent_hex:
-            record["parent"] = span.parent = parent_hex
-        if name:
-            record["name"] = name
-        return span, record
-
-    def _place(self, record: dict[str, Any], span: OpenSpan, told: Told, inputs: Any, defer: bool) -> None:
-        if type(inputs).__name__ == "Command" and getattr(inputs, "resume", None) is not None:
-            record["resume"] = True
-        if not self.options.with_inputs:
-            if self.options.with_shapes:
-                record["inputs"] = self.full.shape(inputs)
-        elif defer:
-            span.deferred = record
-            span.root.question_known = span.root.question_known or span.is_top
-        else:
-            self._inputs(record, span, told, inputs)
-
-    def _begin(self, key: int, span: OpenSpan, record: dict[str, Any], told: Told) -> None:
-        runs = self.runs
-        runs.open[key] = span
+        spans[key] = span
         if key in runs.ended:
             # A caller that uses one id again: a run of its own all the same.
             del runs.ended[key]
-        span.root.open.add(key)
-        self._emit(span.root, record, told)
+        root.open.add(key)
+        return span
 
-    def _root_of(self, span_hex: str, parent_id: UUID | None, started: int) -> tuple[Root, str | None, bool]:
-        """(run, parent, whether it is the topmost of ours)."""
+    def _without_parent(self, span: OpenSpan, span_hex: str, parent_id: UUID | None, started: int) -> Root:
+        """The run of a span whose parent is none of our open spans."""
         runs = self.runs
-        if parent_id is not None:
-            parent = runs.open.get(parent_id.int)
-            if parent is not None:
-                around = self._around(parent_id)
-                if around is not None and around.parent == parent.hex:
-                    parent = around
-                return parent.root, parent.hex, False
-            run = runs.ended.get(parent_id.int)
-            if run is not None:
-                # Work that outlives its parent.
-                return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, False
-            # A parent that only others see: LangSmith's word on the trace, else that parent is the topmost known.
+        if parent_id is None:
+            span.parent = None
+            span.is_top = True
+            span.root = root = runs.new_root(span_hex, started, self.sink.epoch)
+            root.sampled = is_sampled(span_hex, self.options.sample_rate)
+            return root
+        span.parent = parent_id.hex
+        run = runs.ended.get(parent_id.int)
+        # Work that outlives its parent; else a parent that only others see: LangSmith's word on the trace, or that
+        # parent is the topmost known.
+        span.is_top = run is None
+        if run is None:
             run = fields.langsmith_trace(parent_id) or parent_id.hex
-            return runs.roots.get(run) or runs.new_root(run, started, self.epoch()), parent_id.hex, True
-        around = self._around(None)
-        if around is not None:
-            return around.root, around.hex, False
-        root = runs.new_root(span_hex, started, self.epoch())
-        root.sampled = is_sampled(span_hex, self.options.sample_rate)
-        return root, None, True
+        span.root = root = runs.roots.get(run) or runs.new_root(run, started, self.sink.epoch)
+        return root
 
-    def _around(self, parent_id: UUID | None) -> OpenSpan | None:
-        """The open span of ours that LangChain's own config says this code runs in.
-
-        LangChain loses the parent of fallbacks, and of calls that are given their callbacks anew, or names the parent's
-        parent; its config still has the run id.
-        """
-        config = var_child_runnable_config.get()
-        if config is None:
-            return None
-        run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-        # Nearly always it is the very parent that the callback names.
-        return None if run_id is None or run_id is parent_id else self.runs.open.get(run_id.int)
+    @staticmethod
+    def _draft(span: OpenSpan, name: str | None) -> Draft:
+        return {
+            "v": FORMAT,
+            "t": "start",
+            "id": span.hex,
+            "run": span.root.id,
+            "parent": span.parent,
+            "seen": span.seen,
+            "source": SOURCE,
+            "kind": span.kind,
+            "name": name,
+            "bodies": [],
+            "messages": [],
+        }
 
     def _describe(
-        self,
-        record: dict[str, Any],
-        span: OpenSpan,
-        told: Told,
-        metadata: Mapping[str, Any] | None,
-        tags: Sequence[str] | None,
+        self, draft: Draft, span: OpenSpan, metadata: Mapping[str, Any] | None, tags: Sequence[str] | None
     ) -> None:
         """Scope, metadata and tags; a child carries only what its root does not."""
         root = span.root
         if not root.described:
-            self._describe_root(record, span, told, metadata or {}, tags)
+            self._describe_root(draft, span, metadata or {}, tags)
             return
         if root.scope_looks < SCOPE_LOOKS:
-            self._late_scope(record, root, metadata)
+            self._late_scope(draft, root, metadata)
         if metadata:
-            inherited = root.metadata
-            own = {
-                k: v
-                for k, v in metadata.items()
-                if (k not in inherited or inherited[k] is not v) and k not in fields.NOT_METADATA
-            }
+            inherited = root.metadata.get
+            own = {k: v for k, v in metadata.items() if inherited(k) is not v and k not in fields.NOT_METADATA}
             if own:
-                self._metadata(record, root, told, own)
+                self._metadata(draft, root, own)
         if tags:
-            self._tags(record, tags)
+            self._tags(draft, tags)
 
     def _describe_root(
-        self,
-        record: dict[str, Any],
-        span: OpenSpan,
-        told: Told,
-        metadata: Mapping[str, Any],
-        tags: Sequence[str] | None,
+        self, draft: Draft, span: OpenSpan, metadata: Mapping[str, Any], tags: Sequence[str] | None
     ) -> None:
         root = span.root
         root.described = True
+        root.metadata = metadata
         ambient = current()
         options = self.options
-        scope = cast("Scope", {**options.scope, **ambient.scope, **fields.scope_in(metadata)})
-        for name in fields.SCOPE_KEYS:
-            if name in scope:
-                text = fields.identifier(scope[name])
-                if text:
-                    scope[name] = text
-        root.scope = scope
-        root.metadata = metadata
-        if scope:
-            record["scope"] = scope
-        own = {**options.metadata, **ambient.metadata, **metadata}
+        found: Scope = {} if fields.SCOPE_NAMES.isdisjoint(metadata) else fields.scope_in(metadata)
+        if found or options.scope or ambient.scope:
+            scope = cast("Scope", {**options.scope, **ambient.scope, **found})
+            for name in fields.SCOPE_KEYS:
+                if name in scope:
+                    text = fields.identifier(scope[name])
+                    if text:
+                        scope[name] = text
+            root.scope = scope
+            draft["scope"] = scope
         if span.is_top and (options.tags or ambient.tags):
             tags = list(dict.fromkeys((*options.tags, *ambient.tags, *(tags or ()))))
-        if own:
-            self._metadata(record, root, told, own)
+        if metadata or options.metadata or ambient.metadata:
+            self._metadata(draft, root, {**options.metadata, **ambient.metadata, **metadata})
         if tags:
-            self._tags(record, tags)
+            self._tags(draft, tags)
 
-    def _late_scope(self, record: dict[str, Any], root: Root, metadata: Mapping[str, Any] | None) -> None:
+    def _late_scope(self, draft: Draft, root: Root, metadata: Mapping[str, Any] | None) -> None:
         """What a child knows and its root did not: `configurable` reaches the children only."""
         root.scope_looks += 1
-        found: Scope = {}
+        named = fields.SCOPE_NAMES
         config = var_child_runnable_config.get()
         configurable = config.get("configurable") if config else None
-        if configurable:
+        found: Scope = {}
+        if configurable and not named.isdisjoint(configurable):
             found = fields.scope_in(configurable)
-        if metadata:
+        if metadata and not named.isdisjoint(metadata):
             found = cast("Scope", {**found, **fields.scope_in(metadata)})
         if found:
             scope = root.scope
             new = cast("Scope", {k: v for k, v in found.items() if k not in scope})
             if new:
                 root.scope = cast("Scope", {**scope, **new})
-                record["scope"] = new
+                draft["scope"] = new
 
-    def _metadata(self, record: dict[str, Any], root: Root, told: Told, own: Mapping[str, Any]) -> None:
+    def _metadata(self, draft: Draft, root: Root, own: Mapping[str, Any]) -> None:
         if not self.options.with_content:
             own = {k: v for k, v in own.items() if k in fields.OWN_KEYS and k not in fields.SCOPE_NAMES}
         elif not own.keys() <= fields.OWN_KEYS:
             own = self._without_secrets(own)
         if own:
-            record["metadata"] = self.full.payload(root, told, own)
+            draft["metadata"] = self.full.payload(root, draft, own)
 
-    def _tags(self, record: dict[str, Any], tags: Sequence[str]) -> None:
+    def _tags(self, draft: Draft, tags: Sequence[str]) -> None:
         options = self.options
         if not options.with_content:
             tags = [
@@ -285,22 +272,22 @@ class Starts(Out):
         elif options.redactor is not None:
             tags = [options.redactor.text(str(t)) for t in tags]
         if tags:
-            record["tags"] = tags
+            draft["tags"] = tags
 
-    def _prompt(self, record: dict[str, Any], span: OpenSpan, told: Told, prompt: Any) -> None:
+    def _prompt(self, draft: Draft, span: OpenSpan, prompt: Any) -> None:
         root = span.root
         if isinstance(prompt, str):
-            entries: list[Entry] = [self.full.body(root, told, "user", prompt)]
+            entries: list[Entry] = [self.full.body(root, draft, "user", prompt)]
         else:
-            entries = self.full.entries(root, told, prompt)
-        span.shown = span.is_top
-        reference, span.node, known = root.prompt(span.hex, entries)
-        record["prompt"] = reference
-        prompt_refs(root, told, entries, known, shown=span.is_top or not root.question_known)
+            entries = self.full.entries(root, draft, prompt)
+        span.shown = shown = span.is_top
+        ids = [entry.id for entry in entries]
+        draft["prompt"], span.node, known = root.prompt(span.hex, entries, ids)
+        prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
 
-    def _params(self, record: dict[str, Any], root: Root, told: Told, params: Mapping[str, Any]) -> None:
+    def _params(self, draft: Draft, root: Root, params: Mapping[str, Any]) -> None:
         if not self.options.with_content:
             params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
         else:
             params = {k: v for k, v in self._without_secrets(params).items() if v is not None}
-        record["params"] = self.full.payload(root, told, params)
+        draft["params"] = self.full.payload(root, draft, params)

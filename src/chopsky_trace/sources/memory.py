@@ -6,12 +6,12 @@ it, so a prompt is told as "the first `take` messages of that call's prompt and 
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, cast
 
-import orjson
+from orjson import Fragment
 
 from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
 
@@ -26,15 +26,25 @@ class Entry:
 
     __slots__ = ("blocks", "calls", "content", "has_calls", "id", "message", "role", "text")
 
-    def __init__(self, body_id: str, role: Role, text: str, has_calls: bool) -> None:
+    def __init__(
+        self,
+        body_id: str,
+        role: Role,
+        text: str,
+        has_calls: bool,
+        message: Any = None,
+        content: Any = None,
+        calls: Any = None,
+        blocks: list[Any] | None = None,
+    ) -> None:
         self.id = body_id
         self.role = role
         self.text = text
         self.has_calls = has_calls
-        self.message: Any = None
-        self.content: Any = None
-        self.calls: Any = None
-        self.blocks: list[Any] | None = None
+        self.message = message
+        self.content = content
+        self.calls = calls
+        self.blocks = blocks
 
 
 class Node:
@@ -61,15 +71,8 @@ def _walk(node: Node, ids: Sequence[str]) -> tuple[Node, int]:
     return node, known
 
 
-class Told:
-    """What one record has to carry for the messages it refers to, and whether its payload may hide a NaN."""
-
-    __slots__ = ("bodies", "floats", "refs")
-
-    def __init__(self) -> None:
-        self.bodies: list[Body] = []
-        self.refs: list[MessageRef] = []
-        self.floats = False
+Draft = dict[str, Any]
+"""A record in the making. What it has to tell of messages is added to its `bodies` and `messages` on the way."""
 
 
 class Root:
@@ -137,22 +140,22 @@ class Root:
 
     # -- bodies
 
-    def tell(self, core: bytes, told: Told, name: str | None = None, metadata: Any = None) -> str:
+    def tell(self, core: bytes, draft: Draft, name: str | None, metadata: Any) -> str:
         """The body's id; the body goes along the first time. `core` is its JSON, encoded once for hash and journal."""
-        body_id = hashlib.sha256(core).hexdigest()[:32]
+        body_id = sha256(core).hexdigest()[:32]
         if body_id not in self.sent:
             self.sent.add(body_id)
-            body: Body = {"id": body_id, "core": cast("list[Any]", orjson.Fragment(core))}
+            body: Body = {"id": body_id, "core": cast("list[Any]", Fragment(core))}
             if name:
                 body["name"] = name
             if metadata:
                 body["metadata"] = metadata
-            told.bodies.append(body)
+            draft["bodies"].append(body)
         return body_id
 
     # -- message rows
 
-    def own(self, told: Told, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> None:
+    def own(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> None:
         """The root itself brought this message into the conversation."""
         if ("shown", entry_id, n) in self.owned:
             return
@@ -164,16 +167,16 @@ class Root:
         ref: MessageRef = {"body": entry_id, "place": "own", "n": n, "position": position, "internal": internal}
         if at is not None:
             ref["at"] = at
-        told.refs.append(ref)
+        draft["messages"].append(ref)
 
-    def history(self, told: Told, entry_id: str, n: int, position: int, *, internal: bool = True) -> None:
+    def history(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool = True) -> None:
         """A message that some earlier run, if any, said."""
         key = ("history", entry_id, n)
         if key in self.owned:
             return
         self.owned.add(key)
         self.placed.add(entry_id)
-        told.refs.append(
+        draft["messages"].append(
             {
                 "body": entry_id,
                 "place": "history",
@@ -184,24 +187,23 @@ class Root:
             }
         )
 
-    def said(self, told: Told, entry: Entry, span: str, n: int, *, internal: bool) -> None:
+    def said(self, draft: Draft, entry: Entry, span: str, n: int, *, internal: bool) -> None:
         """A model call's output."""
         self.placed.add(entry.id)
         self.outputs.setdefault(entry.id, (span, n))
         if entry.text and not entry.has_calls:
             self.answers[entry.text] = entry.id
-        told.refs.append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
+        draft["messages"].append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
 
-    def mention(self, told: Told, entry_id: str) -> None:
+    def mention(self, draft: Draft, entry_id: str) -> None:
         """A payload refers to it: it must have a row somewhere."""
         if entry_id not in self.placed:
-            self.history(told, entry_id, 0, 0)
+            self.history(draft, entry_id, 0, 0)
 
     # -- prompts
 
-    def prompt(self, span: str, entries: Sequence[Entry]) -> tuple[Prompt, Node, int]:
+    def prompt(self, span: str, entries: Sequence[Entry], ids: list[str]) -> tuple[Prompt, Node, int]:
         """The prompt as references, the tree's node at its end, and how many messages were known as its beginning."""
-        ids = [e.id for e in entries]
         node, known = _walk(self.tree, ids)
         if node.span is None or node.links >= MAX_LINKS:
             prompt: Prompt = {"bodies": ids}
@@ -235,58 +237,64 @@ class Root:
         return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}
 
 
-def _placed(entries: Sequence[Entry], known: int) -> Iterator[tuple[int, Entry, int, int | None]]:
-    """(index, message, which of its equals it is in the list, and in the tail) from the tail or `known` on.
-
-    The tail is what follows the last assistant message, system messages apart: what the root itself brought in.
-    Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
-    """
+def _tail(entries: Sequence[Entry]) -> int:
+    """Where the messages after the last assistant message begin: what the root itself brought in, systems apart."""
     tail = len(entries)
     while tail and entries[tail - 1].role != "assistant":
         tail -= 1
-    ids = [entry.id for entry in entries]
-    # What came before both was told with an earlier prompt.
-    for index in range(min(known, tail), len(entries)):
-        entry = entries[index]
-        own = ids[tail:index].count(entry.id) if index >= tail and entry.role != "system" else None
-        yield index, entry, ids[:index].count(entry.id), own
+    return tail
 
 
-def prompt_refs(root: Root, told: Told, entries: Sequence[Entry], known: int, *, shown: bool) -> None:
-    """Message rows that follow from one prompt: its tail is the root's own, the rest is history."""
+def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[str], known: int, *, shown: bool) -> None:
+    """Message rows that follow from one prompt: its tail is the root's own, the rest is history.
+
+    Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
+    """
+    tail = _tail(entries)
     first = not root.first_tail
-    for index, entry, n, own in _placed(entries, known):
-        if own is None:
+    # What came before both was told with an earlier prompt.
+    for index in range(min(known, tail), len(ids)):
+        entry = entries[index]
+        body = entry.id
+        if index < tail or entry.role == "system":
             if index >= known:
-                root.history(told, entry.id, n, index)
+                root.history(draft, body, ids[:index].count(body), index)
             continue
+        own = ids[tail:index].count(body)
         asked = entry.role == "user"
-        root.own(told, entry.id, own, index, internal=not (shown and asked))
+        root.own(draft, body, own, index, internal=not (shown and asked))
         if first and asked:
-            root.first_tail.append((entry.id, own, index))
-        if n > own:
-            root.history(told, entry.id, n, index)
+            root.first_tail.append((body, own, index))
+        if tail and (n := ids[:index].count(body)) > own:
+            root.history(draft, body, n, index)
 
 
-def question_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
+def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
-    for index, entry, n, own in _placed(entries, 0):
-        readable = entry.role in ("user", "assistant") and not entry.has_calls
-        if own is not None:
-            root.own(told, entry.id, own, QUESTION_POSITION + index, internal=not readable, at=root.started)
-        if own is None or n > own:
-            root.history(told, entry.id, n, index, internal=not readable)
+    tail = _tail(entries)
+    ids = [entry.id for entry in entries]
+    for index, entry in enumerate(entries):
+        body = entry.id
+        internal = entry.has_calls or entry.role not in ("user", "assistant")
+        n = ids[:index].count(body)
+        if index < tail or entry.role == "system":
+            root.history(draft, body, n, index, internal=internal)
+            continue
+        own = ids[tail:index].count(body)
+        root.own(draft, body, own, QUESTION_POSITION + index, internal=internal, at=root.started)
+        if n > own:
+            root.history(draft, body, n, index, internal=internal)
 
 
-def answer_refs(root: Root, told: Told, entries: Sequence[Entry]) -> None:
+def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     """Message rows of a root's output: what the user was answered."""
     for n, entry in enumerate(entries):
         known = root.outputs.get(entry.id) or _same_text(root, entry)
         if known is None:
-            root.own(told, entry.id, 0, QUESTION_POSITION * 2 + n, internal=False)
+            root.own(draft, entry.id, 0, QUESTION_POSITION * 2 + n, internal=False)
             continue
         body_id, (span, place) = (entry.id, known) if entry.id in root.outputs else (root.answers[entry.text], known)
-        told.refs.append(
+        draft["messages"].append(
             {"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span}
         )
 

@@ -50,7 +50,7 @@ class Journal:
         self._settings = settings
         self._losses = losses
         self._presence = -1
-        self._fsync = settings.journal_fsync
+        self._write = self._write_through if settings.journal_fsync else write
         self._forget()
 
     def _forget(self) -> None:
@@ -74,24 +74,32 @@ class Journal:
 
     def append(self, record: bytes) -> bool:
         """Accepts a record: one write. False where every bound is reached; the loss is counted."""
-        # `framed`, without the call: this runs twice for every callback.
+        # `framed`, without the call: this runs twice for every callback run.
         size = len(record)
         frame = pack(FORMAT, size, crc32(record if size <= CHECKED_BYTES else record[:CHECKED_BYTES], size)) + record
         size += HEADER_BYTES
         with self._lock:
-            self._room -= size
-            if self._room < 0:
+            room = self._room - size
+            if room < 0:
                 return self._append_slowly(record, frame)
+            self._room = room
             try:
-                written = write(self._fd, frame)
+                written = self._write(self._fd, frame)
             except OSError as error:
                 return self._refused(record, error, 0)
             if written != size:
                 return self._refused(record, OSError("the disk is full"), written)
             self.accepted += 1
-            if self._fsync:
-                self._sync()
             return True
+
+    def _write_through(self, fd: int, frame: bytes) -> int:
+        """Writes to the disk itself, not only to the system's cache."""
+        written = write(fd, frame)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            self._losses.note("fsync", f"The journal {self.folder} cannot be synced to disk: {error.strerror}")
+        return written
 
     def _append_slowly(self, record: bytes, frame: bytes) -> bool:
         if self._busy:
@@ -119,7 +127,7 @@ class Journal:
             if room < len(frame):
                 self._full_until = now + RETRY_FULL_S
                 return self._lost_to_bound()
-            written = write(self._fd, frame)
+            written = self._write(self._fd, frame)
         except OSError as error:
             return self._refused(record, error, 0)
         if written != len(frame):
@@ -127,8 +135,6 @@ class Journal:
         self._room = room - written
         self._losses.forget("memory")
         self.accepted += 1
-        if self._fsync:
-            self._sync()
         return True
 
     def _lost_to_bound(self) -> bool:
@@ -199,12 +205,6 @@ class Journal:
                 self._fd = segment.fd
                 return room
         raise OSError("other processes keep taking new journal files for abandoned ones")
-
-    def _sync(self) -> None:
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            self._losses.note("fsync", f"The journal {self.folder} cannot be synced to disk: {error.strerror}")
 
     # On the worker's thread.
 
