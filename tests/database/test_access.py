@@ -18,6 +18,7 @@ TABLES = (
     "conversation_messages",
     "conversation_analytics",
     "conversation_spans",
+    "conversation_contents",
     "writer_status",
     "chopsky_migrations",
 )
@@ -77,6 +78,11 @@ def runs(connection: Connection) -> dict[str, UUID]:
                 [run, role, internal, user, tenant],
             )
         connection.execute("insert into conversation_spans (id, conversation_run_id) values (%s, %s)", [run, run])
+        connection.execute(
+            "insert into conversation_contents (conversation_run_id, id, kind, text, size_bytes)"
+            " values (%s, %s, 'text', 'words', 5)",
+            [run, run],
+        )
         connection.execute(
             "insert into writer_status (writer_id, host, process_id, version, schema_number, started_at) values"
             " (%s, '', 1, '', 1, now())",

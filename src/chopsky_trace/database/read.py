@@ -22,7 +22,14 @@ from chopsky_trace.errors import AmbiguousError, ConnectError, NotFoundError, Re
 Row = dict[str, Any]
 CostKey = Literal["model", "user", "tenant", "session", "day", "project"]
 COST_KEYS: tuple[CostKey, ...] = ("model", "user", "tenant", "session", "day", "project")
-TABLES = ("conversation_analytics", "conversation_messages", "conversation_runs", "conversation_spans", "writer_status")
+TABLES = (
+    "conversation_analytics",
+    "conversation_contents",
+    "conversation_messages",
+    "conversation_runs",
+    "conversation_spans",
+    "writer_status",
+)
 FUNCTIONS = (
     "chopsky_ingest(json)",
     "conversation_prompt(uuid)",

@@ -23,6 +23,19 @@ create table public.conversation_analytics (
     updated_at timestamp with time zone not null default now()
 );
 
+--: table public.conversation_contents
+create table public.conversation_contents (
+    conversation_run_id uuid not null,
+    id uuid not null,
+    kind text not null,
+    text text,
+    document jsonb,
+    media_type text,
+    size_bytes bigint not null,
+    data bytea,
+    created_at timestamp with time zone not null default now()
+);
+
 --: table public.conversation_messages
 create table public.conversation_messages (
     id uuid not null default gen_random_uuid(),
@@ -181,6 +194,9 @@ alter table public.conversation_analytics add constraint conversation_analytics_
 --: constraint public.conversation_analytics idx_conversation_analytics_conversation_run_id
 alter table public.conversation_analytics add constraint idx_conversation_analytics_conversation_run_id UNIQUE (conversation_run_id);
 
+--: constraint public.conversation_contents conversation_contents_pkey
+alter table public.conversation_contents add constraint conversation_contents_pkey PRIMARY KEY (conversation_run_id, id);
+
 --: constraint public.conversation_messages conversation_messages_cost_check
 alter table public.conversation_messages add constraint conversation_messages_cost_check CHECK (((cost >= (0)::numeric) AND (cost <> 'NaN'::numeric)));
 
@@ -235,6 +251,9 @@ alter table public.writer_status add constraint writer_status_pkey PRIMARY KEY (
 --: foreign key public.conversation_analytics conversation_analytics_conversation_run_id_fkey
 alter table public.conversation_analytics add constraint conversation_analytics_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
 
+--: foreign key public.conversation_contents conversation_contents_conversation_run_id_fkey
+alter table public.conversation_contents add constraint conversation_contents_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
+
 --: foreign key public.conversation_messages conversation_messages_conversation_run_id_fkey
 alter table public.conversation_messages add constraint conversation_messages_conversation_run_id_fkey FOREIGN KEY (conversation_run_id) REFERENCES public.conversation_runs(id) ON DELETE CASCADE;
 
@@ -243,6 +262,9 @@ alter table public.conversation_spans add constraint conversation_spans_conversa
 
 --: index idx_conversation_analytics_quality_score
 CREATE INDEX idx_conversation_analytics_quality_score ON public.conversation_analytics USING btree (conversation_quality_score) WHERE (conversation_quality_score IS NOT NULL);
+
+--: index idx_conversation_contents_id
+CREATE INDEX idx_conversation_contents_id ON public.conversation_contents USING btree (id);
 
 --: index idx_conversation_messages_body_id_session_key
 CREATE INDEX idx_conversation_messages_body_id_session_key ON public.conversation_messages USING btree (body_id, session_key);
@@ -299,8 +321,8 @@ declare
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
-    select p.runs, p.spans, p.messages, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
-    from json_to_record(payload) as p (runs json, spans json, messages json, scoped boolean, link boolean);
+    select p.runs, p.spans, p.messages, p.contents, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
+    from json_to_record(payload) as p (runs json, spans json, messages json, contents json, scoped boolean, link boolean);
     select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
     from json_to_recordset(batch.runs) as p (id uuid);
 
@@ -365,6 +387,9 @@ begin
             and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
     end if;
 
+    if batch.contents is not null then
+        perform public.chopsky_write_contents(batch.contents);
+    end if;
     lost := public.chopsky_write_messages(batch.messages);
     if late <> '{}' then
         lost := lost || array(
@@ -410,6 +435,12 @@ begin
         set conversation_run_id = r.id, session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
         from public.conversation_runs r
         where r.id = pair.conversation_run_id and m.conversation_run_id = pair.id;
+        insert into public.conversation_contents (
+            conversation_run_id, id, kind, text, document, media_type, size_bytes, data, created_at
+        )
+        select pair.conversation_run_id, c.id, c.kind, c.text, c.document, c.media_type, c.size_bytes, c.data, c.created_at
+        from public.conversation_contents c where c.conversation_run_id = pair.id order by c.id
+        on conflict (conversation_run_id, id) do nothing;
         delete from public.conversation_runs where id = pair.id;
         joined := joined || pair.conversation_run_id;
     end loop;
@@ -656,6 +687,28 @@ CREATE OR REPLACE FUNCTION public.chopsky_tenant_id()
  SET search_path TO ''
 AS $function$
     select coalesce(auth.jwt() -> 'app_metadata' ->> 'tenant_id', auth.jwt() ->> 'tenant_id')
+$function$;
+
+--: function public.chopsky_write_contents(contents json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_contents(contents json)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    insert into public.conversation_contents as c (conversation_run_id, id, kind, text, document, media_type, size_bytes, data)
+    select distinct on (r.id, g.id) r.id, g.id, g.kind, g.text, g.document, g.media_type, g.size_bytes, decode(g.data, 'base64')
+    from json_to_recordset(contents) as g (
+        conversation_run_id uuid, id uuid, kind text, text text, document jsonb, media_type text, size_bytes bigint, data text
+    )
+    -- A run that has joined another is a span of it now.
+    join public.conversation_runs r on r.id = coalesce(
+        (select n.id from public.conversation_runs n where n.id = g.conversation_run_id),
+        (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+    )
+    order by r.id, g.id
+    on conflict (conversation_run_id, id) do update
+    set data = excluded.data
+    where c.data is null and excluded.data is not null
 $function$;
 
 --: function public.chopsky_write_messages(messages json)
@@ -1031,6 +1084,9 @@ alter table public.chopsky_migrations enable row level security;
 --: row level security public.conversation_analytics
 alter table public.conversation_analytics enable row level security;
 
+--: row level security public.conversation_contents
+alter table public.conversation_contents enable row level security;
+
 --: row level security public.conversation_messages
 alter table public.conversation_messages enable row level security;
 
@@ -1049,6 +1105,11 @@ using (true);
 
 --: policy public.conversation_analytics conversation_analytics_service
 create policy conversation_analytics_service on public.conversation_analytics as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_contents conversation_contents_service
+create policy conversation_contents_service on public.conversation_contents as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -1116,6 +1177,9 @@ grant execute on function public.chopsky_tenant_id() to authenticated;
 --: grant public.chopsky_tenant_id() to service_role
 grant execute on function public.chopsky_tenant_id() to service_role;
 
+--: grant public.chopsky_write_contents(contents json) to service_role
+grant execute on function public.chopsky_write_contents(contents json) to service_role;
+
 --: grant public.chopsky_write_messages(messages json) to service_role
 grant execute on function public.chopsky_write_messages(messages json) to service_role;
 
@@ -1124,6 +1188,9 @@ grant execute on function public.chopsky_write_spans(spans json) to service_role
 
 --: grant public.conversation_analytics to service_role
 grant delete, insert, select, update on table public.conversation_analytics to service_role;
+
+--: grant public.conversation_contents to service_role
+grant delete, insert, select, update on table public.conversation_contents to service_role;
 
 --: grant public.conversation_messages to service_role
 grant delete, insert, select, update on table public.conversation_messages to service_role;
@@ -1181,6 +1248,18 @@ comment on column public.conversation_analytics.error_count is 'Spans that faile
 
 --: comment public.conversation_analytics.retry_count
 comment on column public.conversation_analytics.retry_count is 'Attempts after the first (LangChain''s retry:attempt:N, N from 2).';
+
+--: comment public.conversation_contents
+comment on table public.conversation_contents is 'Long texts, documents and media, once per run; payloads hold a reference to them.';
+
+--: comment public.conversation_contents.data
+comment on column public.conversation_contents.data is 'The media itself, only where CHOPSKY_TRACE_KEEP_MEDIA was on.';
+
+--: comment public.conversation_contents.kind
+comment on column public.conversation_contents.kind is 'text, document or media.';
+
+--: comment public.conversation_contents.size_bytes
+comment on column public.conversation_contents.size_bytes is 'Of the text in UTF-8, of the document as JSON, of the media decoded.';
 
 --: comment public.conversation_messages
 comment on table public.conversation_messages is 'One message of a conversation, stored once. conversation_run_id is the run that brought it in; NULL for rows written by hand outside a run.';

@@ -1,5 +1,5 @@
 -- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
--- {"runs": [...], "spans": [...], "messages": [...]}; keys are the columns' names. The same call serves a REST client.
+-- {"runs": [...], "spans": [...], "messages": [...], "contents": [...]}; keys are the columns' names. The same call serves a REST client.
 -- "scoped": true says that the spans' own scope tells whose a run is; "link": true, that an interrupted run was resumed.
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
@@ -227,6 +227,12 @@ begin
         set conversation_run_id = r.id, session_key = r.session_key, session_id = r.session_id, tenant_id = r.tenant_id, user_id = r.user_id
         from public.conversation_runs r
         where r.id = pair.conversation_run_id and m.conversation_run_id = pair.id;
+        insert into public.conversation_contents (
+            conversation_run_id, id, kind, text, document, media_type, size_bytes, data, created_at
+        )
+        select pair.conversation_run_id, c.id, c.kind, c.text, c.document, c.media_type, c.size_bytes, c.data, c.created_at
+        from public.conversation_contents c where c.conversation_run_id = pair.id order by c.id
+        on conflict (conversation_run_id, id) do nothing;
         delete from public.conversation_runs where id = pair.id;
         joined := joined || pair.conversation_run_id;
     end loop;
@@ -304,8 +310,8 @@ declare
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
-    select p.runs, p.spans, p.messages, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
-    from json_to_record(payload) as p (runs json, spans json, messages json, scoped boolean, link boolean);
+    select p.runs, p.spans, p.messages, p.contents, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
+    from json_to_record(payload) as p (runs json, spans json, messages json, contents json, scoped boolean, link boolean);
     select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
     from json_to_recordset(batch.runs) as p (id uuid);
 
@@ -370,6 +376,9 @@ begin
             and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
     end if;
 
+    if batch.contents is not null then
+        perform public.chopsky_write_contents(batch.contents);
+    end if;
     lost := public.chopsky_write_messages(batch.messages);
     if late <> '{}' then
         lost := lost || array(

@@ -1,0 +1,46 @@
+-- Long texts, documents and media that payloads and messages refer to: {"$text": id}, {"$document": id} and
+-- {"$media": id, ...} stand for them, however often a run repeats them. id = the first 128 bits of the SHA-256 of the content.
+create table public.conversation_contents (
+    conversation_run_id uuid not null references public.conversation_runs (id) on delete cascade,
+    id uuid not null,
+    kind text not null,
+    text text,
+    document jsonb,
+    media_type text,
+    size_bytes bigint not null,
+    -- NULL unless the writer was told to keep media
+    data bytea,
+    created_at timestamptz not null default now(),
+    primary key (conversation_run_id, id)
+);
+comment on table public.conversation_contents is 'Long texts, documents and media, once per run; payloads hold a reference to them.';
+comment on column public.conversation_contents.kind is 'text, document or media.';
+comment on column public.conversation_contents.size_bytes is 'Of the text in UTF-8, of the document as JSON, of the media decoded.';
+comment on column public.conversation_contents.data is 'The media itself, only where CHOPSKY_TRACE_KEEP_MEDIA was on.';
+create index idx_conversation_contents_id on public.conversation_contents (id);
+
+revoke all on table public.conversation_contents from public, anon, authenticated, service_role;
+grant select, insert, update, delete on table public.conversation_contents to service_role;
+alter table public.conversation_contents enable row level security;
+create policy conversation_contents_service on public.conversation_contents for all to service_role using (true) with check (true);
+
+create function public.chopsky_write_contents(contents json) returns void
+language sql set search_path = ''
+as $$
+    insert into public.conversation_contents as c (conversation_run_id, id, kind, text, document, media_type, size_bytes, data)
+    select distinct on (r.id, g.id) r.id, g.id, g.kind, g.text, g.document, g.media_type, g.size_bytes, decode(g.data, 'base64')
+    from json_to_recordset(contents) as g (
+        conversation_run_id uuid, id uuid, kind text, text text, document jsonb, media_type text, size_bytes bigint, data text
+    )
+    -- A run that has joined another is a span of it now.
+    join public.conversation_runs r on r.id = coalesce(
+        (select n.id from public.conversation_runs n where n.id = g.conversation_run_id),
+        (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+    )
+    order by r.id, g.id
+    on conflict (conversation_run_id, id) do update
+    set data = excluded.data
+    where c.data is null and excluded.data is not null
+$$;
+revoke all on function public.chopsky_write_contents(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_write_contents(json) to service_role;

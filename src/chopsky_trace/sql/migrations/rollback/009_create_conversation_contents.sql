@@ -1,0 +1,2 @@
+drop function public.chopsky_write_contents(json);
+drop table public.conversation_contents;
