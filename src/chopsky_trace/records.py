@@ -16,6 +16,11 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 FORMAT = 1
 """Version of the record format; in each record."""
 
+LONG_CHARS = 1_000
+"""From this length on, a string in a payload is stored once per run, and a reference stands in its place."""
+DOCUMENT_CHARS = 200
+"""From this length of its page on, a document is, too."""
+
 Kind = Literal["llm", "chain", "agent", "tool", "retriever", "embedding", "prompt", "parser", "image", "other"]
 Role = Literal["user", "assistant", "system", "tool"]
 Status = Literal["active", "completed", "failed", "interrupted", "abandoned"]
@@ -36,6 +41,15 @@ class Body(TypedDict):
     name: NotRequired[str]
     """An assistant's name: frameworks set it afterwards, so it is no part of the identity."""
     metadata: NotRequired[Any]
+
+
+class Content(TypedDict):
+    """What payloads repeat, told once per run; elsewhere `{"$text": id}` or `{"$document": id}` stands for it."""
+
+    id: str
+    """First 128 bits, in hex, of the SHA-256 of the text in UTF-8, or of the document's JSON with sorted keys."""
+    text: NotRequired[str]
+    document: NotRequired[Any]
 
 
 class MessageRef(TypedDict):
@@ -97,6 +111,7 @@ class SpanStart(TypedDict):
     prompt: NotRequired[Prompt]
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
+    contents: NotRequired[list[Content]]
     resume: NotRequired[bool]
 
 
@@ -135,6 +150,7 @@ class SpanEnd(TypedDict):
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
     metadata: NotRequired[Any]
+    contents: NotRequired[list[Content]]
     events: NotRequired[list[Any]]
     """The application's own events during the span, at most 100."""
 

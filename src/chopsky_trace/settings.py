@@ -78,6 +78,10 @@ class Settings:
     max_field_bytes: int = field(
         default=4_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
     )
+    keep_media: bool = field(
+        default=False,
+        metadata={"doc": "Keep images, audio and files in the database; otherwise their id, type and size only"},
+    )
 
     def __post_init__(self) -> None:
         if self.capture not in CAPTURE_LEVELS:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, cast
 import orjson
 
 from chopsky_trace.enrich.answers import facts_of
+from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
-from chopsky_trace.records import RETRY_TAG, Usage, derived_id, span_id, text_of, timestamp, version
+from chopsky_trace.records import LONG_CHARS, RETRY_TAG, Usage, derived_id, span_id, text_of, timestamp, version
 
 CALL_KINDS = frozenset(("llm", "embedding", "image"))
 BODY_FIELDS = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "metadata")
@@ -39,6 +40,7 @@ COUNTS = (
     "reasoning_tokens",
     "audio_tokens",
 )
+PAYLOADS = ("inputs", "outputs", "params", "metadata", "events")
 NUL = b"\\u0000"
 """How JSON writes it; a text may also spell these six characters, which then stay."""
 START_COLUMNS = (
@@ -80,9 +82,11 @@ class Batch(NamedTuple):
 class Builder:
     """Builds batches; holds no state of the runs."""
 
-    def __init__(self, pause: Callable[[], None] | None = None) -> None:
+    def __init__(self, pause: Callable[[], None] | None = None, *, keep_media: bool = False) -> None:
         self.pause = pause or _go_on
         """Called between rows, so that a busy worker lets the application's threads run."""
+        self.keep_media = keep_media
+        """Whether images, audio and files go into the database, or only their id, type and size."""
 
     def build(self, lines: Sequence[bytes]) -> Batch:
         """One batch of these records.
@@ -90,7 +94,7 @@ class Builder:
         Raises:
             PoisonError: a line is not a record.
         """
-        work = _Work(self.pause)
+        work = _Work(self.pause, Contents(self.keep_media))
         for line in lines:
             self.pause()
             work.take(line)
@@ -105,8 +109,9 @@ class Builder:
 class _Work:
     """One batch in the making."""
 
-    def __init__(self, pause: Callable[[], None]) -> None:
+    def __init__(self, pause: Callable[[], None], contents: Contents) -> None:
         self.pause = pause
+        self.contents = contents
         self.starts: dict[str, tuple[str, dict[str, Any]]] = {}
         self.ends: dict[str, tuple[str, dict[str, Any]]] = {}
         self.scopes: dict[str, dict[str, Any]] = {}
@@ -124,6 +129,10 @@ class _Work:
             span = record["id"] = span_id(record["id"])
             run = record["run"] = span_id(record["run"])
             _complete(record)
+            if "contents" in record:
+                self.contents.told(run, record["contents"])
+            if len(line) > LONG_CHARS:
+                self._shorten(run, record)
             for body in record.get("bodies", ()):
                 self.bodies[body["id"]] = _body_fields(body)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -135,6 +144,17 @@ class _Work:
         if record.get("messages"):
             self.refs.append((record, stamp))
 
+    def _shorten(self, run: str, record: dict[str, Any]) -> None:
+        """References in the place of what is long."""
+        for name in PAYLOADS:
+            if name in record:
+                record[name] = self.contents.without(run, record[name])
+        for body in record.get("bodies", ()):
+            role, content, calls, call_id, name = body["core"]
+            if calls or not isinstance(content, str):
+                content, calls = (self.contents.without_media(run, part) for part in (content, calls))
+                body["core"] = [role, content, calls, call_id, name]
+
     # -- rows
 
     def payload(self) -> dict[str, Any]:
@@ -142,6 +162,9 @@ class _Work:
         by_id = {row["id"]: row for row in spans}
         messages = self._messages(by_id)
         payload: dict[str, Any] = {"runs": self._runs(by_id), "spans": spans, "messages": messages, "scoped": True}
+        contents = self.contents.rows()
+        if contents:
+            payload["contents"] = contents
         if self.link:
             payload["link"] = True
         return payload

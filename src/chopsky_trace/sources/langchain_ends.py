@@ -108,6 +108,8 @@ class Ends(Out):
             for _, mentioned in span.events:
                 draft["bodies"][:0] = mentioned["bodies"]
                 draft["messages"][:0] = mentioned["messages"]
+                if "contents" in mentioned:
+                    draft["contents"] = [*mentioned["contents"], *draft.get("contents", ())]
         self._emit(root, draft)
         if status == "failed" and not root.sampled and not root.failed:
             root.failed = True
@@ -148,6 +150,7 @@ class Ends(Out):
         draft = cast("Draft", span.deferred)
         draft["bodies"] = []
         draft["messages"] = []
+        draft.pop("contents", None)
         draft["seen"] = span.seen + 1
         if self.options.with_inputs:
             self._inputs(draft, span, inputs)
@@ -188,7 +191,7 @@ class Ends(Out):
         if not said:
             return
         said = self._without_secrets(said)
-        if self.options.with_content and self.options.redactor is None:
+        if self.options.with_content and self.options.redactor is None and span.root.sampled:
             draft["said"] = self.full.payload(span.root, draft, said)
             return
         # Names and numbers are no content; of the rest there is what may be kept, redacted.

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
-from orjson import OPT_NON_STR_KEYS, Fragment, dumps, loads
+from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps, loads
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import Role, text_of
+from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, text_of
 from chopsky_trace.sources.memory import Draft, Entry, Root
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Snapshot:
             content = core[1]
         extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
         body_id = root.tell(encoded, draft, name if role == "assistant" else None, extra)
+        if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
+            root.refer(content, None, {"$content": body_id})
         return Entry(body_id, role, content if is_text else text_of(content), bool(calls))
 
     def entries(self, root: Root, draft: Draft, messages: Sequence[Any]) -> list[Entry]:
@@ -165,16 +168,20 @@ class Snapshot:
         """A payload as the record takes it: text as it is, anything else encoded; messages in it become references."""
         if self.redactor is None:
             kind = value.__class__
-            if kind is str and len(value) <= self.max_string:
-                return value
-            found = value
-            if kind is dict:
+            if kind is str:
+                if len(value) < LONG_CHARS:
+                    return value
+                found = self._text(root, draft, value)
+            elif kind is dict:
+                found = value
                 for item in value.values():
-                    if item.__class__ is list:
+                    if item.__class__ is list or (item.__class__ is str and len(item) >= LONG_CHARS):
                         found = self._compact(root, draft, value)
                         break
             elif kind is list:
                 found = self._list(root, draft, value)
+            else:
+                found = value
             try:
                 encoded = dumps(found, partial(self._object, root, draft), OPTIONS)
                 if len(encoded) <= self.max_string and (b"null" not in encoded or not odd_float(value)):
@@ -210,11 +217,58 @@ class Snapshot:
         return {"type": type(value).__name__}
 
     def _compact(self, root: Root, draft: Draft, value: Any) -> Any:
-        """The same value, its lists of messages as references."""
-        if value.__class__ is dict:
+        """The same value, its lists of messages and its long texts as references."""
+        kind = value.__class__
+        if kind is dict:
             fields = cast("dict[Any, Any]", value)
-            return {k: self._list(root, draft, v) if v.__class__ is list else v for k, v in fields.items()}
-        return self._list(root, draft, value) if value.__class__ is list else value
+            return {k: self._compact_one(root, draft, v) for k, v in fields.items()}
+        return self._compact_one(root, draft, value)
+
+    def _compact_one(self, root: Root, draft: Draft, value: Any) -> Any:
+        if value.__class__ is list:
+            return self._list(root, draft, value)
+        return self._text(root, draft, value) if value.__class__ is str and len(value) >= LONG_CHARS else value
+
+    def _text(self, root: Root, draft: Draft, text: str) -> Any:
+        """The reference that stands for a long text; its own text where it has to be looked into first."""
+        known = root.texts.get(id(text))
+        if known is not None and known[0] is text:
+            reference = known[2]
+            if "$content" in reference and reference["$content"] not in root.placed:
+                root.mention(draft, reference["$content"])
+            return reference
+        if self.redactor is not None or len(text) > self.max_string:
+            return text
+        try:
+            content = sha256(text.encode()).hexdigest()[:32]
+        except UnicodeEncodeError:
+            return text
+        if content not in root.sent:
+            root.sent.add(content)
+            draft.setdefault("contents", []).append({"id": content, "text": text})
+        return root.refer(text, None, {"$text": content})
+
+    def _document(self, root: Root, draft: Draft, source: Document) -> Any:
+        known = root.texts.get(id(source))
+        page, metadata = source.page_content, source.metadata
+        if known is not None and known[0] is source and known[1][0] is page and known[1][1] == metadata:
+            return known[2]
+        document: dict[str, Any] = {"page_content": page, "metadata": metadata, "type": "Document"}
+        if source.id:
+            document["id"] = source.id
+        if self.redactor is not None or len(page) < DOCUMENT_CHARS:
+            return document
+        try:
+            encoded = dumps(document, None, OPTIONS | OPT_SORT_KEYS)
+        except (TypeError, ValueError, RecursionError):
+            return document
+        if len(encoded) > self.max_string or b"null" in encoded:
+            return document
+        content = sha256(encoded).hexdigest()[:32]
+        if content not in root.sent:
+            root.sent.add(content)
+            draft.setdefault("contents", []).append({"id": content, "document": Fragment(encoded)})
+        return root.refer(source, (page, dict(metadata)), {"$document": content})
 
     def _list(self, root: Root, draft: Draft, items: list[Any]) -> Any:
         if not items or not isinstance(items[0], BaseMessage):
@@ -239,10 +293,7 @@ class Snapshot:
             root.mention(draft, entry.id)
             return {"$message": entry.id}
         if isinstance(obj, Document):
-            document: dict[str, Any] = {"page_content": obj.page_content, "metadata": obj.metadata, "type": "Document"}
-            if obj.id:
-                document["id"] = obj.id
-            return document
+            return self._document(root, draft, obj)
         if getattr(obj.__class__, "model_fields", None) is not None:
             # The fields as they stand: a model's own serialiser may be slow, may raise, may leave things out.
             values = cast("dict[str, Any]", obj.__dict__)

@@ -14,6 +14,7 @@ from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, question
 from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
 from chopsky_trace.sources.memory import Draft, Root, question_refs
 
+TOLD = frozenset(("bodies", "messages", "contents"))
 HELD_BYTES = 2_000_000
 EVENTS_KEPT = 100
 CONTENT_FIELDS = frozenset(
@@ -22,6 +23,7 @@ CONTENT_FIELDS = frozenset(
         "outputs",
         "bodies",
         "messages",
+        "contents",
         "prompt",
         "output_bodies",
         "metadata",
@@ -120,7 +122,7 @@ class Out:
     def _encoded(self, draft: Draft) -> bytes:
         # Payloads are encoded already; what is left is ours and small, but for texts, names and ids of somebody else's.
         plain = self.full.plain
-        kept = {k: v if v.__class__ is Fragment or k in ("bodies", "messages") else plain(v) for k, v in draft.items()}
+        kept = {k: v if v.__class__ is Fragment or k in TOLD else plain(v) for k, v in draft.items()}
         return dumps(kept, None, OPTIONS)
 
     def _hold(self, root: Root, draft: Draft) -> None:

@@ -17,6 +17,8 @@ from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
 
 # Every 64th link of a chain of prompts is told in full, so that putting one together stays cheap.
 MAX_LINKS = 63
+MAX_TEXTS = 2_000
+"""Most long texts and documents remembered of one run: they are kept alive by it."""
 # Before a question, behind whatever history its prompt carries.
 QUESTION_POSITION = 1_000_000
 
@@ -103,6 +105,7 @@ class Root:
         "scope_looks",
         "sent",
         "started",
+        "texts",
         "tree",
     )
 
@@ -129,6 +132,8 @@ class Root:
         """Tell everything again: the journal that held the bodies is no longer behind us."""
         self.entries: dict[int, Entry] = {}
         self.sent: set[str] = set()
+        self.texts: dict[int, tuple[Any, Any, dict[str, str]]] = {}
+        """Long texts and documents told: id() -> (the object, its state then, the reference that stands for it)."""
         self.placed: set[str] = set()
         self.owned: set[tuple[str, str, int]] = set()
         self.tree = Node(None, 0, 0)
@@ -152,6 +157,13 @@ class Root:
                 body["metadata"] = metadata
             draft["bodies"].append(body)
         return body_id
+
+    def refer(self, thing: Any, state: Any, reference: dict[str, str]) -> dict[str, str]:
+        """Remembers what stands for a long text or a document."""
+        if len(self.texts) >= MAX_TEXTS:
+            self.texts.clear()
+        self.texts[id(thing)] = (thing, state, reference)
+        return reference
 
     # -- message rows
 

@@ -13,7 +13,7 @@ create table public.conversation_contents (
     created_at timestamptz not null default now(),
     primary key (conversation_run_id, id)
 );
-comment on table public.conversation_contents is 'Long texts, documents and media, once per run; payloads hold a reference to them.';
+comment on table public.conversation_contents is 'Long texts and documents once per run, media once per session; payloads hold a reference to them.';
 comment on column public.conversation_contents.kind is 'text, document or media.';
 comment on column public.conversation_contents.size_bytes is 'Of the text in UTF-8, of the document as JSON, of the media decoded.';
 comment on column public.conversation_contents.data is 'The media itself, only where CHOPSKY_TRACE_KEEP_MEDIA was on.';
@@ -27,17 +27,32 @@ create policy conversation_contents_service on public.conversation_contents for 
 create function public.chopsky_write_contents(contents json) returns void
 language sql set search_path = ''
 as $$
+    with given as (
+        select
+            r.id as run_id, r.session_key, g.*,
+            -- Media that the session has need not be kept again: every turn sends the history's images anew.
+            row_number() over (
+                partition by case when g.kind = 'media' then r.session_key else r.id end, g.id order by g.data is null, r.id
+            ) as place
+        from json_to_recordset(contents) as g (
+            conversation_run_id uuid, id uuid, kind text, text text, document jsonb, media_type text, size_bytes bigint, data text
+        )
+        -- A run that has joined another is a span of it now.
+        join public.conversation_runs r on r.id = coalesce(
+            (select n.id from public.conversation_runs n where n.id = g.conversation_run_id),
+            (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+        )
+    )
     insert into public.conversation_contents as c (conversation_run_id, id, kind, text, document, media_type, size_bytes, data)
-    select distinct on (r.id, g.id) r.id, g.id, g.kind, g.text, g.document, g.media_type, g.size_bytes, decode(g.data, 'base64')
-    from json_to_recordset(contents) as g (
-        conversation_run_id uuid, id uuid, kind text, text text, document jsonb, media_type text, size_bytes bigint, data text
-    )
-    -- A run that has joined another is a span of it now.
-    join public.conversation_runs r on r.id = coalesce(
-        (select n.id from public.conversation_runs n where n.id = g.conversation_run_id),
-        (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
-    )
-    order by r.id, g.id
+    select g.run_id, g.id, g.kind, g.text, g.document, g.media_type, g.size_bytes, decode(g.data, 'base64')
+    from given g
+    where g.place = 1 and (g.kind <> 'media' or not exists (
+        select 1
+        from public.conversation_contents o
+        join public.conversation_runs q on q.id = o.conversation_run_id
+        where o.id = g.id and q.session_key = g.session_key and q.id <> g.run_id and (g.data is null or o.data is not null)
+    ))
+    order by g.run_id, g.id
     on conflict (conversation_run_id, id) do update
     set data = excluded.data
     where c.data is null and excluded.data is not null
