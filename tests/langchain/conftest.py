@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("lc_conversations")
 
+from lc_conversations import Talk
 from lc_support import Recorder, Store
 
 if TYPE_CHECKING:
@@ -29,6 +31,14 @@ def tracer(database_url: str) -> SupabaseTracer:
     from chopsky_trace import SupabaseTracer
 
     return SupabaseTracer(database_url)
+
+
+@pytest.fixture
+def talk(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
+    """Conversations to hold and to prove; every process of it is closed with the test."""
+    held = Talk(database_url, tmp_path, monkeypatch.setenv)
+    yield held
+    held.connection.close()
 
 
 @pytest.fixture

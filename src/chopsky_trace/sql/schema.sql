@@ -768,6 +768,10 @@ begin
             select 1 from public.conversation_messages e
             where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
                 and e.occurrence = g.occurrence and e.id <> g.id and (e.created_at, e.id) < (g.created_at, g.id)
+        )) or (g.content is not null and exists (
+            -- It brings the body that a row from an earlier batch still lacks; settling takes it away again.
+            select 1 from public.conversation_messages e
+            where e.session_key = g.session_key and e.body_id = g.body_id and e.content is null
         ))
     ), written as (
         insert into public.conversation_messages as m (
@@ -786,7 +790,7 @@ begin
         left join lateral (
             select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
-            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
+            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id and o.content is not null
             limit 1
         ) b on true
         order by w.id
@@ -818,6 +822,18 @@ begin
     )
     select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
     from given g;
+    -- A body may arrive after rows that only refer to it, with a record whose own row is another one.
+    update public.conversation_messages m
+    set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
+        name = b.name, metadata = b.metadata
+    from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)) p
+    cross join lateral (
+        select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+        from public.conversation_messages o
+        where o.session_key = p.session_key and o.body_id = p.body_id and o.content is not null
+        limit 1
+    ) b
+    where m.session_key = p.session_key and m.body_id = p.body_id and m.content is null;
     lost := array(select public.chopsky_settle_messages(keys, bodies));
     return lost;
 end
