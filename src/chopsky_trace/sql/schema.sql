@@ -498,6 +498,30 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_move_by_hand()
+CREATE OR REPLACE FUNCTION public.chopsky_on_move_by_hand()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    lost uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    update public.conversation_messages m
+    set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
+    where m.conversation_run_id = new.id;
+    lost := array(
+        select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
+        from public.conversation_messages m
+        where m.conversation_run_id = new.id and m.body_id is not null
+    );
+    perform public.recompute_runs(array(select distinct u from unnest(lost) u where u is not null));
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_on_rows()
 CREATE OR REPLACE FUNCTION public.chopsky_on_rows()
  RETURNS trigger
@@ -1099,6 +1123,9 @@ CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation
 
 --: trigger public.conversation_runs conversation_runs_edited_by_hand
 CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
+
+--: trigger public.conversation_runs conversation_runs_moved_by_hand
+CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text) AND ((((old.session_key IS DISTINCT FROM new.session_key) OR (old.session_id IS DISTINCT FROM new.session_id)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.user_id IS DISTINCT FROM new.user_id)))) EXECUTE FUNCTION public.chopsky_on_move_by_hand();
 
 --: trigger public.conversation_spans conversation_spans_deleted
 CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();

@@ -104,6 +104,37 @@ $$;
 revoke all on function public.chopsky_settle_messages(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_settle_messages(uuid[], uuid[]) to service_role;
 
+-- A run whose user, session, tenant or project a person changes takes its messages along: readers see them by these.
+create function public.chopsky_on_move_by_hand() returns trigger
+language plpgsql set search_path = ''
+as $$
+declare
+    lost uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    update public.conversation_messages m
+    set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
+    where m.conversation_run_id = new.id;
+    lost := array(
+        select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
+        from public.conversation_messages m
+        where m.conversation_run_id = new.id and m.body_id is not null
+    );
+    perform public.recompute_runs(array(select distinct u from unnest(lost) u where u is not null));
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return null;
+end
+$$;
+revoke all on function public.chopsky_on_move_by_hand() from public, anon, authenticated, service_role;
+
+create trigger conversation_runs_moved_by_hand
+after update on public.conversation_runs for each row
+when (
+    current_setting('chopsky_trace.recompute', true) is distinct from 'on'
+    and (old.session_key, old.session_id, old.tenant_id, old.user_id) is distinct from (new.session_key, new.session_id, new.tenant_id, new.user_id)
+)
+execute function public.chopsky_on_move_by_hand();
+
 -- Message rows; the merge of two records of one row is commutative: visible if either says so, the earlier place,
 -- and the numbers of the later version. Returns runs whose rows went while settling.
 create function public.chopsky_write_messages(messages json) returns uuid[]
