@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from lc_support import ROLES, ScriptedChat, StreamingChat, ai, run_script
@@ -39,6 +40,8 @@ UNCOMPARED = {
 
 given: dict[UUID, list[dict[str, Any]]] = {}
 """What each model call of this process really received, by its run id."""
+streamed: list[list[dict[str, Any]]] = []
+"""The same of calls that stream: LangChain does not tell the model which run it is."""
 
 
 def seen_by_model(message: BaseMessage) -> dict[str, Any]:
@@ -61,10 +64,24 @@ def seen_by_model(message: BaseMessage) -> dict[str, Any]:
     return json.loads(json.dumps(seen))
 
 
+def as_json(value: Any) -> str:
+    """For sorting."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _is_text(part: Any) -> bool:
     return isinstance(part, str) or (
         part.get("type") in ("text", "output_text", "input_text", None) and isinstance(part.get("text"), str)
     )
+
+
+def listen(messages: list[BaseMessage], run_manager: Any) -> None:
+    """A model was given these."""
+    seen = [seen_by_model(message) for message in messages]
+    if run_manager is None:
+        streamed.append(seen)
+    else:
+        given[run_manager.run_id] = seen
 
 
 class Listening:
@@ -73,13 +90,13 @@ class Listening:
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        given[run_manager.run_id] = [seen_by_model(message) for message in messages]
+        listen(messages, run_manager)
         return super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[misc]  # the mixin's other base
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        given[run_manager.run_id] = [seen_by_model(message) for message in messages]
+        listen(messages, run_manager)
         return await super()._agenerate(messages, stop, run_manager, **kwargs)  # type: ignore[misc]  # likewise
 
 
@@ -95,22 +112,35 @@ class StreamChat(Listening, StreamingChat):
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        given[run_manager.run_id] = [seen_by_model(message) for message in messages]
+        listen(messages, run_manager)
         if not self.pieces:
             yield from super()._stream(messages, stop, run_manager, **kwargs)
             return
         place = len(self.received)
         self.received.append(list(messages))
         for piece in self.pieces[place]:
-            run_manager.on_llm_new_token(piece.text, chunk=ChatGenerationChunk(message=piece))
+            if run_manager:
+                run_manager.on_llm_new_token(piece.text, chunk=ChatGenerationChunk(message=piece))
             yield ChatGenerationChunk(message=piece)
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        given[run_manager.run_id] = [seen_by_model(message) for message in messages]
+        listen(messages, run_manager)
         async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
             yield chunk
+
+
+class Told(BaseCallbackHandler):
+    """Keeps what LangChain says that a model is given: it shows its handlers media in another form than the model."""
+
+    run_inline = True
+
+    def on_chat_model_start(self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any) -> None:
+        self.seen = [seen_by_model(message) for message in messages[0]]
+
+    def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        given[run_id] = self.seen
 
 
 def chat(*replies: AIMessage | str | Callable[[list[BaseMessage]], AIMessage]) -> Chat:
@@ -162,6 +192,7 @@ class Talk:
             url, autocommit=True, prepare_threshold=None, row_factory=dict_row
         )
         given.clear()
+        streamed.clear()
 
     # -- recording
 
@@ -193,20 +224,25 @@ class Talk:
         """The same for LangGraph with a checkpointer."""
         return {**self.config(), "configurable": {"thread_id": thread_id}, **more}
 
-    def script(self, code: str, name: str, **variables: str) -> None:
-        """Run code in a real process; its `talk` is this one there, and what it records is kept here."""
-        ending = f"\ntalk.leave({str(self.folder / name)!r})\n"
-        done = run_script(
-            PREAMBLE.format(url=self.url, folder=str(self.folder / f"{name} data")) + code + ending, variables
-        )
+    def in_processes(self, *codes: str, **variables: str) -> None:
+        """Run each code in a real process of its own, one after the other; what they record is kept here.
+
+        In the code `talk` is a Talk of that process. Forked from one that has imported what takes long, and done nothing.
+        """
+        self.folder.mkdir(exist_ok=True)
+        names = [str(self.folder / f"left {number}") for number in range(len(codes))]
+        script = PREAMBLE.format(url=self.url, folder=str(self.folder / "forked"), tasks=list(zip(codes, names, strict=True)))
+        done = run_script(script, variables)
         assert done.returncode == 0, done.stderr[-3000:]
-        left = json.loads((self.folder / name).read_text())
-        self.lines += [line.encode() for line in left["lines"]]
-        self.given.update({UUID(run): messages for run, messages in left["given"].items()})
+        for name in names:
+            left = json.loads(Path(name).read_text())
+            self.lines += [line.encode() for line in left["lines"]]
+            self.given.update({UUID(run): messages for run, messages in left["given"].items()})
 
     def leave(self, path: str) -> None:
-        """In a process that `script` started: everything is stored; leave what was recorded."""
+        """In a process of `in_processes`: everything is stored; leave what was recorded."""
         assert self.flush()
+        assert not streamed, "a process that streams cannot leave what its model was given"
         lines = [line.decode() for line in self.lines]
         left = {"lines": lines, "given": {str(run): messages for run, messages in given.items()}}
         Path(path).write_text(json.dumps(left))
@@ -305,9 +341,9 @@ class Talk:
             assert len(found) == 1, f"one session expected, not {list(found)}"
             assert next(iter(found.values())) == said
         prompts = self.prompts()
-        assert prompts.keys() == self.given.keys()
         for run_id, messages in self.given.items():
-            assert prompts[run_id] == messages
+            assert prompts.pop(run_id) == messages
+        assert sorted(prompts.values(), key=as_json) == sorted(streamed, key=as_json)
         assert self.transcripts() == [list(lines) for lines in transcripts]
         assert self.findings(*ignored) == []
 
@@ -318,8 +354,21 @@ from pathlib import Path
 from lc_conversations import *
 from lc_conversations import given
 from lc_support import *
-talk = Talk({url!r}, Path({folder!r}), os.environ.__setitem__)
-talk.process()
+from langchain.agents import create_agent
+for number, (code, left) in enumerate({tasks!r}):
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            talk = Talk({url!r}, Path({folder!r}) / str(number), os.environ.__setitem__)
+            talk.process()
+            exec(code)
+            talk.leave(left)
+            status = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, number
 """
-
-

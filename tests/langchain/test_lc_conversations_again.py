@@ -15,6 +15,7 @@ from lc_support import ai, call
 
 SENT_AGAIN = "the tail of a resumed run is told as its own, though an earlier run of the session brought it in"
 IN_ONE_RUN = "what a run is told twice is its own once; the second is known as internal history"
+UNANSWERED = "each run owns all that follows the last answer, also what an earlier run asked in vain"
 
 
 def pair(question: str, answer: str) -> list[str]:
@@ -111,6 +112,40 @@ def test_retries_of_one_call(talk: Talk) -> None:
     )
     talk.prove(pair("what is there?", "Soup."), pair("what is there?", "Soup."))
     assert len(talk.given) == 3
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=UNANSWERED)
+def test_a_question_that_was_never_answered(talk: Talk) -> None:
+    model = Chat(replies=[ConnectionError("down"), ai("Soup.")])
+    history: list[BaseMessage] = [HumanMessage("what is there?")]
+    with pytest.raises(ConnectionError):
+        model.invoke(history, talk.config("s"))
+    talk.process()
+    history.append(HumanMessage("hello?"))
+    model.invoke(history, talk.config("s"))
+    talk.prove(["user: what is there?", *pair("hello?", "Soup.")], ["user: what is there?"], pair("hello?", "Soup."))
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=UNANSWERED)
+def test_a_history_of_questions_alone(talk: Talk) -> None:
+    model = chat("Soup.", "Bread.", "Cake.")
+    turns = [pair("first?", "Soup."), pair("second?", "Bread."), pair("third?", "Cake.")]
+    history: list[BaseMessage] = []
+    for question, _ in turns:
+        talk.process()
+        history.append(HumanMessage(question.removeprefix("user: ")))
+        model.invoke(history, talk.config("s"))
+    talk.prove(sum(turns, []), *turns)
+
+
+def test_several_messages_in_one_turn(talk: Talk) -> None:
+    model = chat("Soup.", "Bread.")
+    history: list[BaseMessage] = [HumanMessage("hi"), HumanMessage("what is there?")]
+    history.append(model.invoke(history, talk.config("s")))
+    talk.process()
+    model.invoke([*history, HumanMessage("and"), HumanMessage("else?")], talk.config("s"))
+    turns = [["user: hi", *pair("what is there?", "Soup.")], ["user: and", *pair("else?", "Bread.")]]
+    talk.prove(sum(turns, []), *turns)
 
 
 def test_fallbacks_of_one_call(talk: Talk) -> None:
@@ -233,8 +268,7 @@ def test_interrupted_and_resumed_in_real_processes(talk: Talk, tmp_path: Any) ->
         ("chat('Bought.')", "Command(resume='yes')"),
         ("chat('Welcome.')", "{'messages': [HumanMessage('thanks')]}"),
     ]
-    for n, (model, given) in enumerate(steps):
-        talk.script(PROGRAM.format(model=model, given=given), f"step {n}", SAVED=saved)
+    talk.in_processes(*[PROGRAM.format(model=model, given=given) for model, given in steps], SAVED=saved)
     talk.prove(
         ["user: kelp please", "assistant:  ['buy']", "user: yes", "tool: kelp: yes", "assistant: Bought.",
          *pair("thanks", "Welcome.")],
@@ -256,4 +290,3 @@ def test_yes_twice_in_one_run(talk: Talk) -> None:
     RunnableLambda(whole).invoke(["cook", "yes", "yes"], talk.config("s"))
     said = [*pair("cook", "More salt?"), *pair("yes", "More salt?"), *pair("yes", "Done.")]
     talk.prove(said, ["user: cook", "user: yes", "user: yes", "assistant: Done."])
-    assert not any(row["is_history"] for row in talk.rows("select * from conversation_messages"))

@@ -81,19 +81,18 @@ def test_ten_turns_each_in_a_process_of_its_own(talk: Talk, way: str) -> None:
     talk.prove(turns(range(10)), *told(range(10)))
 
 
-def test_turns_in_real_processes(talk: Talk) -> None:
-    for n in range(3):
-        talk.script(
-            f"""
-history = []
+TURN = """
 from langchain_core.messages import AIMessage, HumanMessage
+history = []
 for n in range({n}):
     history += [HumanMessage(f"question {{n}}"), AIMessage(f"answer {{n}}")]
 chat("answer {n}").invoke([*history, HumanMessage("question {n}")], talk.config("s"))
-""",
-            f"turn {n}",
-        )
-    talk.prove(turns(range(3)), *told(range(3)))
+"""
+
+
+def test_turns_in_real_processes(talk: Talk) -> None:
+    talk.in_processes(*[TURN.format(n=n) for n in range(10)])
+    talk.prove(turns(range(10)), *told(range(10)))
 
 
 def test_dicts_with_new_ids_sent_again_to_an_agent(talk: Talk) -> None:
@@ -213,13 +212,14 @@ def test_a_system_prompt_that_changes(talk: Talk) -> None:
 
 def few_shot(talk: Talk, *asks: str) -> list[str]:
     """Asks, each in a process of its own; what is stored of the instructions."""
-    examples = [("human", "2 eggs?"), ("ai", "Omelette."), ("human", "flour?"), ("ai", "Bread.")]
+    pairs = [("2 eggs?", "Omelette."), ("flour?", "Bread."), ("rice?", "Risotto."), ("milk?", "Cheese."), ("kelp?", "Dashi.")]
+    examples = [turn for ask, dish in pairs for turn in (("human", ask), ("ai", dish))]
     prompt = ChatPromptTemplate.from_messages([("system", "Name a dish."), *examples, ("human", "{ask}")])
     model = chat(answer_last)
     for ask in asks:
         talk.process()
         (prompt | model).invoke({"ask": ask}, talk.config("s"))
-    return ["system: Name a dish.", "user: 2 eggs?", "assistant: Omelette.", "user: flour?", "assistant: Bread."]
+    return ["system: Name a dish.", *[line for ask, dish in pairs for line in (f"user: {ask}", f"assistant: {dish}")]]
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="messages that only a payload told of have no place among each other")
