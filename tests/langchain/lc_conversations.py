@@ -196,8 +196,11 @@ class Talk:
 
     # -- recording
 
-    def process(self, **options: Any) -> SupabaseTracer:
-        """A tracer that remembers nothing of what others told: journal, writer and memory are its own."""
+    def process(self, *, stores: bool = True, **options: Any) -> SupabaseTracer:
+        """A tracer that remembers nothing of what others told: journal, writer and memory are its own.
+
+        With `stores` off its records are kept here and go nowhere else.
+        """
         self.set_variable("CHOPSKY_TRACE_DATA_DIR", str(self.folder / f"process {len(self.tracers)}"))
         settings = Settings.from_env()
         writer = writer_for(resolve_target(settings, self.url), settings)
@@ -205,7 +208,7 @@ class Talk:
 
         def keep(record: bytes) -> bool:
             self.lines.append(record)
-            return put(record)
+            return put(record) if stores else True
 
         writer.put = keep
         tracer = SupabaseTracer(self.url, **options)

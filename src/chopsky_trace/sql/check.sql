@@ -259,7 +259,8 @@ left join public.conversation_spans p on p.id = u.prompt_extends
 where public.chopsky_prompt_bodies(u.id) is null
 
 -- references --
--- Messages that a prompt, an output or a payload refers to and that are nowhere stored.
+-- Messages that a prompt, an output or a payload refers to and that are nowhere stored; a row without a body, made from
+-- a reference alone, is none.
 select
     b.conversation_run_id, b.span_id, null::uuid as message_id, b.field, b.body_id::text as stored, null::text as derived,
     'no message with this body_id is stored' as cause
@@ -285,7 +286,10 @@ from (
         and jsonb_typeof(x.value) = 'string' and (x.value #>> '{}') ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
 ) b
 join public.conversation_runs r on r.id = b.conversation_run_id
-where not exists (select 1 from public.conversation_messages m where m.body_id = b.body_id)
+where not exists (
+        select 1 from public.conversation_messages m
+        where m.body_id = b.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) > 0
+    )
     and (r.status <> 'active' or r.updated_at < now() - %(patience)s::interval)
 
 -- counts --

@@ -176,10 +176,10 @@ begin
             select 1 from public.conversation_messages e
             where e.session_key = g.session_key and e.body_id = g.body_id and e.is_history
                 and e.occurrence = g.occurrence and e.id <> g.id and (e.created_at, e.id) < (g.created_at, g.id)
-        )) or (g.content is not null and exists (
+        )) or (g.role is not null and exists (
             -- It brings the body that a row from an earlier batch still lacks; settling takes it away again.
             select 1 from public.conversation_messages e
-            where e.session_key = g.session_key and e.body_id = g.body_id and e.content is null
+            where e.session_key = g.session_key and e.body_id = g.body_id and num_nonnulls(e.content, e.parts, e.tool_calls) = 0
         ))
     ), written as (
         insert into public.conversation_messages as m (
@@ -198,7 +198,8 @@ begin
         left join lateral (
             select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
-            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id and o.content is not null
+            where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
+                and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
             limit 1
         ) b on true
         order by w.id
@@ -238,10 +239,10 @@ begin
     cross join lateral (
         select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
         from public.conversation_messages o
-        where o.session_key = p.session_key and o.body_id = p.body_id and o.content is not null
+        where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
         limit 1
     ) b
-    where m.session_key = p.session_key and m.body_id = p.body_id and m.content is null;
+    where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
     lost := array(select public.chopsky_settle_messages(keys, bodies));
     return lost;
 end

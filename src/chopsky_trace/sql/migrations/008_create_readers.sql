@@ -57,13 +57,15 @@ as $$
             select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
             from public.conversation_messages c
             where c.session_key = r.session_key and c.body_id = b.body_id
+                -- A row that only a reference made has nothing to show: its body was lost, or is still on its way.
+                and num_nonnulls(c.content, c.parts, c.tool_calls) > 0
             limit 1
         )
         union all
         (
             select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
             from public.conversation_messages c
-            where c.body_id = b.body_id
+            where c.body_id = b.body_id and num_nonnulls(c.content, c.parts, c.tool_calls) > 0
             limit 1
         )
         limit 1
