@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("lc_conversations")
+pytest.register_assert_rewrite("lc_conversations", "lc_generated")
 
-from lc_conversations import Talk
-from lc_support import Recorder, Store
+# They become importable with the lines above.
+from lc_conversations import Talk  # noqa: E402
+from lc_support import Recorder, Store  # noqa: E402
 
 if TYPE_CHECKING:
     from chopsky_trace import SupabaseTracer

@@ -9,9 +9,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, Remove
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
-from lc_conversations import Chat, Talk, chat
-from lc_support import ai, call
+from lc_conversations import Talk, joined
+from lc_listening import Chat, chat
+from lc_support import ai
 
 SENT_AGAIN = "the tail of a resumed run is told as its own, though an earlier run of the session brought it in"
 IN_ONE_RUN = "what a run is told twice is its own once; the second is known as internal history"
@@ -27,7 +27,12 @@ def saying(model: Chat) -> Any:
 
 
 def graph_of(model: Chat) -> Any:
-    return StateGraph(MessagesState).add_node("say", saying(model)).add_edge(START, "say").compile(checkpointer=InMemorySaver())
+    return (
+        StateGraph(MessagesState)
+        .add_node("say", saying(model))
+        .add_edge(START, "say")
+        .compile(checkpointer=InMemorySaver())
+    )
 
 
 def test_a_question_asked_again_is_a_message_again(talk: Talk) -> None:
@@ -39,7 +44,7 @@ def test_a_question_asked_again_is_a_message_again(talk: Talk) -> None:
         answer = model.invoke(history, talk.config("s"))
     model.invoke([*history, answer, HumanMessage("that one")], talk.config("s"))
     turns = [pair("what is there?", "Soup."), pair("what is there?", "Bread."), pair("that one", "Served.")]
-    talk.prove(sum(turns, []), *turns)
+    talk.prove(joined(turns), *turns)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason=SENT_AGAIN)
@@ -47,13 +52,17 @@ def test_regenerated_from_a_checkpoint(talk: Talk) -> None:
     graph = graph_of(chat("Soup.", "Served.", "Bread."))
     graph.invoke({"messages": [HumanMessage("what is there?")]}, talk.thread("s"))
     graph.invoke({"messages": [HumanMessage("that one")]}, talk.thread("s"))
-    first = next(state for state in graph.get_state_history(talk.thread("s")) if state.next == ("say",) and len(state.values["messages"]) == 1)
+    first = next(
+        state
+        for state in graph.get_state_history(talk.thread("s"))
+        if state.next == ("say",) and len(state.values["messages"]) == 1
+    )
     talk.process()
     again = talk.thread("s")
     again["configurable"] |= first.config["configurable"]
     graph.invoke(None, again)
     turns = [pair("what is there?", "Soup."), pair("that one", "Served.")]
-    talk.prove([*sum(turns, []), "assistant: Bread."], *turns, ["assistant: Bread."])
+    talk.prove([*joined(turns), "assistant: Bread."], *turns, ["assistant: Bread."])
 
 
 def test_an_edited_question(talk: Talk) -> None:
@@ -66,8 +75,13 @@ def test_an_edited_question(talk: Talk) -> None:
         edited = [*start, HumanMessage(question)]
         edited.append(model.invoke(edited, talk.config("s")))
     model.invoke([*edited, HumanMessage("done?")], talk.config("s"))
-    turns = [pair("what?", "Soup."), pair("and how?", "Boil it."), pair("and how, in a pan?", "Fry it."), pair("done?", "Done.")]
-    talk.prove(sum(turns, []), *turns)
+    turns = [
+        pair("what?", "Soup."),
+        pair("and how?", "Boil it."),
+        pair("and how, in a pan?", "Fry it."),
+        pair("done?", "Done."),
+    ]
+    talk.prove(joined(turns), *turns)
 
 
 def test_an_edited_answer_in_the_history(talk: Talk) -> None:
@@ -102,7 +116,7 @@ def test_messages_removed_from_the_state(talk: Talk) -> None:
         talk.process()
         graph.invoke({"messages": [HumanMessage(f"question {n}")]}, talk.thread("s"))
     turns = [pair(f"question {n}", f"answer {n}") for n in range(4)]
-    talk.prove(sum(turns, []), *turns)
+    talk.prove(joined(turns), *turns)
 
 
 def test_retries_of_one_call(talk: Talk) -> None:
@@ -135,7 +149,7 @@ def test_a_history_of_questions_alone(talk: Talk) -> None:
         talk.process()
         history.append(HumanMessage(question.removeprefix("user: ")))
         model.invoke(history, talk.config("s"))
-    talk.prove(sum(turns, []), *turns)
+    talk.prove(joined(turns), *turns)
 
 
 def test_several_messages_in_one_turn(talk: Talk) -> None:
@@ -145,135 +159,13 @@ def test_several_messages_in_one_turn(talk: Talk) -> None:
     talk.process()
     model.invoke([*history, HumanMessage("and"), HumanMessage("else?")], talk.config("s"))
     turns = [["user: hi", *pair("what is there?", "Soup.")], ["user: and", *pair("else?", "Bread.")]]
-    talk.prove(sum(turns, []), *turns)
+    talk.prove(joined(turns), *turns)
 
 
 def test_fallbacks_of_one_call(talk: Talk) -> None:
     first, second = Chat(replies=[ConnectionError("down")]), chat("Soup.")
     first.with_fallbacks([second]).invoke([HumanMessage("what is there?")], talk.config("s"))
     talk.prove(pair("what is there?", "Soup."), pair("what is there?", "Soup."))
-
-
-def asking(model: Chat) -> Any:
-    def ask(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [HumanMessage(interrupt("may I?"))]}
-
-    return (
-        StateGraph(MessagesState)
-        .add_node("ask", ask)
-        .add_node("tell", saying(model))
-        .add_edge(START, "ask")
-        .add_edge("ask", "tell")
-        .compile(checkpointer=InMemorySaver())
-    )
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=SENT_AGAIN)
-def test_interrupted_before_the_call_and_resumed_in_another_process(talk: Talk) -> None:
-    graph = asking(chat("Cooked."))
-    talk.process()
-    graph.invoke({"messages": [HumanMessage("cook it")]}, talk.thread("s"))
-    talk.process()
-    graph.invoke(Command(resume="go on"), talk.thread("s"))
-    talk.prove(["user: cook it", *pair("go on", "Cooked.")], ["user: cook it"], pair("go on", "Cooked."))
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=SENT_AGAIN)
-def test_a_node_that_calls_before_it_is_interrupted_calls_again(talk: Talk) -> None:
-    model = chat("a draft", "a draft", "Sent.")
-
-    def draft(state: MessagesState) -> dict[str, Any]:
-        text = model.invoke(state["messages"])
-        return {"messages": [text, HumanMessage(interrupt(text.content))]}
-
-    graph = (
-        StateGraph(MessagesState)
-        .add_node("draft", draft)
-        .add_node("send", saying(model))
-        .add_edge(START, "draft")
-        .add_edge("draft", "send")
-        .compile(checkpointer=InMemorySaver())
-    )
-    graph.invoke({"messages": [HumanMessage("write")]}, talk.thread("s"))
-    talk.process()
-    graph.invoke(Command(resume="send it"), talk.thread("s"))
-    # The draft was made twice, by two calls.
-    said = ["user: write", "assistant: a draft", "user: send it", "assistant: a draft", "assistant: Sent."]
-    assert talk.flush()
-    assert sorted(talk.said()["s"]) == sorted(said)
-    talk.prove(talk.said()["s"], ["user: write"], talk.transcripts()[1])
-
-
-def test_a_tool_that_is_approved_in_another_process(talk: Talk) -> None:
-    from langchain.agents import create_agent
-    from langchain_core.tools import tool
-
-    @tool
-    def buy(thing: str) -> str:
-        """Buy something, when it is approved."""
-        return f"{thing}: {interrupt('may I?')}"
-
-    agent = create_agent(
-        chat(ai(calls=[call("buy", "b1", thing="kelp")], tokens=None), "Bought.", "Welcome."),
-        [buy],
-        system_prompt="You shop.",
-        checkpointer=InMemorySaver(),
-    )
-    agent.invoke({"messages": [HumanMessage("kelp please")]}, talk.thread("s"))
-    talk.process()
-    agent.invoke(Command(resume="yes"), talk.thread("s"))
-    talk.process()
-    agent.invoke({"messages": [HumanMessage("thanks")]}, talk.thread("s"))
-    assert talk.flush()
-    resumed = talk.transcripts()[1]
-    assert resumed[-1] == "assistant: Bought."
-    talk.prove(
-        ["system: You shop.", "user: kelp please", "assistant:  ['buy']", "user: yes", "tool: kelp: yes",
-         "assistant: Bought.", *pair("thanks", "Welcome.")],
-        ["user: kelp please"], ["user: yes", "assistant: Bought."], pair("thanks", "Welcome."),
-    )  # fmt: skip
-
-
-PROGRAM = """
-import pickle, pathlib
-from langgraph.checkpoint.memory import InMemorySaver
-from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
-from langchain_core.tools import tool
-from langgraph.types import Command, interrupt
-@tool
-def buy(thing: str) -> str:
-    "Buy something, when it is approved."
-    return thing + ": " + interrupt("may I?")
-kept = pathlib.Path(os.environ["SAVED"])
-saver = InMemorySaver()
-if kept.exists():
-    storage, writes, blobs = pickle.loads(kept.read_bytes())
-    for thread, spaces in storage.items():
-        for space, points in spaces.items():
-            saver.storage[thread][space].update(points)
-    saver.writes.update(writes)
-    saver.blobs.update(blobs)
-agent = create_agent({model}, [buy], checkpointer=saver)
-agent.invoke({given}, talk.thread("s"))
-plain = {{thread: {{space: dict(points) for space, points in spaces.items()}} for thread, spaces in saver.storage.items()}}
-kept.write_bytes(pickle.dumps((plain, dict(saver.writes), dict(saver.blobs))))
-"""
-
-
-def test_interrupted_and_resumed_in_real_processes(talk: Talk, tmp_path: Any) -> None:
-    saved = str(tmp_path / "checkpoints")
-    steps = [
-        ("chat(ai(calls=[call('buy', 'b1', thing='kelp')], tokens=None))", "{'messages': [HumanMessage('kelp please')]}"),
-        ("chat('Bought.')", "Command(resume='yes')"),
-        ("chat('Welcome.')", "{'messages': [HumanMessage('thanks')]}"),
-    ]
-    talk.in_processes(*[PROGRAM.format(model=model, given=given) for model, given in steps], SAVED=saved)
-    talk.prove(
-        ["user: kelp please", "assistant:  ['buy']", "user: yes", "tool: kelp: yes", "assistant: Bought.",
-         *pair("thanks", "Welcome.")],
-        ["user: kelp please"], ["user: yes", "assistant: Bought."], pair("thanks", "Welcome."),
-    )  # fmt: skip
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason=IN_ONE_RUN)

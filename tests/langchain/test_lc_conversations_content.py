@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from lc_conversations import Talk, Told, chat
+from lc_conversations import Talk, joined
+from lc_listening import Told, chat
 from lc_support import ai, call, find_recipe
 
 PICTURE = base64.b64encode(bytes(range(256)) * 8).decode()
@@ -28,10 +29,17 @@ MEDIA: dict[str, list[Any]] = {
     "pdf": [
         {"type": "file", "base64": PICTURE, "mime_type": "application/pdf", "filename": "menu.pdf"},
         {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PICTURE}", "filename": "menu.pdf"}},
-        {"type": "document", "source": {"type": "url", "url": "https://example.com/menu.pdf"}, "citations": {"enabled": True}},
+        {
+            "type": "document",
+            "source": {"type": "url", "url": "https://example.com/menu.pdf"},
+            "citations": {"enabled": True},
+        },
     ],
     "gemini media": [{"type": "media", "mime_type": "video/mp4", "data": PICTURE}, {"type": "text", "text": "What?"}],
-    "odd": [{"type": "text", "text": "ünï ✓ 🥕 \u2028"}, {"type": "x", "n": [1, 2.5, 1.0, 1e15, -7, None, True, {}], "": {"": []}}],
+    "odd": [
+        {"type": "text", "text": "ünï ✓ 🥕 \u2028"},
+        {"type": "x", "n": [1, 2.5, 1.0, 1e15, -7, None, True, {}], "": {"": []}},
+    ],
 }
 ANSWERS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "anthropic thinking": (
@@ -49,7 +57,13 @@ ANSWERS: dict[str, tuple[list[Any], dict[str, Any]]] = {
                 "type": "text",
                 "text": "carrot.",
                 "citations": [
-                    {"type": "char_location", "cited_text": "carrot", "document_index": 0, "start_char_index": 3, "end_char_index": 9}
+                    {
+                        "type": "char_location",
+                        "cited_text": "carrot",
+                        "document_index": 0,
+                        "start_char_index": 3,
+                        "end_char_index": 9,
+                    }
                 ],
             },
         ],
@@ -65,16 +79,36 @@ ANSWERS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "anthropic server tools": (
         [
             {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "carrot"}},
-            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result", "url": "https://example.com"}]},
+            {
+                "type": "web_search_tool_result",
+                "tool_use_id": "srvtoolu_1",
+                "content": [{"type": "web_search_result", "url": "https://example.com"}],
+            },
             {"type": "text", "text": "A carrot."},
         ],
         {},
     ),
     "openai responses": (
         [
-            {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Orange."}], "encrypted_content": "gAAA"},
-            {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "carrot"}},
-            {"type": "text", "text": "A carrot.", "annotations": [{"type": "url_citation", "url": "https://example.com"}], "id": "msg_1", "phase": "final"},
+            {
+                "type": "reasoning",
+                "id": "rs_1",
+                "summary": [{"type": "summary_text", "text": "Orange."}],
+                "encrypted_content": "gAAA",
+            },
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "carrot"},
+            },
+            {
+                "type": "text",
+                "text": "A carrot.",
+                "annotations": [{"type": "url_citation", "url": "https://example.com"}],
+                "id": "msg_1",
+                "phase": "final",
+            },
         ],
         {},
     ),
@@ -91,18 +125,27 @@ ANSWERS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "standard blocks": (
         [
             {"type": "reasoning", "reasoning": "Orange.", "extras": {"signature": "x"}},
-            {"type": "text", "text": "A carrot.", "annotations": [{"type": "citation", "url": "https://example.com", "title": "Carrots"}]},
+            {
+                "type": "text",
+                "text": "A carrot.",
+                "annotations": [{"type": "citation", "url": "https://example.com", "title": "Carrots"}],
+            },
             {"type": "non_standard", "value": {"anything": ["at", "all"]}},
         ],
         {},
     ),
-    "audio": ([{"type": "audio", "id": "audio_1", "base64": PICTURE, "mime_type": "audio/wav", "transcript": "A carrot."}], {}),
+    "audio": (
+        [{"type": "audio", "id": "audio_1", "base64": PICTURE, "mime_type": "audio/wav", "transcript": "A carrot."}],
+        {},
+    ),
     "two texts": ([{"type": "text", "text": "A"}, "carrot."], {}),
 }
 
 
 def text_of(blocks: list[Any]) -> str:
-    return "\n".join(b if isinstance(b, str) else b["text"] for b in blocks if isinstance(b, str) or b["type"] == "text")
+    return "\n".join(
+        b if isinstance(b, str) else b["text"] for b in blocks if isinstance(b, str) or b["type"] == "text"
+    )
 
 
 TWO_FORMS = pytest.mark.xfail(
@@ -130,7 +173,9 @@ def test_media_in_a_question(talk: Talk, kind: str) -> None:
     second = ["user: which colour?", "assistant: Orange."]
     talk.prove([*first, *second], first, second, seeds=2)
     # The picture is in one row, however often the history is sent.
-    (kept,) = talk.rows("select count(*) as n from conversation_messages where parts::text like %s", f"%{PICTURE[:200]}%")
+    (kept,) = talk.rows(
+        "select count(*) as n from conversation_messages where parts::text like %s", f"%{PICTURE[:200]}%"
+    )
     assert kept["n"] == (PICTURE in str(MEDIA[kind]))
     payloads = talk.rows("select concat(inputs, outputs) as text from conversation_spans")
     assert not any(PICTURE[:200] in row["text"] for row in payloads)
@@ -164,7 +209,7 @@ def test_reasoning_beside_the_content(talk: Talk) -> None:
     history.append(model.invoke(history, talk.config("s")))
     model.invoke([*history, HumanMessage("sure?")], talk.config("s"))
     said = [["user: What is this?", "assistant: A carrot."], ["user: sure?", "assistant: Yes."]]
-    talk.prove(sum(said, []), *said)
+    talk.prove(joined(said), *said)
     kept = talk.rows("select metadata from conversation_messages where content = 'A carrot.'")
     assert [row["metadata"]["reasoning_content"] for row in kept] == ["It is orange."]
 
@@ -177,14 +222,17 @@ def test_tools_that_return_media_and_artifacts(talk: Talk) -> None:
     @tool(response_format="content_and_artifact")
     def photograph(dish: str) -> tuple[list[Any], dict[str, str]]:
         """Take a picture."""
-        return [{"type": "image", "base64": PICTURE, "mime_type": "image/png"}, {"type": "text", "text": dish}], {"raw": "x"}
+        return [{"type": "image", "base64": PICTURE, "mime_type": "image/png"}, {"type": "text", "text": dish}], {
+            "raw": "x"
+        }
 
     agent = create_agent(chat(ai(calls=[call("photograph", "p1", dish="soup")], tokens=None), "Nice."), [photograph])
     config = talk.config("s")
     config["callbacks"].append(Told())
     agent.invoke({"messages": [HumanMessage("show me")]}, config)
     talk.prove(
-        ["user: show me", "assistant:  ['photograph']", "tool: soup", "assistant: Nice."], ["user: show me", "assistant: Nice."]
+        ["user: show me", "assistant:  ['photograph']", "tool: soup", "assistant: Nice."],
+        ["user: show me", "assistant: Nice."],
     )
 
 

@@ -1,4 +1,4 @@
-"""Each message once, in graphs: parallel branches, map and reduce, tools in parallel, agents within agents, subgraphs."""
+"""Each message once, in graphs: parallel branches, map and reduce, parallel tools, agents within agents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send
-from lc_conversations import Chat, Talk, chat
+from lc_conversations import Talk, joined
+from lc_listening import Chat, chat
 from lc_support import ai, answer_last, call
 
 
@@ -232,7 +233,9 @@ def test_agents_called_as_tools_keep_their_talk_to_themselves(talk: Talk) -> Non
         return str(inner.invoke({"messages": [HumanMessage(dish)]})["messages"][-1].content)
 
     outer = create_agent(
-        chat(ai(calls=[call("taste", "t1", dish="soup")], tokens=None), "It is good."), [taste], system_prompt="You host."
+        chat(ai(calls=[call("taste", "t1", dish="soup")], tokens=None), "It is good."),
+        [taste],
+        system_prompt="You host.",
     )
     outer.invoke({"messages": [HumanMessage("is it good?")]}, talk.config("s"))
     assert talk.flush()
@@ -260,4 +263,4 @@ def test_a_subgraph_with_a_state_of_its_own(talk: Talk) -> None:
         talk.process()
         graph.invoke({"talk": [HumanMessage(word)]}, talk.thread("s"))
     pairs = [[f"user: {word}", f"assistant: answer to {word}"] for word in ("one", "two")]
-    talk.prove(sum(pairs, []), *pairs)
+    talk.prove(joined(pairs), *pairs)

@@ -1,4 +1,4 @@
-"""Each message once within its session, and only there: equal words elsewhere, batches, sessions that are known late."""
+"""Each message once within its session, and only there: equal words elsewhere, batches, sessions known late."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
-from lc_conversations import Chat, Talk, batches, chat, clear, tables
-from lc_support import ai, answer_last
+from lc_conversations import Talk, batches, clear, joined, tables
+from lc_listening import Chat, chat
+from lc_support import answer_last
 
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
@@ -81,7 +82,9 @@ def test_two_sessions_at_once(talk: Talk) -> None:
 
 
 def chain_of(model: Chat) -> Any:
-    prompt = ChatPromptTemplate.from_messages([("system", "Be kind."), MessagesPlaceholder("past"), ("human", "{input}")])
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "Be kind."), MessagesPlaceholder("past"), ("human", "{input}")]
+    )
     return prompt | model
 
 
@@ -93,7 +96,7 @@ def test_a_batch_of_chats(talk: Talk) -> None:
     said = talk.said()["s"]
     pairs = [[f"user: {word}", f"assistant: answer to {word}"] for word in words]
     # Four chats at once in one session: what each asks and is answered is its own; the prompt's beginning is shared.
-    assert sorted(said) == sorted(["system: Be kind.", *sum(pairs, [])])
+    assert sorted(said) == sorted(["system: Be kind.", *joined(pairs)])
     transcripts = talk.transcripts()
     assert sorted(transcripts) == sorted(pairs)
     talk.prove(said, *transcripts)
@@ -106,17 +109,19 @@ def test_a_batch_of_chats_each_in_its_own_session(talk: Talk) -> None:
         model.batch([[HumanMessage(word)] for _ in configs], configs)
     assert talk.flush()
     pairs = [[f"user: {word}", f"assistant: answer to {word}"] for word in ("first", "second")]
-    talk.prove({f"s{n}": sum(pairs, []) for n in range(3)}, *[pairs[0]] * 3, *[pairs[1]] * 3)
+    talk.prove({f"s{n}": joined(pairs) for n in range(3)}, *[pairs[0]] * 3, *[pairs[1]] * 3)
 
 
 def test_generate_with_several_prompts(talk: Talk) -> None:
     model = chat(answer_last)
-    model.generate([[HumanMessage("a")], [HumanMessage("b")]], callbacks=talk.config()["callbacks"], metadata={"session_id": "s"})
+    model.generate(
+        [[HumanMessage("a")], [HumanMessage("b")]], callbacks=talk.config()["callbacks"], metadata={"session_id": "s"}
+    )
     pairs = [["user: a", "assistant: answer to a"], ["user: b", "assistant: answer to b"]]
     assert talk.flush()
     said = talk.said()["s"]
     # Both calls begin before either ends: in which order their answers end is theirs.
-    assert sorted(said) == sorted(sum(pairs, []))
+    assert sorted(said) == sorted(joined(pairs))
     talk.prove(said, *talk.transcripts())
     assert sorted(talk.transcripts()) == pairs
 
@@ -138,12 +143,12 @@ PAIRS = [["user: a", "assistant: one"], ["user: b", "assistant: two"], ["user: c
 
 def test_a_session_id_that_arrives_late(talk: Talk) -> None:
     late(talk)
-    talk.prove(sum(PAIRS, []), *PAIRS, seeds=8, largest=4)
+    talk.prove(joined(PAIRS), *PAIRS, seeds=8, largest=4)
 
 
 def test_a_session_and_user_that_arrive_late(talk: Talk) -> None:
     late(talk, who=("session_id", "user_id", "tenant_id"))
-    talk.prove({("s", "s", "s"): sum(PAIRS, [])}, *PAIRS, seeds=8, largest=4)
+    talk.prove({("s", "s", "s"): joined(PAIRS)}, *PAIRS, seeds=8, largest=4)
 
 
 @pytest.mark.xfail(
@@ -158,7 +163,9 @@ def test_a_user_known_late_in_one_turn_only(talk: Talk) -> None:
     history.append(model.invoke(history, talk.config("s")))
     talk.process()
     named: Any = {"metadata": {"user_id": "ada"}}
-    RunnableLambda(lambda messages: model.invoke(messages, named)).invoke([*history, HumanMessage("b")], talk.config("s"))
+    RunnableLambda(lambda messages: model.invoke(messages, named)).invoke(
+        [*history, HumanMessage("b")], talk.config("s")
+    )
     said = ["user: a", "assistant: one"]
     talk.prove({"s": said, ("ada", "s"): [*said, *PAIRS[1]]}, PAIRS[0], [*said, *PAIRS[1]], seeds=12, largest=2)
 

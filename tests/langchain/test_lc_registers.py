@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lc_conversations import clear, tables
 from psycopg.rows import dict_row
 
 from chopsky_trace.database.write import write_batch
@@ -18,13 +19,6 @@ from chopsky_trace.enrich.batch import Builder
 
 SPACE = UUID("5c0ffee0-0000-4000-8000-000000000000")
 MOMENT = 1_790_000_000_000_000
-# Row: when the server wrote it; analytics' own key.
-UNCOMPARED = {
-    "conversation_runs": ("created_at", "updated_at"),
-    "conversation_spans": ("created_at",),
-    "conversation_analytics": ("id", "created_at", "updated_at"),
-    "conversation_messages": (),
-}
 
 
 def hexid(name: str) -> str:
@@ -157,22 +151,11 @@ def end(draw: st.DrawFn, span: str, root: str, kind: str, tree: int, place: int,
     return record
 
 
-def rows(connection: psycopg.Connection[Any]) -> dict[str, list[dict[str, Any]]]:
-    found = {}
-    for table, hidden in UNCOMPARED.items():
-        key = "conversation_run_id" if table == "conversation_analytics" else "id"
-        kept = connection.execute(f"select * from {table} order by {key}").fetchall()
-        found[table] = [{name: value for name, value in row.items() if name not in hidden} for row in kept]
-    return found
-
-
 def store_all(
     connection: psycopg.Connection[Any], lines: list[bytes], chance: random.Random | None, builders: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the lines: as they are in one batch, or in any order, batching and duplication by several writers."""
-    connection.execute("delete from conversation_messages")
-    connection.execute("delete from conversation_spans")
-    connection.execute("delete from conversation_runs")
+    clear(connection)
     made = [Builder() for _ in range(builders)]
     if chance is None:
         batches = [lines]
@@ -186,7 +169,7 @@ def store_all(
             given_lines = given_lines[size:]
     for batch in batches:
         write_batch(connection, (chance or random).choice(made).build(batch).payload)
-    return rows(connection)
+    return tables(connection)
 
 
 # Long only where it fails: the example is then made small.
@@ -237,7 +220,7 @@ def test_a_later_record_replaces_the_register_as_a_whole(database_url: str) -> N
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
         for line in (later, first, other, first):
             write_batch(connection, Builder().build([orjson.dumps(line)]).payload)
-        (span,) = rows(connection)["conversation_spans"]
+        (span,) = tables(connection)["conversation_spans"]
     # The lower-ranked source does not win by being later, and nothing of the earlier telling is left.
     assert (span["name"], span["tags"], span["inputs"], span["source"]) == ("later", [], None, "langchain")
 

@@ -317,30 +317,33 @@ $$;
 revoke all on function public.chopsky_settle_scope(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_settle_scope(uuid[]) to service_role;
 
--- A run that resumes an interrupted one names it and marks it resumed, whichever of the two arrives last.
+-- A run that resumes an interrupted one names it and marks it resumed, whichever of the two arrives last. All of the
+-- session is derived again: what arrives late may stand between two that were linked.
 create function public.chopsky_link_resumed(run_ids uuid[]) returns void
 language sql set search_path = ''
 as $$
-    with session as (
-        select distinct r.session_key from public.conversation_runs r where r.id = any (run_ids) and r.session_id is not null
-    ), linked as (
-        update public.conversation_runs r
-        set resumes = p.id
-        from (
-            select n.id as run_id, i.id, n.started_at
-            from session
-            join public.conversation_runs n on n.session_key = session.session_key and n.metadata ? 'resume'
-            cross join lateral (
-                select c.id from public.conversation_runs c
-                where c.session_key = n.session_key and c.status = 'interrupted' and c.started_at < n.started_at
-                order by c.started_at desc limit 1
-            ) i
-        ) p
-        where r.id = p.run_id and r.resumes is distinct from p.id
-        returning p.id, p.started_at
+    with run as materialized (
+        select r.id, r.session_key, r.started_at, r.status = 'interrupted' as interrupted, r.metadata ? 'resume' as resuming
+        from public.conversation_runs r
+        where r.session_key in (
+                select g.session_key from public.conversation_runs g where g.id = any (run_ids) and g.session_id is not null
+            )
+            and (r.status = 'interrupted' or r.metadata ? 'resume' or r.resumes is not null or r.resumed_at is not null)
+    ), linked as materialized (
+        select n.id, n.started_at, case when n.resuming then (
+            select c.id from run c
+            where c.session_key = n.session_key and c.interrupted and c.started_at < n.started_at
+            order by c.started_at desc, c.id desc limit 1
+        ) end as resumes
+        from run n
+    ), derived as (
+        select l.id, l.resumes, (select min(n.started_at) from linked n where n.resumes = l.id) as resumed_at
+        from linked l
     )
-    update public.conversation_runs r set resumed_at = l.started_at
-    from linked l where r.id = l.id
+    update public.conversation_runs r
+    set resumes = d.resumes, resumed_at = d.resumed_at
+    from derived d
+    where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at)
 $$;
 revoke all on function public.chopsky_link_resumed(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_link_resumed(uuid[]) to service_role;
@@ -437,8 +440,13 @@ begin
     end if;
 
     perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
-    if batch.link then
-        perform public.chopsky_link_resumed(run_ids);
+    -- Also where a start, or the session, of one of the two is all that this batch brings.
+    if batch.link or exists (
+        select 1 from public.conversation_runs r
+        where r.id = any (run_ids || joined)
+            and (r.status = 'interrupted' or r.metadata ? 'resume' or r.resumes is not null or r.resumed_at is not null)
+    ) then
+        perform public.chopsky_link_resumed(run_ids || joined);
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
