@@ -514,6 +514,9 @@ AS $function$
 declare
     lost uuid[];
 begin
+    if (old.session_key, old.session_id, old.tenant_id, old.user_id) is not distinct from (new.session_key, new.session_id, new.tenant_id, new.user_id) then
+        return null;
+    end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     update public.conversation_messages m
     set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
@@ -1135,7 +1138,7 @@ CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation
 CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
 
 --: trigger public.conversation_runs conversation_runs_moved_by_hand
-CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text) AND ((((old.session_key IS DISTINCT FROM new.session_key) OR (old.session_id IS DISTINCT FROM new.session_id)) OR (old.tenant_id IS DISTINCT FROM new.tenant_id)) OR (old.user_id IS DISTINCT FROM new.user_id)))) EXECUTE FUNCTION public.chopsky_on_move_by_hand();
+CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_move_by_hand();
 
 --: trigger public.conversation_spans conversation_spans_deleted
 CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();

@@ -111,6 +111,9 @@ as $$
 declare
     lost uuid[];
 begin
+    if (old.session_key, old.session_id, old.tenant_id, old.user_id) is not distinct from (new.session_key, new.session_id, new.tenant_id, new.user_id) then
+        return null;
+    end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     update public.conversation_messages m
     set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
@@ -129,10 +132,7 @@ revoke all on function public.chopsky_on_move_by_hand() from public, anon, authe
 
 create trigger conversation_runs_moved_by_hand
 after update on public.conversation_runs for each row
-when (
-    current_setting('chopsky_trace.recompute', true) is distinct from 'on'
-    and (old.session_key, old.session_id, old.tenant_id, old.user_id) is distinct from (new.session_key, new.session_id, new.tenant_id, new.user_id)
-)
+when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
 execute function public.chopsky_on_move_by_hand();
 
 -- Message rows; the merge of two records of one row is commutative: visible if either says so, the earlier place,
