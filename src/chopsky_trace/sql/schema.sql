@@ -275,6 +275,9 @@ CREATE INDEX idx_conversation_messages_conversation_run_id_created_at ON public.
 --: index idx_conversation_messages_session_id_created_at
 CREATE INDEX idx_conversation_messages_session_id_created_at ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
 
+--: index idx_conversation_messages_session_key_bare
+CREATE INDEX idx_conversation_messages_session_key_bare ON public.conversation_messages USING btree (session_key) WHERE ((body_id IS NOT NULL) AND (content IS NULL) AND (parts IS NULL) AND (tool_calls IS NULL));
+
 --: index idx_conversation_messages_user_id_created_at
 CREATE INDEX idx_conversation_messages_user_id_created_at ON public.conversation_messages USING btree (user_id, created_at DESC) WHERE (user_id IS NOT NULL);
 
@@ -769,6 +772,7 @@ AS $function$
 declare
     keys uuid[];
     bodies uuid[];
+    lacking uuid[];
     lost uuid[];
 begin
     with given as materialized (
@@ -793,6 +797,11 @@ begin
         join public.conversation_runs r on r.id = coalesce(
             named.id, (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
         )
+    ), bare as materialized (
+        -- Rows that only a reference made: nearly always none.
+        select m.session_key, m.body_id from public.conversation_messages m
+        where m.session_key in (select distinct g.session_key from given g)
+            and m.body_id is not null and m.content is null and m.parts is null and m.tool_calls is null
     ), wanted as (
         select g.* from given g
         where not g.is_history or ((
@@ -804,8 +813,7 @@ begin
                 and e.occurrence = g.occurrence and e.id <> g.id and (e.created_at, e.id) < (g.created_at, g.id)
         )) or (g.role is not null and exists (
             -- It brings the body that a row from an earlier batch still lacks; settling takes it away again.
-            select 1 from public.conversation_messages e
-            where e.session_key = g.session_key and e.body_id = g.body_id and num_nonnulls(e.content, e.parts, e.tool_calls) = 0
+            select 1 from bare e where e.session_key = g.session_key and e.body_id = g.body_id
         ))
     ), written as (
         insert into public.conversation_messages as m (
@@ -855,20 +863,22 @@ begin
             version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
         returning 1
     )
-    select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
+    select array_agg(g.session_key), array_agg(g.body_id), (select array_agg(distinct e.body_id) from bare e) into keys, bodies, lacking
     from given g;
     -- A body may arrive after rows that only refer to it, with a record whose own row is another one.
-    update public.conversation_messages m
-    set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
-        name = b.name, metadata = b.metadata
-    from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)) p
-    cross join lateral (
-        select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
-        from public.conversation_messages o
-        where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
-        limit 1
-    ) b
-    where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
+    if lacking is not null then
+        update public.conversation_messages m
+        set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
+            name = b.name, metadata = b.metadata
+        from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id) where p.body_id = any (lacking)) p
+        cross join lateral (
+            select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+            from public.conversation_messages o
+            where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            limit 1
+        ) b
+        where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
+    end if;
     lost := array(select public.chopsky_settle_messages(keys, bodies));
     return lost;
 end

@@ -44,6 +44,9 @@ create index idx_conversation_messages_conversation_run_id_created_at on public.
 -- One index for "this body in this session" and "this body anywhere": a system prompt that all sessions share must not
 -- make the first question read all of them.
 create index idx_conversation_messages_body_id_session_key on public.conversation_messages (body_id, session_key);
+-- Rows whose body is still on its way, or was lost: few, and looked for with every batch.
+create index idx_conversation_messages_session_key_bare on public.conversation_messages (session_key)
+    where body_id is not null and content is null and parts is null and tool_calls is null;
 create index idx_conversation_messages_user_id_created_at on public.conversation_messages (user_id, created_at desc) where user_id is not null;
 create index idx_conversation_messages_session_id_created_at on public.conversation_messages (session_id, created_at) where session_id is not null;
 
