@@ -13,10 +13,6 @@ from lc_conversations import Talk, joined
 from lc_listening import Chat, chat
 from lc_support import ai
 
-SENT_AGAIN = "the tail of a resumed run is told as its own, though an earlier run of the session brought it in"
-IN_ONE_RUN = "what a run is told twice is its own once; the second is known as internal history"
-UNANSWERED = "each run owns all that follows the last answer, also what an earlier run asked in vain"
-
 
 def pair(question: str, answer: str) -> list[str]:
     return [f"user: {question}", f"assistant: {answer}"]
@@ -47,7 +43,6 @@ def test_a_question_asked_again_is_a_message_again(talk: Talk) -> None:
     talk.prove(joined(turns), *turns)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=SENT_AGAIN)
 def test_regenerated_from_a_checkpoint(talk: Talk) -> None:
     graph = graph_of(chat("Soup.", "Served.", "Bread."))
     graph.invoke({"messages": [HumanMessage("what is there?")]}, talk.thread("s"))
@@ -128,7 +123,6 @@ def test_retries_of_one_call(talk: Talk) -> None:
     assert len(talk.given) == 3
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=UNANSWERED)
 def test_a_question_that_was_never_answered(talk: Talk) -> None:
     model = Chat(replies=[ConnectionError("down"), ai("Soup.")])
     history: list[BaseMessage] = [HumanMessage("what is there?")]
@@ -140,7 +134,6 @@ def test_a_question_that_was_never_answered(talk: Talk) -> None:
     talk.prove(["user: what is there?", *pair("hello?", "Soup.")], ["user: what is there?"], pair("hello?", "Soup."))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=UNANSWERED)
 def test_a_history_of_questions_alone(talk: Talk) -> None:
     model = chat("Soup.", "Bread.", "Cake.")
     turns = [pair("first?", "Soup."), pair("second?", "Bread."), pair("third?", "Cake.")]
@@ -168,7 +161,6 @@ def test_fallbacks_of_one_call(talk: Talk) -> None:
     talk.prove(pair("what is there?", "Soup."), pair("what is there?", "Soup."))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=IN_ONE_RUN)
 def test_yes_twice_in_one_run(talk: Talk) -> None:
     model = chat("More salt?", "More salt?", "Done.")
 

@@ -148,16 +148,7 @@ def text_of(blocks: list[Any]) -> str:
     )
 
 
-TWO_FORMS = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="LangChain shows model calls media in another form than the message has: two bodies of one message",
-)
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=TWO_FORMS) if kind in ("image", "pdf") else kind for kind in MEDIA]
-)
+@pytest.mark.parametrize("kind", MEDIA)
 def test_media_in_a_question(talk: Talk, kind: str) -> None:
     from langchain.agents import create_agent
     from langgraph.checkpoint.memory import InMemorySaver
@@ -214,7 +205,6 @@ def test_reasoning_beside_the_content(talk: Talk) -> None:
     assert [row["metadata"]["reasoning_content"] for row in kept] == ["It is orange."]
 
 
-@TWO_FORMS
 def test_tools_that_return_media_and_artifacts(talk: Talk) -> None:
     from langchain.agents import create_agent
     from langchain_core.tools import tool

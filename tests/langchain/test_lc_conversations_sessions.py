@@ -233,9 +233,6 @@ def few_shot(talk: Talk, *asks: str) -> list[str]:
     return ["system: Name a dish.", *[line for ask, dish in pairs for line in (f"user: {ask}", f"assistant: {dish}")]]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="messages that only a payload told of have no place among each other"
-)
 def test_few_shot_examples(talk: Talk) -> None:
     asks = ("water?", "water?", "bones?")
     examples = few_shot(talk, *asks)
@@ -243,9 +240,6 @@ def test_few_shot_examples(talk: Talk) -> None:
     talk.prove([*examples, *joined(said)], *said)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="messages that only a payload told of have no place among each other"
-)
 def test_a_user_who_asks_what_an_example_asks(talk: Talk) -> None:
     asks = ("water?", "2 eggs?", "2 eggs?")
     examples = few_shot(talk, *asks)

@@ -15,8 +15,6 @@ from lc_listening import StreamChat, chat
 from lc_support import WAYS, ScriptedLLM, ai, answer_last, call, drive, find_recipe
 from pydantic import BaseModel, PrivateAttr
 
-NO_PLACE = "what only an output told of stands at the beginning of its run"
-
 
 class Completion(ScriptedLLM):
     """A completion model that keeps what it was given, by run id."""
@@ -78,7 +76,6 @@ def test_structured_output(talk: Talk, include_raw: bool) -> None:
     talk.prove(said, ["user: a dish?", "assistant: "], ["user: another?", "assistant: "])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_PLACE)
 def test_an_agents_structured_response(talk: Talk) -> None:
     from langchain.agents import create_agent
     from langchain.agents.structured_output import ToolStrategy
@@ -99,7 +96,6 @@ def test_an_agents_structured_response(talk: Talk) -> None:
     talk.prove(said, ["user: a dish?", "assistant: "])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_PLACE)
 def test_a_tool_whose_result_is_the_answer(talk: Talk) -> None:
     from langchain.agents import create_agent
     from langchain_core.tools import tool

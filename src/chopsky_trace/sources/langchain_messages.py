@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_openai_image_block, is_data_content_block
 from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps, loads
 
 from chopsky_trace.enrich.limit import clean
@@ -102,7 +102,8 @@ class Snapshot:
             if held.get("invalid_tool_calls"):
                 told = [*told, *held["invalid_tool_calls"]]
         extra = _extra(held) if held["additional_kwargs"] or held.get("status") == "error" or "role" in held else None
-        entry = self.body(root, draft, role, content, told, held.get("tool_call_id"), held.get("name"), extra)
+        shown = content if content.__class__ is str else as_traced(content)
+        entry = self.body(root, draft, role, shown, told, held.get("tool_call_id"), held.get("name"), extra)
         entry.message = message
         entry.content = content
         entry.calls = calls
@@ -278,9 +279,9 @@ class Snapshot:
             return items
         ids: list[str] = []
         placed = root.placed
-        for entry in self.entries(root, draft, items):
+        for position, entry in enumerate(self.entries(root, draft, items)):
             if entry.id not in placed:
-                root.mention(draft, entry.id)
+                root.mention(draft, entry.id, position)
             ids.append(entry.id)
         return root.compact(ids)
 
@@ -401,6 +402,29 @@ def _plain_calls(calls: Any) -> list[Any]:
             args = function.get("arguments")
         found.append({"name": function.get("name"), "args": args, "id": call.get("id"), "type": "tool_call"})
     return found
+
+
+def as_traced(content: Any) -> Any:
+    """Content as LangChain shows it to handlers of model calls; else one message would have two bodies."""
+    if not isinstance(content, list):
+        return content
+    blocks = cast("list[Any]", content)
+    found = [_block_as_traced(cast("dict[str, Any]", block)) if isinstance(block, dict) else block for block in blocks]
+    return blocks if all(a is b for a, b in zip(found, blocks, strict=True)) else found
+
+
+def _block_as_traced(block: dict[str, Any]) -> dict[str, Any]:
+    kind = block.get("type")
+    by_id = "file_id" in block or block.get("source_type") == "id"
+    if kind == "image" and is_data_content_block(block) and not by_id:
+        return convert_to_openai_image_block(block)
+    if kind == "file" and "base64" in block and is_data_content_block(block):
+        rest = {k: v for k, v in block.items() if k != "base64"}
+        return {**rest, "data": block["base64"], "source_type": "base64"}
+    if kind is None and len(block) == 1:
+        (key,) = block
+        return {"type": key, key: block[key]}
+    return block
 
 
 def _extra(held: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -65,6 +65,9 @@ class Starts(Out):
             try:
                 if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
                     draft["resume"] = True
+                # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
+                if span.is_top and (inputs is None or "resume" in draft):
+                    root.resumed = True
                 if not self.options.with_inputs:
                     if self.options.with_shapes:
                         draft["inputs"] = self.full.shape(inputs)

@@ -100,6 +100,7 @@ class Root:
         "owned",
         "placed",
         "question_known",
+        "resumed",
         "sampled",
         "scope",
         "scope_looks",
@@ -124,6 +125,7 @@ class Root:
         self.failed = False
         self.interrupted = False
         self.question_known = False
+        self.resumed = False
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.forget()
@@ -167,37 +169,35 @@ class Root:
 
     # -- message rows
 
-    def own(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> None:
-        """The root itself brought this message into the conversation."""
+    def own(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> bool:
+        """The root itself brought this message into the conversation; whether that is news."""
         if ("shown", entry_id, n) in self.owned:
-            return
+            return False
         key = ("own" if internal else "shown", entry_id, n)
         if key in self.owned:
-            return
+            return False
+        news = internal or ("own", entry_id, n) not in self.owned
         self.owned.add(key)
         self.placed.add(entry_id)
         ref: MessageRef = {"body": entry_id, "place": "own", "n": n, "position": position, "internal": internal}
         if at is not None:
             ref["at"] = at
         draft["messages"].append(ref)
+        return news
 
-    def history(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool = True) -> None:
-        """A message that some earlier run, if any, said."""
+    def history(
+        self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool = True, now: bool = False
+    ) -> None:
+        """A message that some earlier run, if any, said; `now`: it is not from before this run, so it stands here."""
         key = ("history", entry_id, n)
         if key in self.owned:
             return
         self.owned.add(key)
         self.placed.add(entry_id)
-        draft["messages"].append(
-            {
-                "body": entry_id,
-                "place": "history",
-                "n": n,
-                "position": position,
-                "internal": internal,
-                "at": self.started,
-            }
-        )
+        ref: MessageRef = {"body": entry_id, "place": "history", "n": n, "position": position, "internal": internal}
+        if not now:
+            ref["at"] = self.started
+        draft["messages"].append(ref)
 
     def said(self, draft: Draft, entry: Entry, span: str, n: int, *, internal: bool) -> None:
         """A model call's output."""
@@ -207,10 +207,11 @@ class Root:
             self.answers[entry.text] = entry.id
         draft["messages"].append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
 
-    def mention(self, draft: Draft, entry_id: str) -> None:
-        """A payload refers to it: it must have a row somewhere."""
+    def mention(self, draft: Draft, entry_id: str, position: int = 0) -> None:
+        """A payload refers to it, at this place of a list: it must have a row somewhere."""
         if entry_id not in self.placed:
-            self.history(draft, entry_id, 0, 0)
+            # What turns up once a call has answered was not there at the beginning.
+            self.history(draft, entry_id, 0, position, now=bool(self.outputs))
 
     # -- prompts
 
@@ -257,12 +258,20 @@ def _tail(entries: Sequence[Entry]) -> int:
     return tail
 
 
+def _last_asked(entries: Sequence[Entry]) -> int:
+    last = len(entries) - 1
+    while last >= 0 and entries[last].role != "user":
+        last -= 1
+    return last
+
+
 def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[str], known: int, *, shown: bool) -> None:
     """Message rows that follow from one prompt: its tail is the root's own, the rest is history.
 
     Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
     """
     tail = _tail(entries)
+    last = _last_asked(entries)
     first = not root.first_tail
     # What came before both was told with an earlier prompt.
     for index in range(min(known, tail), len(ids)):
@@ -272,24 +281,31 @@ def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[st
             if index >= known:
                 root.history(draft, body, ids[:index].count(body), index)
             continue
-        own = ids[tail:index].count(body)
         asked = entry.role == "user"
-        root.own(draft, body, own, index, internal=not (shown and asked))
+        internal = not (shown and asked)
+        if asked and (root.resumed or index < last):
+            # An earlier run may have asked it, and had no answer.
+            root.history(draft, body, ids[:index].count(body), index, internal=internal)
+            continue
+        own = ids[tail:index].count(body)
+        news = root.own(draft, body, own, index, internal=internal)
         if first and asked:
             root.first_tail.append((body, own, index))
         if tail and (n := ids[:index].count(body)) > own:
-            root.history(draft, body, n, index)
+            # Said again in this very run, where it owns one already.
+            root.history(draft, body, n, index, internal=internal or news, now=not news)
 
 
 def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
     tail = _tail(entries)
+    last = _last_asked(entries)
     ids = [entry.id for entry in entries]
     for index, entry in enumerate(entries):
         body = entry.id
         internal = entry.has_calls or entry.role not in ("user", "assistant")
         n = ids[:index].count(body)
-        if index < tail or entry.role == "system":
+        if index < tail or entry.role == "system" or (entry.role == "user" and index < last):
             root.history(draft, body, n, index, internal=internal)
             continue
         own = ids[tail:index].count(body)
