@@ -73,6 +73,8 @@ class Prompt(TypedDict):
     bodies: list[str]
     extends: NotRequired[str]
     take: NotRequired[int]
+    names: NotRequired[dict[str, str]]
+    """Place in the prompt, from 0, to the assistant's name there, where it is not what `extends` says; "": none."""
 
 
 class Scope(TypedDict, total=False):

@@ -86,6 +86,7 @@ class Snapshot:
         held: dict[str, Any] = message.__dict__
         content = held["content"]
         calls = held.get("tool_calls")
+        name = held.get("name")
         known = root.entries.get(id(message))
         if (
             known is not None
@@ -93,7 +94,12 @@ class Snapshot:
             and known.content is content
             and known.calls is calls
             and (known.blocks is None or _same_blocks(known.blocks, content))
+            and (known.name is name or known.role == "assistant")
         ):
+            if known.name is not name:
+                # Frameworks name an assistant's message after its call.
+                known.name = name
+                root.named = True
             return known
         role = ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
         told: Sequence[Any] = ()
@@ -103,10 +109,13 @@ class Snapshot:
                 told = [*told, *held["invalid_tool_calls"]]
         extra = _extra(held) if held["additional_kwargs"] or held.get("status") == "error" or "role" in held else None
         shown = content if content.__class__ is str else as_traced(content)
-        entry = self.body(root, draft, role, shown, told, held.get("tool_call_id"), held.get("name"), extra)
+        entry = self.body(root, draft, role, shown, told, held.get("tool_call_id"), name, extra)
         entry.message = message
         entry.content = content
         entry.calls = calls
+        entry.name = name
+        if name and role == "assistant":
+            root.named = True
         if content.__class__ is not str:
             entry.blocks = _copy_blocks(content)
         root.entries[id(message)] = entry
@@ -157,7 +166,11 @@ class Snapshot:
             entry = known.get(id(message))
             if entry is not None and entry.message is message and entry.blocks is None:
                 held = message.__dict__
-                if entry.content is held["content"] and entry.calls is held.get("tool_calls"):
+                if (
+                    entry.content is held["content"]
+                    and entry.calls is held.get("tool_calls")
+                    and entry.name is held.get("name")
+                ):
                     add(entry)
                     continue
             add(self.entry(root, draft, message))

@@ -32,6 +32,9 @@ class OpenSpan:
     """Nanoseconds since 1970 at the start; 0 where the start was not seen."""
     mono: int
     """The monotonic clock's nanoseconds at the start."""
+    metadata: Mapping[str, Any] | None = None
+    above: Mapping[str, Any] | None = None
+    """The parent span's metadata."""
     first_token: int | None = None
     node: Node | None = None
     shown = False

@@ -147,6 +147,7 @@ class Starts(Out):
         if parent is not None:
             span.root = root = parent.root
             span.parent = parent.hex
+            span.above = parent.metadata
             span.is_top = False
         else:
             root = self._without_parent(span, span_hex, parent_id, seen // 1000)
@@ -208,8 +209,16 @@ class Starts(Out):
         if root.scope_looks < SCOPE_LOOKS:
             self._late_scope(draft, root, metadata)
         if metadata:
+            span.metadata = metadata
+            above = span.above or {}
             inherited = root.metadata.get
-            own = {k: v for k, v in metadata.items() if inherited(k) is not v and k not in fields.NOT_METADATA}
+            own = {
+                k: v
+                for k, v in metadata.items()
+                if inherited(k) is not v
+                and k not in fields.NOT_METADATA
+                and not (k in fields.PLACEMENT and above.get("langgraph_path") == metadata.get("langgraph_path"))
+            }
             if own:
                 self._metadata(draft, root, own)
         if tags:

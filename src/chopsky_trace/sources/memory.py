@@ -26,7 +26,7 @@ QUESTION_POSITION = 1_000_000
 class Entry:
     """One message as told: identity of the object it came from, and the body id that stands for it."""
 
-    __slots__ = ("blocks", "calls", "content", "has_calls", "id", "message", "role", "text")
+    __slots__ = ("blocks", "calls", "content", "has_calls", "id", "message", "name", "role", "text")
 
     def __init__(
         self,
@@ -47,18 +47,21 @@ class Entry:
         self.content = content
         self.calls = calls
         self.blocks = blocks
+        self.name: str | None = None
 
 
 class Node:
     """A place in the tree of prompts: `depth` messages from its top, first reached by `span`."""
 
-    __slots__ = ("children", "depth", "links", "span")
+    __slots__ = ("children", "depth", "links", "name", "span")
 
     def __init__(self, span: str | None, depth: int, links: int) -> None:
         self.children: dict[str, Node] = {}
         self.span = span
         self.depth = depth
         self.links = links
+        self.name: str | None = None
+        """The assistant's name, as `span` told it."""
 
 
 def _walk(node: Node, ids: Sequence[str]) -> tuple[Node, int]:
@@ -95,6 +98,7 @@ class Root:
         "last_output",
         "lock",
         "metadata",
+        "named",
         "open",
         "outputs",
         "owned",
@@ -126,6 +130,8 @@ class Root:
         self.interrupted = False
         self.question_known = False
         self.resumed = False
+        self.named = False
+        """Whether an assistant message has a name: then each prompt is told with its names."""
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.forget()
@@ -231,7 +237,27 @@ class Root:
             child = Node(span, node.depth + 1, links)
             node.children[ids[index]] = child
             node = child
+        if self.named:
+            names = self._names(span, entries, links)
+            if names:
+                prompt["names"] = names
         return prompt, node, known
+
+    def _names(self, span: str, entries: Sequence[Entry], links: int) -> dict[str, str]:
+        """Place -> name of the assistant messages whose name is not what the calls that this prompt extends told."""
+        names: dict[str, str] = {}
+        node = self.tree
+        for index, entry in enumerate(entries):
+            child = node.children[entry.id]
+            if entry.role == "assistant" and entry.name != child.name:
+                names[str(index)] = entry.name or ""
+                child.name = entry.name
+            if names:
+                # Whatever extends this path from here on extends this call; what else hung there had other names.
+                child.span, child.links = span, links
+                node.children = {entry.id: child}
+            node = child
+        return names
 
     def extend(self, node: Node, span: str, body_id: str) -> None:
         """The call's output stands behind its prompt."""
