@@ -288,13 +288,22 @@ class Starts(Out):
 
     def _prompt(self, draft: Draft, span: OpenSpan, prompt: Any) -> None:
         root = span.root
+        begin = None
         if isinstance(prompt, str):
             entries: list[Entry] = [self.full.body(root, draft, "user", prompt)]
         else:
-            entries = self.full.entries(root, draft, prompt)
+            begin = root.prefix(prompt)
+            if begin is None:
+                entries = self.full.entries(root, draft, prompt)
+            else:
+                entries = begin.entries + self.full.entries(root, draft, prompt[len(begin.entries) :])
         span.shown = shown = span.is_top
-        ids = [entry.id for entry in entries]
-        draft["prompt"], span.node, known = root.prompt(span.hex, entries, ids)
+        ids = (
+            [entry.id for entry in entries] if begin is None else begin.ids + [e.id for e in entries[len(begin.ids) :]]
+        )
+        draft["prompt"], span.node, known = root.prompt(span.hex, entries, ids, begin)
+        if not isinstance(prompt, str):
+            root.keep(begin, prompt, entries, ids, span.node)
         prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
 
     def _params(self, draft: Draft, root: Root, params: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 from orjson import Fragment
@@ -19,6 +20,8 @@ from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
 MAX_LINKS = 63
 MAX_TEXTS = 2_000
 """Most long texts and documents remembered of one run: they are kept alive by it."""
+MAX_PREFIXES = 16
+"""Most prompts remembered of one run: as many conversations may go on in it side by side."""
 # Before a question, behind whatever history its prompt carries.
 QUESTION_POSITION = 1_000_000
 
@@ -64,6 +67,48 @@ class Node:
         """The assistant's name, as `span` told it."""
 
 
+class Prefix:
+    """A prompt as it was told: the next one mostly begins with the very same messages.
+
+    Comparing lists of the same objects costs no Python code per message, which is what a long history needs.
+    """
+
+    __slots__ = ("answers", "calls", "entries", "ids", "messages", "node", "said")
+
+    def __init__(self, messages: list[Any], entries: list[Entry], ids: list[str], node: Node) -> None:
+        self.messages = messages
+        self.entries = entries
+        self.ids = ids
+        self.node = node
+        self.said = list(map(_SAID, map(_HELD, messages)))
+        self.answers = [m.__dict__ for m, e in zip(messages, entries, strict=True) if e.role == "assistant"]
+        self.calls = list(map(_CALLS, self.answers))
+
+    def grown(self, messages: list[Any], entries: list[Entry], ids: list[str], node: Node) -> Prefix:
+        """This prompt and what has come to it."""
+        known = len(self.messages)
+        grown = Prefix(messages[known:], entries[known:], ids, node)
+        grown.messages = messages
+        grown.entries = entries
+        grown.said = self.said + grown.said
+        grown.answers = self.answers + grown.answers
+        grown.calls = self.calls + grown.calls
+        return grown
+
+    def begins(self, messages: list[Any]) -> bool:
+        """Whether these messages begin with this prompt's, unchanged."""
+        return (
+            messages[: len(self.messages)] == self.messages
+            and list(map(_SAID, map(_HELD, self.messages))) == self.said
+            and list(map(_CALLS, self.answers)) == self.calls
+        )
+
+
+_HELD = attrgetter("__dict__")
+_SAID = itemgetter("content", "name")
+_CALLS = itemgetter("tool_calls")
+
+
 def _walk(node: Node, ids: Sequence[str]) -> tuple[Node, int]:
     """As far as the tree knows these bodies below a node: where that ends, and how many they are."""
     known = 0
@@ -103,6 +148,7 @@ class Root:
         "outputs",
         "owned",
         "placed",
+        "prefixes",
         "question_known",
         "resumed",
         "sampled",
@@ -146,6 +192,8 @@ class Root:
         self.owned: set[tuple[str, str, int]] = set()
         self.tree = Node(None, 0, 0)
         self.entry_nodes: dict[str, Node] = {}
+        self.prefixes: dict[int, Prefix] = {}
+        """The latest prompts, by id() of their first message."""
         self.outputs: dict[str, tuple[str, int]] = {}
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
@@ -221,9 +269,38 @@ class Root:
 
     # -- prompts
 
-    def prompt(self, span: str, entries: Sequence[Entry], ids: list[str]) -> tuple[Prompt, Node, int]:
+    def prefix(self, messages: Sequence[Any]) -> Prefix | None:
+        """The latest prompt that these messages begin with."""
+        known = self.prefixes.get(id(messages[0])) if messages else None
+        try:
+            return known if known is not None and known.begins(cast("list[Any]", messages)) else None
+        except Exception:
+            # Comparing messages that are not the same runs code of somebody else's.
+            return None
+
+    def keep(
+        self, known: Prefix | None, messages: Sequence[Any], entries: list[Entry], ids: list[str], node: Node
+    ) -> None:
+        """Remembers a prompt that the next one may begin with."""
+        new = entries if known is None else entries[len(known.entries) :]
+        if not messages or any(entry.blocks is not None or entry.message is None for entry in new):
+            # Blocks are looked into one by one.
+            return
+        if len(self.prefixes) >= MAX_PREFIXES:
+            self.prefixes.clear()
+        listed = list(messages)
+        grown = Prefix(listed, entries, ids, node) if known is None else known.grown(listed, entries, ids, node)
+        self.prefixes[id(messages[0])] = grown
+
+    def prompt(
+        self, span: str, entries: Sequence[Entry], ids: list[str], begin: Prefix | None = None
+    ) -> tuple[Prompt, Node, int]:
         """The prompt as references, the tree's node at its end, and how many messages were known as its beginning."""
-        node, known = _walk(self.tree, ids)
+        if begin is None:
+            node, known = _walk(self.tree, ids)
+        else:
+            node, known = _walk(begin.node, ids[len(begin.ids) :])
+            known += len(begin.ids)
         if node.span is None or node.links >= MAX_LINKS:
             prompt: Prompt = {"bodies": ids}
             links = 0
