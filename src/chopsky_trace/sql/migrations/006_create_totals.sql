@@ -1,5 +1,6 @@
--- The one owner of a run's totals. Ingest calls it; triggers call it for rows written by hand.
-create function public.recompute_runs(run_ids uuid[]) returns void
+-- The one owner of a run's totals. Ingest calls it; triggers call it for rows written by hand. Runs whose messages already
+-- have their places are not in `unordered`.
+create function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) returns void
 language plpgsql set search_path = ''
 as $$
 declare
@@ -9,20 +10,70 @@ begin
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform set_config('chopsky_trace.recompute', 'on', true);
 
-    update public.conversation_messages m
-    set sequence = o.place
-    from (
-        select c.id, row_number() over (partition by c.conversation_run_id order by c.created_at, c.position, c.id) as place
+    if unordered <> '{}' then
+        update public.conversation_messages m
+        set sequence = o.place
+        from (
+            select c.id, row_number() over (partition by c.conversation_run_id order by c.created_at, c.position, c.id) as place
+            from public.conversation_messages c
+            where c.conversation_run_id = any (unordered)
+        ) o
+        where m.id = o.id and m.sequence is distinct from o.place;
+    end if;
+
+    with span as (
+        select
+            c.conversation_run_id as run_id,
+            count(*) as spans,
+            count(*) filter (where c.status = 'failed') as failed,
+            count(*) filter (where c.status = 'active') as active,
+            max(c.ended_at) as last_ended_at,
+            min(c.started_at) as first_started_at,
+            count(*) filter (where c.retried) as retries,
+            count(*) filter (where c.is_call) as calls,
+            count(*) filter (where c.is_owned) as owned,
+            sum(c.input_tokens) filter (where c.is_owned) as span_input,
+            sum(c.output_tokens) filter (where c.is_owned) as span_output,
+            sum(c.total_tokens) filter (where c.is_owned) as span_tokens,
+            sum(c.cost) filter (where c.is_owned) as span_cost,
+            avg(c.response_time_ms) filter (where c.is_owned and c.kind = 'llm') as span_time,
+            count(*) filter (where c.is_owned and c.is_charged and c.cost is null) as unpriced,
+            count(*) filter (where c.is_owned and c.is_charged and c.total_tokens is null) as unmeasured
+        from (
+            select
+                t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.kind in ('llm', 'embedding', 'image') as is_call,
+                t.kind in ('llm', 'embedding', 'image') and t.duplicate_of is null as is_owned,
+                -- A call refused before its first token used nothing that could be unknown.
+                t.ended_at is not null and (t.status <> 'failed' or t.time_to_first_token_ms is not null) as is_charged,
+                -- An impossible number is stored as reported, but is none to a sum.
+                case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
+                case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
+                case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
+                case when t.cost between 0 and 1000000000000 then t.cost end as cost,
+                case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
+            from public.conversation_spans t
+            where t.conversation_run_id = any (run_ids)
+        ) c
+        group by c.conversation_run_id
+    ), message as (
+        select
+            c.conversation_run_id as run_id,
+            count(*) filter (where not c.is_internal) as messages,
+            sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
+            sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
+            sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
+            sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
+            avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
         from public.conversation_messages c
         where c.conversation_run_id = any (run_ids)
-    ) o
-    where m.id = o.id and m.sequence is distinct from o.place;
-
-    with derived as materialized (
+        group by c.conversation_run_id
+    ), derived as materialized (
         select
-            i.id, i.totals_by_hand, s.*, m.*, o.error as root_error, o.name as root_name, o.tags as root_tags,
+            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, o.name as root_name, o.tags as root_tags,
             o.metadata as root_metadata, o.started_at as root_started_at,
-            s.spans = 0 and i.totals_by_hand as keep,
+            s.spans is null as bare,
+            s.spans is null and i.totals_by_hand as keep,
             -- A root outside the mirror never ends here: then the topmost spans that we have tell.
             case when o.id is not null then o.status when s.active > 0 then 'active' else (
                 select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
@@ -34,7 +85,7 @@ begin
             ) end as derived_status,
             case when o.id is not null then o.ended_at when s.active = 0 then s.last_ended_at end as derived_ended_at,
             -- A failure passed up through its parents is one failure.
-            case when s.failed = 0 then 0 else (
+            case when coalesce(s.failed, 0) = 0 then 0 else (
                 select count(*) from public.conversation_spans f
                 where f.conversation_run_id = i.id and f.status = 'failed' and not exists (
                     select 1 from public.conversation_spans c
@@ -43,54 +94,12 @@ begin
             ) end as errors
         from public.conversation_runs i
         left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
-        cross join lateral (
-            select
-                count(*) as spans,
-                count(*) filter (where c.status = 'failed') as failed,
-                count(*) filter (where c.status = 'active') as active,
-                max(c.ended_at) as last_ended_at,
-                count(*) filter (where c.metadata ? 'retry_attempt') as retries,
-                count(*) filter (where c.is_call) as calls,
-                count(*) filter (where c.is_call and c.duplicate_of is null) as owned,
-                sum(c.input_tokens) filter (where c.is_call and c.duplicate_of is null) as span_input,
-                sum(c.output_tokens) filter (where c.is_call and c.duplicate_of is null) as span_output,
-                sum(c.total_tokens) filter (where c.is_call and c.duplicate_of is null) as span_tokens,
-                sum(c.cost) filter (where c.is_call and c.duplicate_of is null) as span_cost,
-                avg(c.response_time_ms) filter (where c.kind = 'llm' and c.duplicate_of is null) as span_time,
-                -- A call refused before its first token used nothing that could be unknown.
-                count(*) filter (where c.is_call and c.duplicate_of is null and c.cost is null and c.ended_at is not null
-                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unpriced,
-                count(*) filter (where c.is_call and c.duplicate_of is null and c.total_tokens is null and c.ended_at is not null
-                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unmeasured,
-                min(c.started_at) as first_started_at
-            from (
-                select
-                    t.kind, t.status, t.metadata, t.duplicate_of, t.started_at, t.ended_at, t.time_to_first_token_ms,
-                    t.kind in ('llm', 'embedding', 'image') as is_call,
-                    -- An impossible number is stored as reported, but is none to a sum.
-                    case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
-                    case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
-                    case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
-                    case when t.cost between 0 and 1000000000000 then t.cost end as cost,
-                    case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
-                from public.conversation_spans t where t.conversation_run_id = i.id
-            ) c
-        ) s
-        cross join lateral (
-            select
-                count(*) filter (where not c.is_internal) as messages,
-                sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
-                sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
-                sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
-                sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
-                avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
-            from public.conversation_messages c
-            where c.conversation_run_id = i.id
-        ) m
+        left join span s on s.run_id = i.id
+        left join message m on m.run_id = i.id
         where i.id = any (run_ids)
     ), updated as (
         update public.conversation_runs r
-        set total_messages = case when d.keep then r.total_messages else d.messages end,
+        set total_messages = case when d.keep then r.total_messages else coalesce(d.messages, 0) end,
             -- What is known of both; NULL where nothing is.
             total_input_tokens = case when d.keep then r.total_input_tokens
                 else coalesce(d.span_input + d.hand_input, d.span_input, d.hand_input) end,
@@ -101,28 +110,37 @@ begin
             total_cost = case when d.keep then r.total_cost
                 else coalesce(d.span_cost + d.hand_cost, d.span_cost, d.hand_cost) end,
             average_response_time = case when d.keep then r.average_response_time else coalesce(d.span_time, d.hand_time) end,
-            unpriced_calls = d.unpriced,
-            unmeasured_calls = d.unmeasured,
-            merged = d.calls > 0 and d.owned = 0,
-            status = case when d.spans = 0 then r.status else d.derived_status end,
-            error = case when d.spans = 0 then r.error else d.root_error end,
+            unpriced_calls = coalesce(d.unpriced, 0),
+            unmeasured_calls = coalesce(d.unmeasured, 0),
+            merged = coalesce(d.calls > 0 and d.owned = 0, false),
+            status = case when d.bare then r.status else d.derived_status end,
+            error = case when d.bare then r.error else d.root_error end,
             name = coalesce(d.root_name, r.name),
             tags = coalesce(d.root_tags, r.tags),
             metadata = coalesce(d.root_metadata, r.metadata),
             started_at = coalesce(d.root_started_at, d.first_started_at, r.started_at),
-            ended_at = case when d.spans = 0 then r.ended_at else d.derived_ended_at end,
+            ended_at = case when d.bare then r.ended_at else d.derived_ended_at end,
             updated_at = now()
         from derived d
         where r.id = d.id
     )
     insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
-    select d.id, d.errors, d.retries from derived d order by d.id
+    select d.id, d.errors, coalesce(d.retries, 0) from derived d order by d.id
     on conflict (conversation_run_id) do update
     set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
     where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
 
     perform set_config('chopsky_trace.recompute', was, true);
 end
+$$;
+comment on function public.chopsky_recompute(uuid[], uuid[]) is 'Derives these runs'' totals, status and analytics again; the sequence of messages in those that are unordered.';
+revoke all on function public.chopsky_recompute(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_recompute(uuid[], uuid[]) to service_role;
+
+create function public.recompute_runs(run_ids uuid[]) returns void
+language sql set search_path = ''
+as $$
+    select public.chopsky_recompute(run_ids, run_ids)
 $$;
 comment on function public.recompute_runs(uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
 revoke all on function public.recompute_runs(uuid[]) from public, anon, authenticated, service_role;
