@@ -50,7 +50,9 @@ Samples = dict[str, list[dict[str, Sample]]]
 def child_environment(more: dict[str, str]) -> dict[str, str]:
     """An environment in which these modules are found, and nobody's own settings of a tracer are."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(NAMED_ELSEWHERE)}
-    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+    # Absolute, for the child has a folder of its own.
+    given = [os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    path = os.pathsep.join([ROOT, *given])
     return {**inherited, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "LANGSMITH_TRACING": "false", **more}
 
 

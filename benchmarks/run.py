@@ -28,9 +28,10 @@ LangSmith's tracer posts to a process on loopback that answers as the hosted ser
 PostgreSQL with its default settings. Both must have delivered every run, or the benchmark fails."""
 
 HOW_LANDED = """Rows landed: records of real runs (3-step chains, and agents of 10 model calls) go through what the
-worker does (decode, messages, usage, price, then one transaction a batch); the reference is `COPY` of those finished
-rows into the same tables with the same indexes, triggers and foreign keys off, in one transaction. All write into fresh
-copies of one database, in turns; net wall is without the time that client or server waited for a core."""
+worker does (decode, messages, usage, price, one transaction a batch, the next batch being built meanwhile); the
+reference is `COPY` of those finished rows into the same tables with the same indexes, triggers and foreign keys off, in
+one transaction. All write into fresh copies of one database, in turns; net wall is without the time that client or
+server waited for a core (where both work at once, without the longer of the two)."""
 
 
 HOW_STORED = """Storage: {} conversations each, in an embedded PostgreSQL: heap, TOAST and indexes of all our tables

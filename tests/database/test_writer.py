@@ -339,11 +339,11 @@ class Stumbling:
         self.inner = BatchBuilder()
         self.failures = failures
 
-    def build(self, lines: Sequence[bytes]) -> Batch:
+    def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Batch:
         if self.failures:
             self.failures -= 1
             raise MemoryError
-        return self.inner.build(lines)
+        return self.inner.build(lines, packed=packed)
 
 
 def test_the_thread_outlives_an_unforeseen_error(

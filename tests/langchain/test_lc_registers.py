@@ -16,6 +16,8 @@ from psycopg.rows import dict_row
 
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
+from chopsky_trace.settings import Settings, Target
+from chopsky_trace.writer.delivery import Delivery
 
 SPACE = UUID("5c0ffee0-0000-4000-8000-000000000000")
 MOMENT = 1_790_000_000_000_000
@@ -152,9 +154,17 @@ def end(draw: st.DrawFn, span: str, root: str, kind: str, tree: int, place: int,
 
 
 def store_all(
-    connection: psycopg.Connection[Any], lines: list[bytes], chance: random.Random | None, builders: int
+    connection: psycopg.Connection[Any],
+    lines: list[bytes],
+    chance: random.Random | None,
+    builders: int,
+    by_copy: Delivery | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write the lines: as they are in one batch, or in any order, batching and duplication by several writers."""
+    """Write the lines: as they are in one batch, or in any order, batching and duplication by several writers.
+
+    Args:
+        by_copy: writes the rows that may be new by COPY.
+    """
     clear(connection)
     made = [Builder() for _ in range(builders)]
     if chance is None:
@@ -168,7 +178,12 @@ def store_all(
             batches.append(given_lines[:size])
             given_lines = given_lines[size:]
     for batch in batches:
-        write_batch(connection, (chance or random).choice(made).build(batch).payload)
+        builder = (chance or random).choice(made)
+        if by_copy is None:
+            write_batch(connection, builder.build(batch).payload)
+        else:
+            by_copy.send(builder.build(batch, packed=True))
+            by_copy.collect()
     return tables(connection)
 
 
@@ -187,6 +202,36 @@ def test_order_batching_and_duplication_do_not_matter(database_url: str) -> None
             assert store_all(connection, lines, random.Random(seed), 2) == expected
 
         same_rows()
+
+
+# As above.
+@pytest.mark.timeout(400)
+def test_copy_and_json_write_the_same_rows(database_url: str) -> None:
+    """Each batch by COPY where its rows are new; where one is not, or may not be, by JSON: beside it or instead."""
+    delivery = Delivery(Target(database_url, "test"), Settings())
+    fallen_back = whole = 0
+    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
+
+        @settings(
+            max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+        )
+        @given(lines=record_sets(), seed=st.integers(0, 2**32))
+        def same_rows(lines: list[bytes], seed: int) -> None:
+            nonlocal fallen_back, whole
+            expected = store_all(connection, lines, None, 1)
+            delivery._wary = 0
+            assert store_all(connection, lines, None, 1, delivery) == expected
+            assert delivery._wary == 0, "the rows were all new"
+            whole += 1
+            assert store_all(connection, lines, random.Random(seed), 2, delivery) == expected
+            fallen_back += delivery._wary > 0
+
+        try:
+            same_rows()
+        finally:
+            delivery.disconnect()
+    assert whole
+    assert fallen_back, "no batch had to be written again as JSON"
 
 
 def test_a_later_record_replaces_the_register_as_a_whole(database_url: str) -> None:

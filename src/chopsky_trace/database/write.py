@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Literal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import psycopg
 
 from chopsky_trace.database import statements
 from chopsky_trace.database.connect import Connection
+from chopsky_trace.database.exchange import Exchange, Query, Steps, ask, copy
 from chopsky_trace.errors import ConnectError, SchemaError
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn
 
 Failure = Literal["transient", "schema", "access", "poison"]
 """transient: the same batch may succeed later. schema: the schema is missing or too old. access: the role may not, or
@@ -26,50 +28,108 @@ SCHEMA = ("42P01", "42883", "42703", "3F000", "42P10", "42704")
 ACCESS = ("28", "42501", "3D000", "0P000")
 
 
-_quiet = threading.local()
+class Rows(Protocol):
+    """A batch's rows for COPY, and what goes as JSON beside them."""
+
+    @property
+    def runs(self) -> bytes:
+        """JSON for `chopsky_open_runs`."""
+        ...
+
+    @property
+    def spans(self) -> bytes:
+        """A stream in COPY's binary format."""
+        ...
+
+    @property
+    def span_columns(self) -> Sequence[str]: ...
+    @property
+    def message_columns(self) -> Sequence[str]: ...
+
+    def complete(self, opened: bytes) -> tuple[bytes, bytes]:
+        """The messages as such a stream and the JSON for `chopsky_ingest`, given what `chopsky_open_runs` returned."""
+        ...
 
 
-def _not_ours(record: logging.LogRecord) -> bool:
-    return not (getattr(_quiet, "on", False) and str(record.msg).startswith("error ignored"))
+def send_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> Exchange:
+    """Begin to store one batch, as a whole or not at all; storing it again changes nothing.
+
+    Args:
+        connection: from `connect`, in autocommit mode; nothing else may use it until the exchange has ended.
+        payload: the JSON object that `chopsky_ingest` takes.
+        timeout_s: the longest time for a statement, in seconds.
+    """
+    return Exchange(connection.pgconn, _whole(connection.pgconn, payload, timeout_s))
 
 
-# A connection that dies in the middle of a batch has psycopg warn of every block it leaves ("error ignored terminating
-# <Pipeline ...>"), beside the error that it raises: the writer tries again, and tells of it itself where that fails.
-# Only on a thread that is writing a batch, so that the application's own pipelines are heard.
-logging.getLogger("psycopg").addFilter(_not_ours)
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    _quiet.on = True
-    try:
-        yield
-    finally:
-        _quiet.on = False
+def send_rows(connection: Connection, rows: Rows, *, timeout_s: float = 60.0) -> Exchange:
+    """Begin to store one batch by COPY: much cheaper, but refused where one of its rows is there already."""
+    return Exchange(connection.pgconn, _copied(connection.pgconn, rows, timeout_s))
 
 
 def write_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> None:
-    """Store one batch, as a whole or not at all; storing it again changes nothing.
-
-    Args:
-        connection: from `connect`, in autocommit mode.
-        payload: the JSON object that `chopsky_ingest` takes.
-        timeout_s: the longest time for the statement, in seconds.
+    """Store one batch and wait for it; see `send_batch`.
 
     Raises:
         SchemaError: the schema is missing or too old.
         psycopg.Error: anything else; `classify` tells what it means.
     """
-    sql = statements.load("write.sql")
+    finish(send_batch(connection, payload, timeout_s=timeout_s))
+
+
+def finish(exchange: Exchange) -> None:
+    """Wait until a batch is stored.
+
+    Raises:
+        SchemaError: the schema is missing or too old.
+        psycopg.Error: anything else; `classify` tells what it means.
+    """
     try:
-        # A pipeline: begin, both statements and commit travel together, for the server may be far.
-        with _quietly(), connection.pipeline(), connection.transaction():
-            connection.execute(sql["limit_statement"], {"timeout_ms": str(round(timeout_s * 1000))})
-            connection.execute(sql["ingest"], {"payload": payload.decode()})
+        exchange.finish()
     except psycopg.Error as error:
         if classify(error) == "schema":
             raise SchemaError(f"The database refused the batch: {error.diag.message_primary or error}") from error
         raise
+
+
+def _begin(timeout_s: float) -> list[Query]:
+    return [(b"begin", None), (_statement("limit_statement"), [str(round(timeout_s * 1000)).encode()])]
+
+
+def _whole(server: PGconn, payload: bytes, timeout_s: float) -> Steps:
+    # A pipeline: begin, both statements and commit travel together, for the server may be far.
+    yield from ask(server, [*_begin(timeout_s), (_statement("ingest"), [payload]), (b"commit", None)])
+
+
+def _copied(server: PGconn, rows: Rows, timeout_s: float) -> Steps:
+    results = yield from ask(server, [*_begin(timeout_s), (_statement("open_runs"), [rows.runs])])
+    messages, payload = rows.complete(results[-1].get_value(0, 0) or b"[]")
+    yield from copy(
+        server,
+        [
+            ("conversation_spans", rows.span_columns, rows.spans),
+            ("conversation_messages", rows.message_columns, messages),
+        ],
+    )
+    yield from ask(server, [(_statement("ingest"), [payload]), (b"commit", None)])
+
+
+def _statement(name: str) -> bytes:
+    return statements.load("write.sql")[name].encode()
+
+
+def distance_s(connection: Connection) -> float:
+    """How long the server's answer takes to arrive, in seconds.
+
+    Raises:
+        psycopg.Error: `classify` tells what it means.
+    """
+    shortest = 60.0
+    for _ in range(3):
+        began = time.perf_counter()
+        connection.execute(statements.load("write.sql")["answer"])
+        shortest = min(shortest, time.perf_counter() - began)
+    return shortest
 
 
 def reap(connection: Connection, older_than_s: float) -> int:

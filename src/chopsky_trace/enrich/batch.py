@@ -2,81 +2,160 @@
 
 Within a batch the later record of each register wins, by the same rule as in SQL; equal message rows merge by the same
 commutative rule. Nothing is remembered between batches, so any subset can be built again.
+
+A batch has two forms. JSON for `chopsky_ingest` says everything and merges with whatever is there. Packed rows for COPY
+cost both sides much less, and are right where the rows are new: the spans whose start is in the batch, and the messages
+whose body is. What is not certain to be new, or not plainly of its column's type, goes as JSON beside them.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
 
+from chopsky_trace.enrich import columns
 from chopsky_trace.enrich.answers import facts_of
+from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
-from chopsky_trace.enrich.price import price
-from chopsky_trace.enrich.usage import normalise
-from chopsky_trace.records import LONG_CHARS, RETRY_TAG, Usage, derived_id, span_id, text_of, timestamp, version
+from chopsky_trace.enrich.messages import Telling, body_row, message_rows, telling
+from chopsky_trace.enrich.registers import (
+    CALL_KINDS,
+    END_FIELDS,
+    NOBODY,
+    START_FIELDS,
+    Asked,
+    Row,
+    call_numbers,
+    end_derived,
+    needs_start,
+    start_derived,
+    told_row,
+)
+from chopsky_trace.records import LONG_CHARS, span_id, timestamp, version
 
-CALL_KINDS = frozenset(("llm", "embedding", "image"))
-BODY_FIELDS = ("role", "content", "parts", "tool_calls", "tool_call_id", "name", "metadata")
-NUMBER_FIELDS = (
-    "span_id",
-    "token_count",
-    "token_count_source",
-    "response_time_ms",
-    "cost",
-    "model",
-    "provider",
-    "version",
-)
-COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "audio_tokens",
-)
 PAYLOADS = ("inputs", "outputs", "params", "metadata", "events")
 NUL = b"\\u0000"
 """How JSON writes it; a text may also spell these six characters, which then stay."""
-START_COLUMNS = (
-    ("parent", "parent_span_id"),
-    ("name", "name"),
-    ("provider", "provider"),
-    ("model", "model_requested"),
-    ("params", "invocation_params"),
-    ("inputs", "inputs"),
-    ("scope", "scope"),
-)
-END_COLUMNS = (
-    ("error", "error"),
-    ("model", "model"),
-    ("response_id", "response_id"),
-    ("duration_ms", "response_time_ms"),
-    ("first_token_ms", "time_to_first_token_ms"),
-    ("finish_reason", "finish_reason"),
-    ("outputs", "outputs"),
-    ("output_bodies", "output_bodies"),
-    ("metadata", "end_metadata"),
-)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 
 
 class PoisonError(Exception):
     """A record that cannot be read; it goes to the dead letters."""
 
 
-class Batch(NamedTuple):
+class Register(NamedTuple):
+    """The record that stands for a span's start or end, so far."""
+
+    stamp: str
+    run: str
+    line: bytes
+    row: Row | None
+    """Its columns, where they go as JSON."""
+    packed: bytes | None
+    """Its columns, where COPY can take them."""
+    at: int
+    kind: str
+    scope: Mapping[str, Any] | None = None
+    asked: Asked = NOBODY
+
+
+class Packed:
+    """A batch's rows as COPY takes them, and the rest as JSON."""
+
+    def __init__(self, work: _Work) -> None:
+        self.runs: bytes = orjson.dumps(work.run_rows())
+        """JSON for chopsky_open_runs."""
+        self.span_columns = columns.SPAN_COLUMNS
+        self.message_columns = columns.MESSAGE_COLUMNS
+        self.spans, self._rest = work.packed_spans()
+        """A stream for COPY."""
+        self._messages = work.packed_messages()
+        self._bodies = work.bodies
+        self._link = work.link
+        self._contents = work.contents.rows()
+
+    def complete(self, opened: bytes) -> tuple[bytes, bytes]:
+        """The messages as a stream for COPY, and the JSON for chopsky_ingest that ends the batch.
+
+        Args:
+            opened: what chopsky_open_runs returned.
+        """
+        runs = {str(run["id"]).replace("-", ""): run for run in orjson.loads(opened)}
+        parts: dict[str, bytes] = {}
+        whole: set[str] = set()
+        for name, run in runs.items():
+            key = run["session_key"].replace("-", "")
+            parts[name] = columns.RUN_LAYOUT.pack({**run, "conversation_run_id": name, "session_key": key})
+            if run["is_new"] and run["is_alone"]:
+                whole.add(name)
+        stream = [columns.STREAM_HEAD]
+        rest: list[Row] = []
+        copied: list[Row] = []
+        for row, head, tail in self._messages:
+            run = row["conversation_run_id"]
+            # Whether a session owns what another run of it knows as history only the database can tell.
+            if tail is None or (run not in whole and row.get("is_history")):
+                rest.append(_message_json(row, self._bodies))
+                continue
+            stream += head, parts[run], tail
+            if run not in whole:
+                copied.append({"session_key": runs[run]["session_key"], "body_id": row["body_id"]})
+        stream.append(columns.STREAM_TAIL)
+        payload: Row = {
+            "runs": [
+                {"id": name, "is_new": run["is_new"], "is_late": run["is_late"], "is_placed": name in whole}
+                for name, run in runs.items()
+            ],
+            "opened": True,
+            "spans": self._rest,
+            "messages": rest,
+            "copied": copied,
+            "contents": self._contents,
+            "scoped": True,
+            "link": self._link,
+        }
+        return b"".join(stream), orjson.dumps(payload)
+
+
+class Batch:
     """What one transaction writes."""
 
-    payload: bytes
-    """JSON for the database's chopsky_ingest."""
-    records: int
-    spans: int
-    messages: int
+    def __init__(self, lines: Sequence[bytes], how: Builder, *, packed: bool) -> None:
+        self.records = len(lines)
+        self._lines = lines
+        self._how = how
+        self.packed = self._packed() if packed else None
+        """The rows for COPY, if it was asked for."""
+        # Now, so that a record which cannot be read is found while the batch is built.
+        self._payload = None if packed else self._json()
+
+    @property
+    def payload(self) -> bytes:
+        """JSON for the database's chopsky_ingest: everything in the batch.
+
+        Raises:
+            PoisonError: a record's fields are not what the format says; the writer halves the batch to find it.
+        """
+        if self._payload is None:
+            self._payload = self._json()
+        return self._payload
+
+    def _json(self) -> bytes:
+        work = _Work(self._lines, self._how, packs=False)
+        try:
+            return orjson.dumps(work.payload())
+        except UNREADABLE as error:
+            raise PoisonError(type(error).__name__) from error
+
+    def _packed(self) -> Packed:
+        work = _Work(self._lines, self._how, packs=True)
+        try:
+            return Packed(work)
+        except UNREADABLE as error:
+            raise PoisonError(type(error).__name__) from error
 
 
 class Builder:
@@ -88,64 +167,63 @@ class Builder:
         self.keep_media = keep_media
         """Whether images, audio and files go into the database, or only their id, type and size."""
 
-    def build(self, lines: Sequence[bytes]) -> Batch:
+    def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Batch:
         """One batch of these records.
+
+        Args:
+            lines: records, in any order.
+            packed: make the rows for COPY, too.
 
         Raises:
             PoisonError: a line is not a record.
         """
-        work = _Work(self.pause, Contents(self.keep_media))
-        for line in lines:
-            self.pause()
-            work.take(line)
-        try:
-            payload = work.payload()
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            # A record whose fields are not what the format says; the writer halves the batch to find it.
-            raise PoisonError(type(error).__name__) from error
-        return Batch(orjson.dumps(payload), len(lines), len(payload["spans"]), len(payload["messages"]))
+        return Batch(lines, self, packed=packed)
 
 
 class _Work:
-    """One batch in the making."""
+    """One batch in the making. Each record is turned into columns at once and forgotten: a thousand decoded records
+    would keep the garbage collector busy."""
 
-    def __init__(self, pause: Callable[[], None], contents: Contents) -> None:
-        self.pause = pause
-        self.contents = contents
-        self.starts: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.ends: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.scopes: dict[str, dict[str, Any]] = {}
-        self.bodies: dict[str, dict[str, Any]] = {}
-        self.refs: list[tuple[dict[str, Any], str]] = []
+    def __init__(self, lines: Sequence[bytes], how: Builder, *, packs: bool) -> None:
+        self.pause = pause = how.pause
+        self.contents = Contents(how.keep_media)
+        self.packs = packs
+        self.starts: dict[str, Register] = {}
+        self.ends: dict[str, Register] = {}
+        self.runs: dict[str, None] = {}
+        self.bodies: dict[str, Row] = {}
+        self.told: set[tuple[str, str]] = set()
+        """Run and body, where the run's own records bring it: a run tells each body once."""
+        self.tellings: list[Telling] = []
         self.link = False
-
-    def take(self, line: bytes) -> None:
+        waiting: list[tuple[dict[str, Any], str, bytes]] = []
         try:
-            record: dict[str, Any] = orjson.loads(line)
-            if NUL in line:
-                record = _without_nul(record)
-            stamp = version(record["source"], record["seen"], zlib.crc32(line).to_bytes(4, "big"))
-            register = self.starts if record["t"] == "start" else self.ends
-            span = record["id"] = span_id(record["id"])
-            run = record["run"] = span_id(record["run"])
-            _complete(record)
-            if "contents" in record:
-                self.contents.told(run, record["contents"])
-            if len(line) > LONG_CHARS:
-                self._shorten(run, record)
-            for body in record.get("bodies", ()):
-                self.bodies[body["id"]] = _body_fields(body)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            for line in lines:
+                pause()
+                self._take(line, waiting)
+            for record, stamp, line in waiting:
+                self._take_end(record, stamp, line)
+        except UNREADABLE as error:
             raise PoisonError(type(error).__name__) from error
-        known = register.get(span)
-        if known is None or stamp > known[0]:
-            register[span] = (stamp, record)
-        self.scopes.setdefault(run, {})
-        if record.get("messages"):
-            self.refs.append((record, stamp))
+
+    # -- records
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        """The record, its ids as 32 hex digits, references in the place of what is long."""
+        record: dict[str, Any] = orjson.loads(line)
+        # Most lines have no backslash at all, and one character is found much faster than six.
+        if b"\\" in line and NUL in line:
+            record = _without_nul(record)
+        record["id"] = span_id(record["id"])
+        run = record["run"] = span_id(record["run"])
+        _complete(record)
+        if "contents" in record:
+            self.contents.told(run, record["contents"])
+        if len(line) > LONG_CHARS:
+            self._shorten(run, record)
+        return record
 
     def _shorten(self, run: str, record: dict[str, Any]) -> None:
-        """References in the place of what is long."""
         for name in PAYLOADS:
             if name in record:
                 record[name] = self.contents.without(run, record[name])
@@ -155,207 +233,173 @@ class _Work:
                 content, calls = (self.contents.without_media(run, part) for part in (content, calls))
                 body["core"] = [role, content, calls, call_id, name]
 
+    def _take(self, line: bytes, waiting: list[tuple[dict[str, Any], str, bytes]]) -> None:
+        record = self._read(line)
+        stamp = version(record["source"], record["seen"], zlib.crc32(line))
+        self.runs[record["run"]] = None
+        for body in record.get("bodies", ()):
+            self.bodies[body["id"]] = body_row(body)
+            self.told.add((record["run"], body["id"]))
+        if record["t"] == "start":
+            self._take_start(record, stamp, line)
+        elif record["kind"] in CALL_KINDS and needs_start(record):
+            waiting.append((record, stamp, line))
+        else:
+            self._take_end(record, stamp, line)
+
+    def _take_start(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
+        if record.get("messages"):
+            self.tellings.append(telling(record, stamp, None))
+        known = self.starts.get(record["id"])
+        if known is not None and stamp <= known.stamp:
+            return
+        if record.get("resume"):
+            self.link = True
+        derived = start_derived(record, stamp)
+        self.starts[record["id"]] = Register(
+            stamp,
+            record["run"],
+            line,
+            None if self.packs else told_row(record, START_FIELDS, derived),
+            self._packed(record, columns.START_LAYOUT, derived),
+            record["at"],
+            record["kind"],
+            record.get("scope"),
+            Asked(record.get("provider"), record.get("model")) if record["kind"] in CALL_KINDS else NOBODY,
+        )
+
+    def _take_end(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
+        numbers = self._numbers(record)
+        if record.get("messages"):
+            self.tellings.append(telling(record, stamp, numbers))
+        known = self.ends.get(record["id"])
+        if known is not None and stamp <= known.stamp:
+            return
+        if record["status"] == "interrupted" and record["id"] == record["run"]:
+            self.link = True
+        derived = end_derived(record, stamp, numbers)
+        self.ends[record["id"]] = Register(
+            stamp,
+            record["run"],
+            line,
+            None if self.packs else told_row(record, END_FIELDS, derived),
+            self._packed(record, columns.END_LAYOUT, derived),
+            record["at"],
+            record["kind"],
+        )
+
+    def _numbers(self, record: dict[str, Any]) -> Row | None:
+        if record["kind"] not in CALL_KINDS:
+            return None
+        start = self.starts.get(record["id"])
+        return call_numbers(record, start.asked if start is not None else NOBODY)
+
+    def _packed(self, row: Row, layout: Layout, derived: Row | None = None) -> bytes | None:
+        if self.packs:
+            try:
+                return layout.pack(row, derived or columns.NOTHING)
+            except NotPlainError:
+                pass
+        return None
+
     # -- rows
 
-    def payload(self) -> dict[str, Any]:
-        spans = [self._span(span) for span in sorted(self.starts.keys() | self.ends.keys())]
-        by_id = {row["id"]: row for row in spans}
-        messages = self._messages(by_id)
-        payload: dict[str, Any] = {"runs": self._runs(by_id), "spans": spans, "messages": messages, "scoped": True}
-        contents = self.contents.rows()
-        if contents:
-            payload["contents"] = contents
+    def payload(self) -> Row:
+        """Everything, as chopsky_ingest takes it."""
+        payload: Row = {
+            "runs": self.run_rows(),
+            "spans": self._span_rows(self.starts.keys() | self.ends.keys()),
+            "messages": [_message_json(row, self.bodies) for row in self._message_rows()],
+            "contents": self.contents.rows(),
+            "scoped": True,
+        }
         if self.link:
             payload["link"] = True
         return payload
 
-    def _runs(self, spans: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def run_rows(self) -> list[Row]:
+        """The runs, as JSON has them."""
         # The root's word first, then the earliest span's: as the database settles it.
-        scoped = [
-            (start["id"] != start["run"], start["at"], start["id"], start["run"], start["scope"])
-            for _, start in self.starts.values()
-            if start.get("scope")
-        ]
-        for _, _, _, run, scope in sorted(scoped, key=lambda s: s[:3]):
-            known = self.scopes[run]
+        scoped = sorted(
+            (
+                (id_ != start.run, start.at, id_, start.run, start.scope)
+                for id_, start in self.starts.items()
+                if start.scope
+            ),
+            key=lambda s: s[:3],
+        )
+        scopes: dict[str, Row] = {}
+        for _, _, _, run, scope in scoped:
+            known = scopes.setdefault(run, {})
             for name, value in scope.items():
                 known.setdefault(name, value)
-        rows: list[dict[str, Any]] = []
-        for run in sorted(self.scopes):
-            row = {"id": run, **self.scopes[run]}
-            root = spans.get(run)
-            if root is not None and "started_at" in root:
-                row["started_at"] = root["started_at"]
+        rows: list[Row] = []
+        for run in sorted(self.runs):
+            row = {"id": run, **scopes.get(run, {})}
+            root = self.starts.get(run)
+            if root is not None:
+                row["started_at"] = timestamp(root.at)
             rows.append(row)
         return rows
 
-    def _span(self, span: str) -> dict[str, Any]:
-        self.pause()
-        row: dict[str, Any] = {"id": span}
-        start = self.starts.get(span)
-        end = self.ends.get(span)
-        if start is not None:
-            self._start(row, *start)
-        if end is not None:
-            self._end(row, *end, start[1] if start is not None else None)
-        return row
+    def _span_rows(self, spans: Iterable[str]) -> list[Row]:
+        rows: list[Row] = []
+        for span in sorted(spans):
+            self.pause()
+            row: Row = {"id": span}
+            end = self.ends.get(span)
+            if end is not None:
+                row["conversation_run_id"] = end.run
+                row["kind"] = end.kind
+                row |= end.row if end.row is not None else self._row_again(end)
+            start = self.starts.get(span)
+            if start is not None:
+                row["conversation_run_id"] = start.run
+                row |= start.row if start.row is not None else self._row_again(start)
+            rows.append(_timed(row))
+        return rows
 
-    def _start(self, row: dict[str, Any], stamp: str, record: dict[str, Any]) -> None:
-        metadata: dict[str, Any] = record.get("metadata") or {}
-        tags = record.get("tags")
-        row["conversation_run_id"] = record["run"]
-        row["start_version"] = stamp
-        row["started_at"] = timestamp(record["at"])
-        row["source"] = record["source"]
-        row["kind"] = record["kind"]
-        for name, column in START_COLUMNS:
-            if name in record:
-                row[column] = record[name]
-        if tags:
-            row["tags"] = tags
-            for tag in tags:
-                if tag.startswith(RETRY_TAG):
-                    metadata = {**metadata, "retry_attempt": tag.removeprefix(RETRY_TAG)}
-        if record.get("resume"):
-            metadata = {**metadata, "resume": True}
-            self.link = True
-        if metadata:
-            row["metadata"] = metadata
-        prompt = record.get("prompt")
-        if prompt is not None:
-            row["prompt_extends"] = prompt.get("extends")
-            row["prompt_take"] = prompt.get("take", 0)
-            row["prompt_bodies"] = prompt["bodies"]
+    def _row_again(self, register: Register) -> Row:
+        """The columns of a register whose row was not kept."""
+        record = self._read(register.line)
+        if record["t"] == "start":
+            return told_row(record, START_FIELDS, start_derived(record, register.stamp))
+        return told_row(record, END_FIELDS, end_derived(record, register.stamp, self._numbers(record)))
 
-    def _end(self, row: dict[str, Any], stamp: str, record: dict[str, Any], start: dict[str, Any] | None) -> None:
-        row.setdefault("conversation_run_id", record["run"])
-        row.setdefault("kind", record["kind"])
-        row["end_version"] = stamp
-        row["ended_at"] = timestamp(record["at"])
-        row["status"] = record["status"]
-        if record["status"] == "interrupted" and record["id"] == record["run"]:
-            self.link = True
-        for name, column in END_COLUMNS:
-            if name in record:
-                row[column] = record[name]
-        if "events" in record:
-            row["end_metadata"] = {**(record.get("metadata") or {}), "events": record["events"]}
-        if record["kind"] in CALL_KINDS:
-            _numbers(row, record, start)
+    def _message_rows(self) -> list[Row]:
+        return message_rows(self.tellings, self.bodies, self.pause)
 
-    # -- messages
+    # -- packed rows
 
-    def _messages(self, spans: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        owned: dict[tuple[str, str], int] = {}
-        for record, _ in self.refs:
-            for ref in record["messages"]:
-                if ref["place"] != "history":
-                    key = (record["run"], ref["body"])
-                    owned[key] = max(owned.get(key, 0), ref["n"] + 1)
-        rows: dict[str, dict[str, Any]] = {}
-        for record, stamp in self.refs:
-            for ref in record["messages"]:
-                # What this run owns is not history; the database would drop the row again.
-                if ref["place"] == "history" and ref["n"] < owned.get((record["run"], ref["body"]), 0):
-                    continue
-                self.pause()
-                row = self._message(record, stamp, ref, spans)
-                known = rows.get(row["id"])
-                rows[row["id"]] = row if known is None else _merged(known, row)
-        by_run: dict[str, list[dict[str, Any]]] = {}
-        for row in rows.values():
-            by_run.setdefault(row["conversation_run_id"], []).append(row)
-        for of_run in by_run.values():
-            # Right where the whole run is in this batch; else the database puts it right.
-            of_run.sort(key=_place)
-            for place, row in enumerate(of_run, 1):
-                row["sequence"] = place
-        return list(rows.values())
+    def packed_spans(self) -> tuple[bytes, list[Row]]:
+        """The spans that are certain to be new, as a stream; the others, as JSON has them."""
+        runs = {run: columns.uuid(run) for run in self.runs}
+        stream = [columns.STREAM_HEAD]
+        rest = list(self.ends.keys() - self.starts.keys())
+        for span in sorted(self.starts):
+            start = self.starts[span]
+            end = self.ends.get(span)
+            ended = columns.NO_END if end is None else end.packed
+            if start.packed is None or ended is None:
+                rest.append(span)
+            else:
+                stream += columns.SPAN_HEAD, columns.uuid(span), runs[start.run], start.packed, ended
+        stream.append(columns.STREAM_TAIL)
+        return b"".join(stream), self._span_rows(rest)
 
-    def _message(
-        self, record: dict[str, Any], stamp: str, ref: dict[str, Any], spans: dict[str, dict[str, Any]]
-    ) -> dict[str, Any]:
-        run, body_id, n, place = record["run"], ref["body"], ref["n"], ref["place"]
-        said_by = ref.get("span", record["id"])
-        if place == "out":
-            row_id = derived_id(said_by, body_id, str(n))
-        elif place == "own":
-            row_id = derived_id(run, body_id, str(n))
-        else:
-            row_id = derived_id(run, body_id, "history", str(n))
-        row: dict[str, Any] = {
-            "id": row_id,
-            "body_id": body_id,
-            "conversation_run_id": run,
-            "is_internal": ref["internal"],
-            "position": ref["position"],
-            "created_at": timestamp(ref.get("at", record["at"])),
-        }
-        if place == "history":
-            row["is_history"] = True
-            row["occurrence"] = n
-        body = self.bodies.get(body_id)
-        if body is not None:
-            row.update(body)
-        if place == "out":
-            row["span_id"] = said_by
-            if "span" not in ref:
-                self._call_numbers(row, n, stamp, spans.get(record["id"]), record)
-        elif place == "own":
-            row["span_id"] = record["id"]
-        if "cost" not in row and place != "out" and row.get("role") != "assistant":
-            row["cost"] = "0"
-        return row
-
-    def _call_numbers(
-        self, row: dict[str, Any], n: int, stamp: str, span: dict[str, Any] | None, record: dict[str, Any]
-    ) -> None:
-        """The first output message carries its call's numbers; the call's other outputs cost nothing more."""
-        row["version"] = stamp
-        if span is None or span.get("end_version") != stamp:
-            # A register that lost to a later end of the same span in this batch.
-            span = {}
-            _numbers(span, record, None)
-        row["response_time_ms"] = record.get("duration_ms")
-        row["model"] = record.get("model") or record.get("model_requested")
-        row["provider"] = record.get("provider")
-        if n == 0:
-            row["cost"] = span.get("cost")
-            row["token_count"] = span.get("output_tokens")
-            row["token_count_source"] = span.get("usage_source")
-        else:
-            row["cost"] = "0"
-
-
-def _numbers(row: dict[str, Any], record: dict[str, Any], start: dict[str, Any] | None) -> None:
-    """Usage and cost of a model call, once, at the call itself."""
-    provider = record.get("provider") or (start or {}).get("provider")
-    requested = record.get("model_requested") or (start or {}).get("model")
-    cached = bool(record.get("cached"))
-    reported: dict[str, Any] = record.get("usage") or {}
-    usage: Usage = normalise(reported, provider=provider, cached=cached)
-    for name in COUNTS:
-        value = usage.get(name)
-        if value is not None:
-            row[name] = value
-    row["usage_source"] = usage.get("source", "unknown")
-    details = usage.get("details")
-    if details:
-        row["usage_details"] = details
-    tier = reported.get("service_tier")
-    cost = price(
-        usage,
-        provider=provider,
-        model=record.get("model"),
-        model_requested=requested,
-        at=timestamp(record.get("started") or record["at"]),
-        cached=cached,
-        service_tier=tier,
-    )
-    row["cost"] = cost["amount"]
-    row["cost_source"] = cost["source"]
-    if cost["rates"]:
-        row["price_rates"] = cost["rates"]
+    def packed_messages(self) -> list[tuple[Row, bytes, bytes | None]]:
+        """Each message's row, and what of it goes before and after its run's columns (None: it is for JSON)."""
+        packed_bodies = {body: self._packed(row, columns.BODY_LAYOUT) for body, row in self.bodies.items()}
+        found: list[tuple[Row, bytes, bytes | None]] = []
+        for row in self._message_rows():
+            self.pause()
+            # A row whose body the run has told before is perhaps one that an earlier batch brought.
+            new = (row["conversation_run_id"], row["body_id"]) in self.told
+            body = packed_bodies.get(row["body_id"]) if new else None
+            tail = self._packed(row, columns.MESSAGE_LAYOUT) if body is not None else None
+            head = columns.MESSAGE_HEAD + columns.uuid(row["id"]) + columns.uuid(row["body_id"])
+            found.append((row, head, None if body is None or tail is None else tail + body))
+        return found
 
 
 def _complete(record: dict[str, Any]) -> None:
@@ -371,6 +415,18 @@ def _complete(record: dict[str, Any]) -> None:
         record.update(facts_of(said, record["id"]))
 
 
+def _timed(row: Row) -> Row:
+    """The row with its times as JSON has them."""
+    for name in columns.MOMENTS:
+        if name in row:
+            row[name] = timestamp(row[name])
+    return row
+
+
+def _message_json(row: Row, bodies: Mapping[str, Row]) -> Row:
+    return _timed({**row, **bodies.get(row["body_id"], {})})
+
+
 def _without_nul(value: Any) -> Any:
     """The same data without NUL characters, which PostgreSQL's text cannot hold: U+FFFD stands for each."""
     if isinstance(value, str):
@@ -384,40 +440,3 @@ def _without_nul(value: Any) -> Any:
 
 def _go_on() -> None:
     """No pause."""
-
-
-def _body_fields(body: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a body."""
-    role, content, calls, call_id, name = body["core"]
-    fields: dict[str, Any] = {"role": role, "content": text_of(content)}
-    if content is not None and not isinstance(content, str):
-        fields["parts"] = content
-    if calls:
-        fields["tool_calls"] = calls
-    if call_id:
-        fields["tool_call_id"] = call_id
-    name = name or body.get("name")
-    if name:
-        fields["name"] = name
-    if body.get("metadata"):
-        fields["metadata"] = body["metadata"]
-    return fields
-
-
-def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Two records' rows of one message: the rule that chopsky_write_messages has."""
-    first, second = (a, b) if _place(a) <= _place(b) else (b, a)
-    row = {**second, **first, "is_internal": a["is_internal"] and b["is_internal"]}
-    later = max(a, b, key=lambda r: r.get("version") or "")
-    if later.get("version"):
-        for name in NUMBER_FIELDS:
-            row[name] = later.get(name)
-    for name in BODY_FIELDS:
-        value = a.get(name) if a.get(name) is not None else b.get(name)
-        if value is not None:
-            row[name] = value
-    return row
-
-
-def _place(row: dict[str, Any]) -> tuple[datetime, int, str]:
-    return row["created_at"], row["position"], row["id"]

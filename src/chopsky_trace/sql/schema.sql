@@ -121,6 +121,7 @@ create table public.conversation_spans (
     prompt_extends uuid,
     prompt_take integer,
     prompt_bodies uuid[],
+    prompt_names jsonb,
     tags text[] not null default '{}'::text[],
     metadata jsonb not null default '{}'::jsonb,
     scope jsonb,
@@ -308,64 +309,82 @@ CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btre
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
 
+--: function public.chopsky_fill_messages(keys uuid[], bodies uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_fill_messages(keys uuid[], bodies uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    -- Nearly always there is no such row.
+    if not exists (
+        select 1 from public.conversation_messages m
+        where m.session_key = any (keys)
+            and m.body_id is not null and m.content is null and m.parts is null and m.tool_calls is null
+    ) then
+        return;
+    end if;
+    update public.conversation_messages m
+    set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
+        name = b.name, metadata = b.metadata
+    from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)) p
+    cross join lateral (
+        select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+        from public.conversation_messages o
+        where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+        limit 1
+    ) b
+    where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
+end
+$function$;
+
 --: function public.chopsky_ingest(payload json)
 CREATE OR REPLACE FUNCTION public.chopsky_ingest(payload json)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
     batch record;
     run_ids uuid[];
     late uuid[];
     fresh uuid[];
+    -- Runs whose messages all have their places.
+    placed uuid[] := '{}';
     joined uuid[];
-    lost uuid[];
+    lost uuid[] := '{}';
+    touched uuid[];
+    keys uuid[];
+    bodies uuid[];
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
-    select p.runs, p.spans, p.messages, p.contents, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
-    from json_to_record(payload) as p (runs json, spans json, messages json, contents json, scoped boolean, link boolean);
-    select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
-    from json_to_recordset(batch.runs) as p (id uuid);
-
-    -- One writer at a time per session, in one order for all: what is settled then is settled for good.
-    perform pg_advisory_xact_lock(k.key)
-    from (
-        select distinct hashtextextended(s.session_id, 0) as key
-        from json_to_recordset(batch.runs) as p (id uuid, session_id text)
-        left join public.conversation_runs r on r.id = p.id
-        -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
-        cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
-        where s.session_id is not null
-        order by 1
-    ) k;
-
-    with given as (
-        select * from json_to_recordset(batch.runs) as p (
-            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
-        )
-    ), written as (
-        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
-        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
-        on conflict (id) do update
-        set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
-            tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
-            session_id = coalesce(r.session_id, excluded.session_id)
-        where (r.project is null and excluded.project is not null)
-            or (r.environment is null and excluded.environment is not null)
-            or (r.tenant_id is null and excluded.tenant_id is not null)
-            or (r.user_id is null and excluded.user_id is not null)
-            or (r.session_id is null and excluded.session_id is not null)
-        returning r.id, r.xmax <> 0 as existed
-    )
     select
-        coalesce(array_agg(w.id) filter (where w.existed), '{}'),
-        coalesce(array_agg(w.id) filter (where not w.existed), '{}')
-    into late, fresh
-    from written w;
+        p.runs, p.spans, p.messages, p.contents, p.copied,
+        coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
+    into batch
+    from json_to_record(payload) as p (
+        runs json, spans json, messages json, contents json, copied json, opened boolean, scoped boolean, link boolean
+    );
+    if batch.opened then
+        select
+            coalesce(array_agg(r.id), '{}'), coalesce(array_agg(r.id) filter (where r.is_new), '{}'),
+            coalesce(array_agg(r.id) filter (where r.is_late), '{}'), coalesce(array_agg(r.id) filter (where r.is_placed), '{}')
+        into run_ids, fresh, late, placed
+        from json_to_recordset(batch.runs) as r (id uuid, is_new boolean, is_late boolean, is_placed boolean);
+    else
+        select
+            coalesce(array_agg(r.id), '{}'), coalesce(array_agg(r.id) filter (where r.is_new), '{}'),
+            coalesce(array_agg(r.id) filter (where r.is_late), '{}')
+        into run_ids, fresh, late
+        from public.chopsky_open_runs(batch.runs) r;
+    end if;
 
-    perform public.chopsky_write_spans(batch.spans);
+    if json_array_length(batch.spans) > 0 then
+        perform public.chopsky_write_spans(batch.spans);
+    end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
     joined := public.chopsky_join_runs(run_ids || array(
@@ -390,10 +409,18 @@ begin
             and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
     end if;
 
-    if batch.contents is not null then
+    if json_array_length(batch.contents) > 0 then
         perform public.chopsky_write_contents(batch.contents);
     end if;
-    lost := public.chopsky_write_messages(batch.messages);
+    if json_array_length(batch.messages) > 0 then
+        lost := public.chopsky_write_messages(batch.messages);
+    end if;
+    if json_array_length(batch.copied) > 0 then
+        select array_agg(c.session_key), array_agg(c.body_id) into keys, bodies
+        from json_to_recordset(batch.copied) as c (session_key uuid, body_id uuid);
+        perform public.chopsky_fill_messages(keys, bodies);
+        lost := lost || array(select public.chopsky_settle_messages(keys, bodies));
+    end if;
     if late <> '{}' then
         lost := lost || array(
             select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
@@ -402,7 +429,12 @@ begin
         );
     end if;
 
-    perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
+    -- The batch's own runs are locked.
+    perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
+    touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
+    perform public.chopsky_recompute(
+        touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
+    );
     -- Also where a start, or the session, of one of the two is all that this batch brings.
     if batch.link or exists (
         select 1 from public.conversation_runs r
@@ -572,6 +604,70 @@ begin
 end
 $function$;
 
+--: function public.chopsky_open_runs(runs json)
+CREATE OR REPLACE FUNCTION public.chopsky_open_runs(runs json)
+ RETURNS TABLE(id uuid, is_new boolean, is_late boolean, is_alone boolean, session_key uuid, session_id text, tenant_id text, user_id text)
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    run_ids uuid[];
+    late uuid[];
+    fresh uuid[];
+begin
+    -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(s.session_id, 0) as key
+        from json_to_recordset(runs) as p (id uuid, session_id text)
+        left join public.conversation_runs r on r.id = p.id
+        -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
+        cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
+        where s.session_id is not null
+        order by 1
+    ) k;
+
+    with given as (
+        select * from json_to_recordset(runs) as p (
+            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
+        )
+    ), written as (
+        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
+        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
+        on conflict (id) do update
+        set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
+            tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
+            session_id = coalesce(r.session_id, excluded.session_id)
+        where (r.project is null and excluded.project is not null)
+            or (r.environment is null and excluded.environment is not null)
+            or (r.tenant_id is null and excluded.tenant_id is not null)
+            or (r.user_id is null and excluded.user_id is not null)
+            or (r.session_id is null and excluded.session_id is not null)
+        returning r.id, r.xmax <> 0 as existed
+    )
+    select
+        (select coalesce(array_agg(g.id order by g.id), '{}') from given g),
+        coalesce(array_agg(w.id) filter (where w.existed), '{}'),
+        coalesce(array_agg(w.id) filter (where not w.existed), '{}')
+    into run_ids, late, fresh
+    from written w;
+
+    return query
+    select
+        r.id, r.id = any (fresh), r.id = any (late),
+        r.session_id is null or not exists (
+            select 1 from public.conversation_runs o where o.session_key = r.session_key and o.id <> r.id
+        ),
+        r.session_key, r.session_id, r.tenant_id, r.user_id
+    from public.conversation_runs r
+    where r.id = any (run_ids);
+end
+$function$;
+
 --: function public.chopsky_prompt_bodies(span_id uuid)
 CREATE OR REPLACE FUNCTION public.chopsky_prompt_bodies(span_id uuid)
  RETURNS uuid[]
@@ -661,6 +757,143 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
     return cardinality(touched);
+end
+$function$;
+
+--: function public.chopsky_recompute(run_ids uuid[], unordered uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_recompute(run_ids uuid[], unordered uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+
+    if unordered <> '{}' then
+        update public.conversation_messages m
+        set sequence = o.place
+        from (
+            select c.id, row_number() over (partition by c.conversation_run_id order by c.created_at, c.position, c.id) as place
+            from public.conversation_messages c
+            where c.conversation_run_id = any (unordered)
+        ) o
+        where m.id = o.id and m.sequence is distinct from o.place;
+    end if;
+
+    with span as (
+        select
+            c.conversation_run_id as run_id,
+            count(*) as spans,
+            count(*) filter (where c.status = 'failed') as failed,
+            count(*) filter (where c.status = 'active') as active,
+            max(c.ended_at) as last_ended_at,
+            min(c.started_at) as first_started_at,
+            count(*) filter (where c.retried) as retries,
+            count(*) filter (where c.is_call) as calls,
+            count(*) filter (where c.is_owned) as owned,
+            sum(c.input_tokens) filter (where c.is_owned) as span_input,
+            sum(c.output_tokens) filter (where c.is_owned) as span_output,
+            sum(c.total_tokens) filter (where c.is_owned) as span_tokens,
+            sum(c.cost) filter (where c.is_owned) as span_cost,
+            avg(c.response_time_ms) filter (where c.is_owned and c.kind = 'llm') as span_time,
+            count(*) filter (where c.is_owned and c.is_charged and c.cost is null) as unpriced,
+            count(*) filter (where c.is_owned and c.is_charged and c.total_tokens is null) as unmeasured
+        from (
+            select
+                t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.kind in ('llm', 'embedding', 'image') as is_call,
+                t.kind in ('llm', 'embedding', 'image') and t.duplicate_of is null as is_owned,
+                -- A call refused before its first token used nothing that could be unknown.
+                t.ended_at is not null and (t.status <> 'failed' or t.time_to_first_token_ms is not null) as is_charged,
+                -- An impossible number is stored as reported, but is none to a sum.
+                case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
+                case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
+                case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
+                case when t.cost between 0 and 1000000000000 then t.cost end as cost,
+                case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
+            from public.conversation_spans t
+            where t.conversation_run_id = any (run_ids)
+        ) c
+        group by c.conversation_run_id
+    ), message as (
+        select
+            c.conversation_run_id as run_id,
+            count(*) filter (where not c.is_internal) as messages,
+            sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
+            sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
+            sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
+            sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
+            avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
+        from public.conversation_messages c
+        where c.conversation_run_id = any (run_ids)
+        group by c.conversation_run_id
+    ), derived as materialized (
+        select
+            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, o.name as root_name, o.tags as root_tags,
+            o.metadata as root_metadata, o.started_at as root_started_at,
+            s.spans is null as bare,
+            s.spans is null and i.totals_by_hand as keep,
+            -- A root outside the mirror never ends here: then the topmost spans that we have tell.
+            case when o.id is not null then o.status when s.active > 0 then 'active' else (
+                select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
+                    else 'completed' end
+                from public.conversation_spans t
+                where t.conversation_run_id = i.id and not exists (
+                    select 1 from public.conversation_spans p where p.id = t.parent_span_id and p.conversation_run_id = i.id
+                )
+            ) end as derived_status,
+            case when o.id is not null then o.ended_at when s.active = 0 then s.last_ended_at end as derived_ended_at,
+            -- A failure passed up through its parents is one failure.
+            case when coalesce(s.failed, 0) = 0 then 0 else (
+                select count(*) from public.conversation_spans f
+                where f.conversation_run_id = i.id and f.status = 'failed' and not exists (
+                    select 1 from public.conversation_spans c
+                    where c.conversation_run_id = i.id and c.parent_span_id = f.id and c.status = 'failed'
+                )
+            ) end as errors
+        from public.conversation_runs i
+        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
+        left join span s on s.run_id = i.id
+        left join message m on m.run_id = i.id
+        where i.id = any (run_ids)
+    ), updated as (
+        update public.conversation_runs r
+        set total_messages = case when d.keep then r.total_messages else coalesce(d.messages, 0) end,
+            -- What is known of both; NULL where nothing is.
+            total_input_tokens = case when d.keep then r.total_input_tokens
+                else coalesce(d.span_input + d.hand_input, d.span_input, d.hand_input) end,
+            total_output_tokens = case when d.keep then r.total_output_tokens
+                else coalesce(d.span_output + d.hand_output, d.span_output, d.hand_output) end,
+            total_tokens_used = case when d.keep then r.total_tokens_used
+                else coalesce(d.span_tokens + d.hand_tokens, d.span_tokens, d.hand_tokens) end,
+            total_cost = case when d.keep then r.total_cost
+                else coalesce(d.span_cost + d.hand_cost, d.span_cost, d.hand_cost) end,
+            average_response_time = case when d.keep then r.average_response_time else coalesce(d.span_time, d.hand_time) end,
+            unpriced_calls = coalesce(d.unpriced, 0),
+            unmeasured_calls = coalesce(d.unmeasured, 0),
+            merged = coalesce(d.calls > 0 and d.owned = 0, false),
+            status = case when d.bare then r.status else d.derived_status end,
+            error = case when d.bare then r.error else d.root_error end,
+            name = coalesce(d.root_name, r.name),
+            tags = coalesce(d.root_tags, r.tags),
+            metadata = coalesce(d.root_metadata, r.metadata),
+            started_at = coalesce(d.root_started_at, d.first_started_at, r.started_at),
+            ended_at = case when d.bare then r.ended_at else d.derived_ended_at end,
+            updated_at = now()
+        from derived d
+        where r.id = d.id
+    )
+    insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
+    select d.id, d.errors, coalesce(d.retries, 0) from derived d order by d.id
+    on conflict (conversation_run_id) do update
+    set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
+    where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
+
+    perform set_config('chopsky_trace.recompute', was, true);
 end
 $function$;
 
@@ -772,7 +1005,6 @@ AS $function$
 declare
     keys uuid[];
     bodies uuid[];
-    lacking uuid[];
     lost uuid[];
 begin
     with given as materialized (
@@ -861,24 +1093,21 @@ begin
             model = case when excluded.version > coalesce(m.version, '') then excluded.model else m.model end,
             provider = case when excluded.version > coalesce(m.version, '') then excluded.provider else m.provider end,
             version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
+        -- A reference told again changes nothing, and must not leave a dead row behind.
+        where (m.is_internal and not excluded.is_internal)
+            or (excluded.created_at, excluded.position) < (m.created_at, m.position)
+            or excluded.version > coalesce(m.version, '')
+            or (m.content is null and excluded.content is not null)
+            or (m.parts is null and excluded.parts is not null)
+            or (m.tool_calls is null and excluded.tool_calls is not null)
+            or (m.tool_call_id is null and excluded.tool_call_id is not null)
+            or (m.name is null and excluded.name is not null)
+            or (m.metadata = '{}' and excluded.metadata <> '{}')
         returning 1
     )
-    select array_agg(g.session_key), array_agg(g.body_id), (select array_agg(distinct e.body_id) from bare e) into keys, bodies, lacking
+    select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
     from given g;
-    -- A body may arrive after rows that only refer to it, with a record whose own row is another one.
-    if lacking is not null then
-        update public.conversation_messages m
-        set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
-            name = b.name, metadata = b.metadata
-        from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id) where p.body_id = any (lacking)) p
-        cross join lateral (
-            select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
-            from public.conversation_messages o
-            where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
-            limit 1
-        ) b
-        where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
-    end if;
+    perform public.chopsky_fill_messages(keys, bodies);
     lost := array(select public.chopsky_settle_messages(keys, bodies));
     return lost;
 end
@@ -892,14 +1121,14 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
 AS $function$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
         usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
@@ -907,7 +1136,7 @@ AS $function$
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
@@ -918,18 +1147,18 @@ AS $function$
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
-            excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+            excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
-            s.tags, s.metadata, s.scope, s.started_at, s.start_version
+            s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
@@ -1012,126 +1241,10 @@ CREATE OR REPLACE FUNCTION public.recompute_runs(run_ids uuid[])
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-declare
-    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
 begin
     -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
-    perform set_config('chopsky_trace.recompute', 'on', true);
-
-    update public.conversation_messages m
-    set sequence = o.place
-    from (
-        select c.id, row_number() over (partition by c.conversation_run_id order by c.created_at, c.position, c.id) as place
-        from public.conversation_messages c
-        where c.conversation_run_id = any (run_ids)
-    ) o
-    where m.id = o.id and m.sequence is distinct from o.place;
-
-    with derived as materialized (
-        select
-            i.id, i.totals_by_hand, s.*, m.*, o.error as root_error, o.name as root_name, o.tags as root_tags,
-            o.metadata as root_metadata, o.started_at as root_started_at,
-            s.spans = 0 and i.totals_by_hand as keep,
-            -- A root outside the mirror never ends here: then the topmost spans that we have tell.
-            case when o.id is not null then o.status when s.active > 0 then 'active' else (
-                select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
-                    else 'completed' end
-                from public.conversation_spans t
-                where t.conversation_run_id = i.id and not exists (
-                    select 1 from public.conversation_spans p where p.id = t.parent_span_id and p.conversation_run_id = i.id
-                )
-            ) end as derived_status,
-            case when o.id is not null then o.ended_at when s.active = 0 then s.last_ended_at end as derived_ended_at,
-            -- A failure passed up through its parents is one failure.
-            case when s.failed = 0 then 0 else (
-                select count(*) from public.conversation_spans f
-                where f.conversation_run_id = i.id and f.status = 'failed' and not exists (
-                    select 1 from public.conversation_spans c
-                    where c.conversation_run_id = i.id and c.parent_span_id = f.id and c.status = 'failed'
-                )
-            ) end as errors
-        from public.conversation_runs i
-        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
-        cross join lateral (
-            select
-                count(*) as spans,
-                count(*) filter (where c.status = 'failed') as failed,
-                count(*) filter (where c.status = 'active') as active,
-                max(c.ended_at) as last_ended_at,
-                count(*) filter (where c.metadata ? 'retry_attempt') as retries,
-                count(*) filter (where c.is_call) as calls,
-                count(*) filter (where c.is_call and c.duplicate_of is null) as owned,
-                sum(c.input_tokens) filter (where c.is_call and c.duplicate_of is null) as span_input,
-                sum(c.output_tokens) filter (where c.is_call and c.duplicate_of is null) as span_output,
-                sum(c.total_tokens) filter (where c.is_call and c.duplicate_of is null) as span_tokens,
-                sum(c.cost) filter (where c.is_call and c.duplicate_of is null) as span_cost,
-                avg(c.response_time_ms) filter (where c.kind = 'llm' and c.duplicate_of is null) as span_time,
-                -- A call refused before its first token used nothing that could be unknown.
-                count(*) filter (where c.is_call and c.duplicate_of is null and c.cost is null and c.ended_at is not null
-                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unpriced,
-                count(*) filter (where c.is_call and c.duplicate_of is null and c.total_tokens is null and c.ended_at is not null
-                    and (c.status <> 'failed' or c.time_to_first_token_ms is not null)) as unmeasured,
-                min(c.started_at) as first_started_at
-            from (
-                select
-                    t.kind, t.status, t.metadata, t.duplicate_of, t.started_at, t.ended_at, t.time_to_first_token_ms,
-                    t.kind in ('llm', 'embedding', 'image') as is_call,
-                    -- An impossible number is stored as reported, but is none to a sum.
-                    case when t.input_tokens between 0 and 1000000000000000 then t.input_tokens end as input_tokens,
-                    case when t.output_tokens between 0 and 1000000000000000 then t.output_tokens end as output_tokens,
-                    case when t.total_tokens between 0 and 1000000000000000 then t.total_tokens end as total_tokens,
-                    case when t.cost between 0 and 1000000000000 then t.cost end as cost,
-                    case when t.response_time_ms between 0 and 9999999999 then t.response_time_ms end as response_time_ms
-                from public.conversation_spans t where t.conversation_run_id = i.id
-            ) c
-        ) s
-        cross join lateral (
-            select
-                count(*) filter (where not c.is_internal) as messages,
-                sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
-                sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
-                sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
-                sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
-                avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
-            from public.conversation_messages c
-            where c.conversation_run_id = i.id
-        ) m
-        where i.id = any (run_ids)
-    ), updated as (
-        update public.conversation_runs r
-        set total_messages = case when d.keep then r.total_messages else d.messages end,
-            -- What is known of both; NULL where nothing is.
-            total_input_tokens = case when d.keep then r.total_input_tokens
-                else coalesce(d.span_input + d.hand_input, d.span_input, d.hand_input) end,
-            total_output_tokens = case when d.keep then r.total_output_tokens
-                else coalesce(d.span_output + d.hand_output, d.span_output, d.hand_output) end,
-            total_tokens_used = case when d.keep then r.total_tokens_used
-                else coalesce(d.span_tokens + d.hand_tokens, d.span_tokens, d.hand_tokens) end,
-            total_cost = case when d.keep then r.total_cost
-                else coalesce(d.span_cost + d.hand_cost, d.span_cost, d.hand_cost) end,
-            average_response_time = case when d.keep then r.average_response_time else coalesce(d.span_time, d.hand_time) end,
-            unpriced_calls = d.unpriced,
-            unmeasured_calls = d.unmeasured,
-            merged = d.calls > 0 and d.owned = 0,
-            status = case when d.spans = 0 then r.status else d.derived_status end,
-            error = case when d.spans = 0 then r.error else d.root_error end,
-            name = coalesce(d.root_name, r.name),
-            tags = coalesce(d.root_tags, r.tags),
-            metadata = coalesce(d.root_metadata, r.metadata),
-            started_at = coalesce(d.root_started_at, d.first_started_at, r.started_at),
-            ended_at = case when d.spans = 0 then r.ended_at else d.derived_ended_at end,
-            updated_at = now()
-        from derived d
-        where r.id = d.id
-    )
-    insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
-    select d.id, d.errors, d.retries from derived d order by d.id
-    on conflict (conversation_run_id) do update
-    set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
-    where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
-
-    perform set_config('chopsky_trace.recompute', was, true);
+    perform public.chopsky_recompute(run_ids, run_ids);
 end
 $function$;
 
@@ -1222,6 +1335,9 @@ create policy writer_status_service on public.writer_status as permissive for al
 using (true)
 with check (true);
 
+--: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
+grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
+
 --: grant public.chopsky_ingest(payload json) to service_role
 grant execute on function public.chopsky_ingest(payload json) to service_role;
 
@@ -1234,6 +1350,9 @@ grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service
 --: grant public.chopsky_migrations to service_role
 grant select on table public.chopsky_migrations to service_role;
 
+--: grant public.chopsky_open_runs(runs json) to service_role
+grant execute on function public.chopsky_open_runs(runs json) to service_role;
+
 --: grant public.chopsky_prompt_bodies(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_role;
 
@@ -1245,6 +1364,9 @@ grant execute on function public.chopsky_reads_tenant() to service_role;
 
 --: grant public.chopsky_reap(older_than interval, at_most integer) to service_role
 grant execute on function public.chopsky_reap(older_than interval, at_most integer) to service_role;
+
+--: grant public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role
+grant execute on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role;
 
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
@@ -1309,6 +1431,9 @@ comment on function public.chopsky_ingest(payload json) is 'Writes a batch of ru
 --: comment public.chopsky_migrations
 comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s schema that were applied here.';
 
+--: comment public.chopsky_open_runs(runs json)
+comment on function public.chopsky_open_runs(runs json) is 'Makes and locks the runs of a batch, and says of each what its rows need; chopsky_ingest ends what this begins.';
+
 --: comment public.chopsky_prompt_bodies(span_id uuid)
 comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a model call''s prompt in order; NULL where a link of it is missing.';
 
@@ -1317,6 +1442,9 @@ comment on function public.chopsky_reads_tenant() is 'True for a tenant''s admin
 
 --: comment public.chopsky_reap(older_than interval, at_most integer)
 comment on function public.chopsky_reap(older_than interval, at_most integer) is 'Marks spans as abandoned whose run has had no news for that long; returns how many runs it touched.';
+
+--: comment public.chopsky_recompute(run_ids uuid[], unordered uuid[])
+comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) is 'Derives these runs'' totals, status and analytics again; the sequence of messages in those that are unordered.';
 
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
@@ -1443,6 +1571,9 @@ comment on column public.conversation_spans.price_rates is 'The rates the cost w
 
 --: comment public.conversation_spans.prompt_extends
 comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_bodies follow.';
+
+--: comment public.conversation_spans.prompt_names
+comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
 
 --: comment public.conversation_spans.usage_source
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';

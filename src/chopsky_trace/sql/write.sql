@@ -1,10 +1,18 @@
 -- limit_statement --
 -- For this transaction only: behind a transaction pooler the session belongs to somebody else a moment later.
-select set_config('statement_timeout', %(timeout_ms)s, true);
+select set_config('statement_timeout', $1, true);
 
 -- ingest --
 -- A batch is one statement with one parameter: one round trip, no prepared statement, atomic, idempotent by id.
-select public.chopsky_ingest(%(payload)s::json);
+select public.chopsky_ingest($1::json);
+
+-- open_runs --
+-- Before COPY: the runs that its rows refer to, locked, and what each message repeats of its run.
+select coalesce(json_agg(r), '[]') from public.chopsky_open_runs($1::json) r;
+
+-- answer --
+-- How far the server is: nothing is asked but an answer.
+select;
 
 -- reap --
 -- Runs whose end never came are told from those under way.

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from chopsky_trace.database.write import Rows
 
 BUSY_S = 0.001
 """How long the worker computes before it lets the application's threads go first."""
-YIELD_S = 0.00005
+YIELD_S = 0.000_001
+"""Longer in truth: Linux adds its timer slack, 50 microseconds, in which a waiting thread takes the interpreter."""
+LOOK_S = 0.0002
+"""How long the worker computes before it looks whether the server waits for the next part of the batch before."""
 
 
 class Built(Protocol):
     """A batch ready to be sent."""
 
     @property
-    def payload(self) -> bytes: ...
+    def payload(self) -> bytes:
+        """All of it as JSON; made when first asked for, where there are rows."""
+        ...
+
+    @property
+    def packed(self) -> Rows | None:
+        """Its rows for COPY, if they were asked for."""
+        ...
 
 
 class Builder(Protocol):
-    """Turns records into one payload; raises on a record that cannot be decoded."""
+    """Turns records into one batch; raises on a record that cannot be decoded."""
 
-    def build(self, lines: Sequence[bytes]) -> Built: ...
+    def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Built: ...
 
 
 class Breather:
@@ -29,12 +42,22 @@ class Breather:
 
     A thread of the application that returns from a system call needs the interpreter, which the worker holds: without
     this it would wait for the switch interval, 5 ms, at every call of `write()` or `select()`.
+
+    Args:
+        look: called more often still, to keep the batch before on its way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], object] | None = None) -> None:
+        self._look = look
+        self._looked = 0.0
         self._since = 0.0
 
     def __call__(self) -> None:
-        if time.perf_counter() - self._since > BUSY_S:
-            time.sleep(YIELD_S)
-            self._since = time.perf_counter()
+        now = time.perf_counter()
+        if now - self._looked > LOOK_S:
+            self._looked = now
+            if self._look is not None:
+                self._look()
+            if now - self._since > BUSY_S:
+                time.sleep(YIELD_S)
+                self._since = time.perf_counter()

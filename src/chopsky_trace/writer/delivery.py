@@ -17,6 +17,8 @@ from chopsky_trace.writer.losses import logger
 
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
+    from chopsky_trace.database.exchange import Exchange
+    from chopsky_trace.writer.batches import Built
 
 Trouble = Literal["record", "size", "schema", "access", "transient", "unknown"]
 """What is to blame: a record of the batch, its size, the schema, a right or address, the moment, or nobody knows."""
@@ -24,6 +26,14 @@ Trouble = Literal["record", "size", "schema", "access", "transient", "unknown"]
 RECORD_STATES = ("21", "22", "23", "54")
 """Classes of SQLSTATE that the same record would meet again: cardinality, data, constraint, a value over a limit."""
 CANCELED = "57014"
+COPY_RECORDS = 100
+"""A batch of fewer records goes as JSON: one round trip, and its rows are seldom all new."""
+COPY_SAVES_S = 0.00004
+"""What COPY saves for each record, about."""
+COPY_ROUND_TRIPS = 4
+"""How many round trips more it takes."""
+WARY_BATCHES = 16
+"""After a batch whose rows COPY was refused, so many go as JSON: a replay, or another process tells the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +55,63 @@ class Delivery:
         self._connection: Connection | None = None
         self._writer_id = uuid4()
         self._started_at = time.time()
+        self._exchange: Exchange | None = None
+        self._batch: Built | None = None
+        self._distance_s = 0.0
+        self._wary = 0
         self.reused = False
         """Whether the last write went over a connection that had already served: it may have died of idleness."""
 
-    def write(self, payload: bytes) -> None:
-        """One batch, one transaction.
+    def copies(self, records: int) -> bool:
+        """Whether a batch of so many records is worth rows for COPY."""
+        if self._connection is None or self._wary:
+            return False
+        return records >= COPY_RECORDS and records * COPY_SAVES_S > COPY_ROUND_TRIPS * self._distance_s
+
+    def send(self, batch: Built) -> None:
+        """Begins to store one batch in one transaction; `collect` says what became of it.
 
         Raises:
             Exception: whatever the database or its driver says; ask `trouble` what it means.
         """
-        from chopsky_trace.database.write import write_batch
+        from chopsky_trace.database.write import send_batch, send_rows
 
         self.reused = self._connection is not None
-        write_batch(self._connected(), payload, timeout_s=self._settings.statement_timeout_s)
+        connection = self.connected()
+        timeout_s = self._settings.statement_timeout_s
+        self._batch = batch
+        if batch.packed is not None:
+            self._exchange = send_rows(connection, batch.packed, timeout_s=timeout_s)
+        else:
+            self._wary = max(0, self._wary - 1)
+            self._exchange = send_batch(connection, batch.payload, timeout_s=timeout_s)
+
+    def advance(self) -> None:
+        """Keeps the batch that was sent on its way; waits for nothing and raises nothing."""
+        if self._exchange is not None:
+            self._exchange.advance()
+
+    def collect(self) -> None:
+        """Waits until the batch that was sent is stored.
+
+        Raises:
+            Exception: whatever the database or its driver says; ask `trouble` what it means.
+        """
+        from chopsky_trace.database.write import finish, send_batch
+
+        exchange, batch = self._exchange, self._batch
+        self._exchange = self._batch = None
+        if exchange is None or batch is None:
+            return
+        try:
+            finish(exchange)
+        except Exception as error:
+            if batch.packed is None or trouble(error) in ("transient", "size"):
+                raise
+            # A row was there already, or is not what its column takes: JSON merges the one and tells the other.
+            logger.debug("A batch goes again as JSON: %s", described(error))
+            self._wary = WARY_BATCHES
+            finish(send_batch(self.connected(), batch.payload, timeout_s=self._settings.statement_timeout_s))
 
     def report(self, standing: Standing) -> None:
         """Upserts this writer's row of `writer_status`, if there is a connection."""
@@ -90,14 +144,16 @@ class Delivery:
             reap(self._connection, self._settings.abandon_after_s)
 
     def disconnect(self) -> None:
-        """Closes the connection; the next write opens another."""
+        """Closes the connection, whatever is under way on it; the next batch opens another."""
         connection, self._connection = self._connection, None
+        self._exchange = self._batch = None
         if connection is not None:
             connection.close()
 
     def after_fork_in_child(self) -> Connection | None:
         """Lets go of the parent's connection without a word to its server; the caller keeps what is returned alive."""
         connection, self._connection = self._connection, None
+        self._exchange = self._batch = None
         if connection is not None and not connection.closed:
             # Only this process's copy of the socket: closing the connection itself would end the parent's session.
             os.close(connection.fileno())
@@ -105,7 +161,12 @@ class Delivery:
         self._started_at = time.time()
         return connection
 
-    def _connected(self) -> Connection:
+    def connected(self) -> Connection:
+        """The connection, opened if it is not.
+
+        Raises:
+            Exception: as `send`.
+        """
         connection = self._connection
         if connection is not None and not connection.closed and _is_hung_up(connection.fileno()):
             # The server or a pooler has ended it while it lay idle: no need to fail over it first.
@@ -114,10 +175,12 @@ class Delivery:
         if connection is None or connection.closed:
             from chopsky_trace.database import migrate
             from chopsky_trace.database.connect import connect
+            from chopsky_trace.database.write import distance_s
 
             connection = connect(self.target, self._settings, application_name="chopsky-trace writer")
             try:
                 migrate.ensure(connection, auto=self.target.is_embedded)
+                self._distance_s = distance_s(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -134,7 +197,7 @@ def _is_hung_up(fd: int) -> bool:
 
 
 def trouble(error: BaseException) -> Trouble:
-    """What an error of `Delivery.write` means for the records of the batch."""
+    """What an error of `Delivery.collect` means for the records of the batch."""
     from chopsky_trace.database.write import classify
 
     state: str | None = getattr(error, "sqlstate", None)
@@ -146,7 +209,7 @@ def trouble(error: BaseException) -> Trouble:
     if kind != "poison":
         return kind
     # A record is set aside for good, so only where the database says that its data are to blame.
-    data = state.startswith(RECORD_STATES) if state else type(error).__name__ == "DataError"
+    data = state.startswith(RECORD_STATES) if state else type(error).__name__ in ("DataError", "PoisonError")
     return "record" if data else "unknown"
 
 

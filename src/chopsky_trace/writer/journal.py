@@ -208,23 +208,27 @@ class Journal:
 
     # On the worker's thread.
 
-    def next_segment(self) -> tuple[Segment, int] | None:
-        """The segment to read from and how far, or None: its own and adopted ones take turns."""
+    def next_segment(self, sent: tuple[Segment, int] | None = None) -> tuple[Segment, int] | None:
+        """The segment to read from and how far, or None: its own and adopted ones take turns.
+
+        Args:
+            sent: a segment and how far it is on its way to the database, but not committed.
+        """
         with self._lock:
-            own = self._next_own()
-            adopted = next(iter(self._adopted), None)
+            own = self._next_own(sent)
+            adopted = next((s for s in self._adopted if _start(s, sent) < s.end()), None)
             if adopted is None or (own is not None and not self._adopted_turn):
                 self._adopted_turn = True
                 return own
             self._adopted_turn = False
             return adopted, adopted.end()
 
-    def _next_own(self) -> tuple[Segment, int] | None:
+    def _next_own(self, sent: tuple[Segment, int] | None = None) -> tuple[Segment, int] | None:
         for segment in list(self._own):
             end = segment.end()
-            if segment.committed < end:
+            if _start(segment, sent) < end:
                 return segment, end
-            if not self.is_active(segment):
+            if segment.committed >= end and not self.is_active(segment):
                 self._own.remove(segment)
                 segment.remove()
         return None
@@ -368,6 +372,10 @@ class Journal:
     def _attend(self) -> None:
         if self._presence < 0:
             self._presence = attend(self.folder, self.destination)
+
+
+def _start(segment: Segment, sent: tuple[Segment, int] | None) -> int:
+    return sent[1] if sent is not None and segment is sent[0] else segment.committed
 
 
 def _adopted(path: Path) -> FileSegment | None:

@@ -48,7 +48,7 @@ class Segment(Protocol):
     committed: int
 
     def end(self) -> int: ...
-    def read(self, end: int, max_records: int, max_bytes: int) -> Chunk: ...
+    def read(self, end: int, max_records: int, max_bytes: int, start: int | None = None) -> Chunk: ...
     def commit(self, position: int) -> None: ...
     def remove(self) -> None: ...
     def release(self) -> None: ...
@@ -94,10 +94,10 @@ class FileSegment:
     def end(self) -> int:
         return os.fstat(self.fd).st_size
 
-    def read(self, end: int, max_records: int, max_bytes: int) -> Chunk:
-        """Whole records from the committed position on, at least one where there is one."""
+    def read(self, end: int, max_records: int, max_bytes: int, start: int | None = None) -> Chunk:
+        """Whole records from `start` (else the committed position) on, at least one where there is one."""
         chunk = Chunk()
-        base = position = self.committed
+        base = position = self.committed if start is None else start
         data = os.pread(self.fd, min(end - base, max_bytes), base)
         while position + HEADER.size <= end and len(chunk.records) < max_records:
             at = position - base
@@ -175,17 +175,18 @@ class MemorySegment:
     def end(self) -> int:
         return self._appended
 
-    def read(self, end: int, max_records: int, max_bytes: int) -> Chunk:
-        """Records from the committed position on, at least one where there is one."""
+    def read(self, end: int, max_records: int, max_bytes: int, start: int | None = None) -> Chunk:
+        """Records from `start` (else the committed position) on, at least one where there is one."""
         chunk = Chunk()
         total = 0
-        for index in range(min(end - self.committed, max_records)):
-            record = self._records[index]
+        start = self.committed if start is None else start
+        for position in range(start, min(end, start + max_records)):
+            record = self._records[position - self.committed]
             total += len(record)
             if chunk.records and total > max_bytes:
                 break
             chunk.records.append(record)
-            chunk.ends.append(self.committed + index + 1)
+            chunk.ends.append(position + 1)
         return chunk
 
     def commit(self, position: int) -> None:

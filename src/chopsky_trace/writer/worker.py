@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from chopsky_trace.errors import TraceError
 from chopsky_trace.settings import Settings
-from chopsky_trace.writer.batches import Builder
+from chopsky_trace.writer.batches import Builder, Built
 from chopsky_trace.writer.deadletters import DEAD_LETTER, bury
 from chopsky_trace.writer.delivery import Delivery, Standing, described, trouble
 from chopsky_trace.writer.journal import Journal
@@ -29,6 +30,13 @@ PATIENCE = 3
 """Tries before an error nobody knows is held against the records."""
 POISON_RUN = 10
 """Refused records in a row, after which the database rather than the records is suspected, and a pause is made."""
+
+
+class Sent(NamedTuple):
+    """What is on its way to the database and not yet committed to the journal."""
+
+    segment: Segment
+    chunk: Chunk
 
 
 class Worker:
@@ -58,6 +66,7 @@ class Worker:
         self._make_builder = make_builder
         self._poisoned = poisoned
         self._builder: Builder | None = None
+        self._sent: Sent | None = None
         self._wake = threading.Event()
         self._waiting = 0
         self._stopping = False
@@ -135,6 +144,7 @@ class Worker:
             self._wake.wait(self._settings.flush_interval_s)
         while not self._stopping and self._store_next():
             pass
+        self._collect()
         self._losses.tell()
 
     def _rest(self) -> bool:
@@ -147,38 +157,81 @@ class Worker:
         return self._journal.next_segment() is None
 
     def _store_next(self) -> bool:
-        """Stores one batch; False when there was nothing more, or too little to be worth another transaction now."""
-        found = self._journal.next_segment()
+        """Reads and builds a batch while the one before is on its way, sees that one home, and sends the new one.
+
+        False when there was nothing more, or too little to be worth another transaction now: nothing is under way then.
+        """
+        sent = self._sent
+        found = self._journal.next_segment((sent.segment, sent.chunk.ends[-1]) if sent else None)
         if found is None:
-            return False
+            return self._settle()
         segment, end = found
-        chunk = segment.read(end, self._limit, self._settings.batch_bytes)
-        if chunk.corrupt_until is not None:
-            self._losses.count("journal_corrupt", remedy=f"A record in {self._journal.folder} could not be read back.")
-            self._count_set_aside(segment)
-            self._commit(segment, chunk.corrupt_until, 1)
-            return True
+        start = sent.chunk.ends[-1] if sent and sent.segment is segment else None
+        chunk = segment.read(end, self._limit, self._settings.batch_bytes, start)
         if not chunk.records:
-            return False
+            return self._settle(more=chunk.corrupt_until is not None) if sent else self._pass_over(segment, chunk)
         self._suppress_tracing()
+        batch = error = None
         try:
-            payload = self._build(chunk.records)
-        except Exception as error:
-            if not isinstance(error, MemoryError) or len(chunk.records) > 1:
-                return self._refuse(segment, chunk, error)
-            raise
+            batch = self._build(chunk.records)
+        except Exception as failure:
+            error = failure
+        # Only now, so that the server had something to do meanwhile; and if it failed, it is read again first.
+        failed = self._collect()
+        if failed is not None:
+            return failed
+        if batch is not None:
+            return self._send(segment, chunk, batch, end)
+        if isinstance(error, MemoryError) and len(chunk.records) == 1:
+            raise error
+        return self._refuse(segment, chunk, error or RuntimeError())
+
+    def _pass_over(self, segment: Segment, chunk: Chunk) -> bool:
+        """Counts a record that cannot be read as lost; False where there is none."""
+        if chunk.corrupt_until is None:
+            return False
+        self._losses.count("journal_corrupt", remedy=f"A record in {self._journal.folder} could not be read back.")
+        self._count_set_aside(segment)
+        self._commit(segment, chunk.corrupt_until, 1)
+        return True
+
+    def _send(self, segment: Segment, chunk: Chunk, batch: Built, end: int) -> bool:
         try:
-            self._delivery.write(payload)
+            self._delivery.send(batch)
         except Exception as error:
             return self._failed(segment, chunk, error)
-        self._succeeded(segment, chunk)
+        self._sent = Sent(segment, chunk)
         # What an active segment got since is left to grow into a batch, unless somebody waits.
-        return self._waiting > 0 or chunk.ends[-1] < end or not self._journal.is_active(segment)
+        if self._waiting > 0 or chunk.ends[-1] < end or not self._journal.is_active(segment):
+            return True
+        return self._settle()
 
-    def _build(self, records: Sequence[bytes]) -> bytes:
+    def _settle(self, *, more: bool = False) -> bool:
+        """Sees home what is under way, where nothing follows it now; whether to go on, which somebody may wait for."""
+        if self._sent is None:
+            return False
+        failed = self._collect()
+        return more or self._waiting > 0 if failed is None else failed
+
+    def _collect(self) -> bool | None:
+        """Waits for the batch that is under way and commits it to the journal.
+
+        None: it is stored, or there was none. Else it failed, and this is whether to go on at once.
+        """
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return None
+        try:
+            self._delivery.collect()
+        except Exception as error:
+            return self._failed(sent.segment, sent.chunk, error)
+        self._succeeded(sent.segment, sent.chunk)
+        return None
+
+    def _build(self, records: Sequence[bytes]) -> Built:
         if self._builder is None:
             self._builder = self._make_builder()
-        return self._builder.build(records).payload
+        return self._builder.build(records, packed=self._delivery.copies(len(records)))
 
     def _succeeded(self, segment: Segment, chunk: Chunk) -> None:
         self.stored += len(chunk.records)
@@ -260,6 +313,10 @@ class Worker:
             self.settled.notify_all()
 
     def _stumbled(self, error: Exception) -> None:
+        if self._sent is not None:
+            self._sent = None
+            with contextlib.suppress(Exception):
+                self._delivery.disconnect()
         self.last_error = described(error)
         self._losses.note(
             "worker",

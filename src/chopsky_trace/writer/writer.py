@@ -183,4 +183,4 @@ class Writer:
         # Brings the prices with it: not for the application's thread.
         from chopsky_trace.enrich.batch import Builder as BatchBuilder
 
-        return BatchBuilder(Breather(), keep_media=self._settings.keep_media)
+        return BatchBuilder(Breather(self._delivery.advance), keep_media=self._settings.keep_media)

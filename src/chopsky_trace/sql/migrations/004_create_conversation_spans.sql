@@ -15,6 +15,7 @@ create table public.conversation_spans (
     prompt_extends uuid,
     prompt_take integer,
     prompt_bodies uuid[],
+    prompt_names jsonb,
     tags text[] not null default '{}',
     metadata jsonb not null default '{}',
     scope jsonb,
@@ -54,6 +55,7 @@ comment on table public.conversation_spans is 'One unit of work in a conversatio
 comment on column public.conversation_spans.parent_span_id is 'May lie outside the mirror: then the parent is external.';
 comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
 comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
+comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
 comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_bodies follow.';
 comment on column public.conversation_spans.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';

@@ -1,13 +1,14 @@
--- The one owner of a run's totals. Ingest calls it; triggers call it for rows written by hand. Runs whose messages already
--- have their places are not in `unordered`.
+-- The one owner of a run's totals; for runs that the caller has locked. Those whose messages have their places already are
+-- not in `unordered`.
 create function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) returns void
 language plpgsql set search_path = ''
+-- One plan for good, and by index: planning anew costs more than it gains, and a table that was small when a plan was made
+-- may be large before its statistics say so.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
 begin
-    -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
-    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform set_config('chopsky_trace.recompute', 'on', true);
 
     if unordered <> '{}' then
@@ -138,9 +139,13 @@ revoke all on function public.chopsky_recompute(uuid[], uuid[]) from public, ano
 grant execute on function public.chopsky_recompute(uuid[], uuid[]) to service_role;
 
 create function public.recompute_runs(run_ids uuid[]) returns void
-language sql set search_path = ''
+language plpgsql set search_path = ''
 as $$
-    select public.chopsky_recompute(run_ids, run_ids)
+begin
+    -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
+    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    perform public.chopsky_recompute(run_ids, run_ids);
+end
 $$;
 comment on function public.recompute_runs(uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
 revoke all on function public.recompute_runs(uuid[]) from public, anon, authenticated, service_role;

@@ -8,14 +8,14 @@ language sql set search_path = ''
 as $$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
         usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
@@ -23,7 +23,7 @@ as $$
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
@@ -34,18 +34,18 @@ as $$
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
-            excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+            excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
-            s.tags, s.metadata, s.scope, s.started_at, s.start_version
+            s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
@@ -135,6 +135,35 @@ after update on public.conversation_runs for each row
 when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
 execute function public.chopsky_on_move_by_hand();
 
+-- A body may arrive after rows that only refer to it, with a record whose own row is another one: then they get it.
+create function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) returns void
+language plpgsql set search_path = ''
+as $$
+begin
+    -- Nearly always there is no such row.
+    if not exists (
+        select 1 from public.conversation_messages m
+        where m.session_key = any (keys)
+            and m.body_id is not null and m.content is null and m.parts is null and m.tool_calls is null
+    ) then
+        return;
+    end if;
+    update public.conversation_messages m
+    set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
+        name = b.name, metadata = b.metadata
+    from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)) p
+    cross join lateral (
+        select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+        from public.conversation_messages o
+        where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+        limit 1
+    ) b
+    where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
+end
+$$;
+revoke all on function public.chopsky_fill_messages(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_fill_messages(uuid[], uuid[]) to service_role;
+
 -- Message rows; the merge of two records of one row is commutative: visible if either says so, the earlier place,
 -- and the numbers of the later version. Returns runs whose rows went while settling.
 create function public.chopsky_write_messages(messages json) returns uuid[]
@@ -143,7 +172,6 @@ as $$
 declare
     keys uuid[];
     bodies uuid[];
-    lacking uuid[];
     lost uuid[];
 begin
     with given as materialized (
@@ -232,24 +260,21 @@ begin
             model = case when excluded.version > coalesce(m.version, '') then excluded.model else m.model end,
             provider = case when excluded.version > coalesce(m.version, '') then excluded.provider else m.provider end,
             version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
+        -- A reference told again changes nothing, and must not leave a dead row behind.
+        where (m.is_internal and not excluded.is_internal)
+            or (excluded.created_at, excluded.position) < (m.created_at, m.position)
+            or excluded.version > coalesce(m.version, '')
+            or (m.content is null and excluded.content is not null)
+            or (m.parts is null and excluded.parts is not null)
+            or (m.tool_calls is null and excluded.tool_calls is not null)
+            or (m.tool_call_id is null and excluded.tool_call_id is not null)
+            or (m.name is null and excluded.name is not null)
+            or (m.metadata = '{}' and excluded.metadata <> '{}')
         returning 1
     )
-    select array_agg(g.session_key), array_agg(g.body_id), (select array_agg(distinct e.body_id) from bare e) into keys, bodies, lacking
+    select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies
     from given g;
-    -- A body may arrive after rows that only refer to it, with a record whose own row is another one.
-    if lacking is not null then
-        update public.conversation_messages m
-        set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
-            name = b.name, metadata = b.metadata
-        from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id) where p.body_id = any (lacking)) p
-        cross join lateral (
-            select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
-            from public.conversation_messages o
-            where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
-            limit 1
-        ) b
-        where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
-    end if;
+    perform public.chopsky_fill_messages(keys, bodies);
     lost := array(select public.chopsky_settle_messages(keys, bodies));
     return lost;
 end
@@ -355,29 +380,27 @@ $$;
 revoke all on function public.chopsky_link_resumed(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_link_resumed(uuid[]) to service_role;
 
-create function public.chopsky_ingest(payload json) returns jsonb
+-- Makes the runs of a batch that are not there yet, and locks all of them: one writer at a time per session and per run, in
+-- one order for all, until the transaction ends. What is settled then is settled for good.
+create function public.chopsky_open_runs(runs json)
+returns table (
+    id uuid, is_new boolean, is_late boolean, is_alone boolean, session_key uuid, session_id text, tenant_id text, user_id text
+)
 language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
+#variable_conflict use_column
 declare
-    batch record;
     run_ids uuid[];
     late uuid[];
     fresh uuid[];
-    joined uuid[];
-    lost uuid[];
 begin
+    -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
     perform set_config('chopsky_trace.recompute', 'on', true);
-    -- Once: every further look into the payload would read all of it again.
-    select p.runs, p.spans, p.messages, p.contents, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link into batch
-    from json_to_record(payload) as p (runs json, spans json, messages json, contents json, scoped boolean, link boolean);
-    select coalesce(array_agg(p.id order by p.id), '{}') into run_ids
-    from json_to_recordset(batch.runs) as p (id uuid);
-
-    -- One writer at a time per session, in one order for all: what is settled then is settled for good.
     perform pg_advisory_xact_lock(k.key)
     from (
         select distinct hashtextextended(s.session_id, 0) as key
-        from json_to_recordset(batch.runs) as p (id uuid, session_id text)
+        from json_to_recordset(runs) as p (id uuid, session_id text)
         left join public.conversation_runs r on r.id = p.id
         -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
         cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
@@ -386,7 +409,7 @@ begin
     ) k;
 
     with given as (
-        select * from json_to_recordset(batch.runs) as p (
+        select * from json_to_recordset(runs) as p (
             id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
         )
     ), written as (
@@ -404,12 +427,72 @@ begin
         returning r.id, r.xmax <> 0 as existed
     )
     select
+        (select coalesce(array_agg(g.id order by g.id), '{}') from given g),
         coalesce(array_agg(w.id) filter (where w.existed), '{}'),
         coalesce(array_agg(w.id) filter (where not w.existed), '{}')
-    into late, fresh
+    into run_ids, late, fresh
     from written w;
 
-    perform public.chopsky_write_spans(batch.spans);
+    return query
+    select
+        r.id, r.id = any (fresh), r.id = any (late),
+        r.session_id is null or not exists (
+            select 1 from public.conversation_runs o where o.session_key = r.session_key and o.id <> r.id
+        ),
+        r.session_key, r.session_id, r.tenant_id, r.user_id
+    from public.conversation_runs r
+    where r.id = any (run_ids);
+end
+$$;
+comment on function public.chopsky_open_runs(json) is 'Makes and locks the runs of a batch, and says of each what its rows need; chopsky_ingest ends what this begins.';
+revoke all on function public.chopsky_open_runs(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_open_runs(json) to service_role;
+
+-- "opened": true says that chopsky_open_runs was called in this transaction, that each run carries what it returned, and
+-- that rows may have come by COPY since; "copied" are those of their messages that other runs of a session may know, too.
+create function public.chopsky_ingest(payload json) returns jsonb
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+as $$
+declare
+    batch record;
+    run_ids uuid[];
+    late uuid[];
+    fresh uuid[];
+    -- Runs whose messages all have their places.
+    placed uuid[] := '{}';
+    joined uuid[];
+    lost uuid[] := '{}';
+    touched uuid[];
+    keys uuid[];
+    bodies uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    -- Once: every further look into the payload would read all of it again.
+    select
+        p.runs, p.spans, p.messages, p.contents, p.copied,
+        coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
+    into batch
+    from json_to_record(payload) as p (
+        runs json, spans json, messages json, contents json, copied json, opened boolean, scoped boolean, link boolean
+    );
+    if batch.opened then
+        select
+            coalesce(array_agg(r.id), '{}'), coalesce(array_agg(r.id) filter (where r.is_new), '{}'),
+            coalesce(array_agg(r.id) filter (where r.is_late), '{}'), coalesce(array_agg(r.id) filter (where r.is_placed), '{}')
+        into run_ids, fresh, late, placed
+        from json_to_recordset(batch.runs) as r (id uuid, is_new boolean, is_late boolean, is_placed boolean);
+    else
+        select
+            coalesce(array_agg(r.id), '{}'), coalesce(array_agg(r.id) filter (where r.is_new), '{}'),
+            coalesce(array_agg(r.id) filter (where r.is_late), '{}')
+        into run_ids, fresh, late
+        from public.chopsky_open_runs(batch.runs) r;
+    end if;
+
+    if json_array_length(batch.spans) > 0 then
+        perform public.chopsky_write_spans(batch.spans);
+    end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
     joined := public.chopsky_join_runs(run_ids || array(
@@ -434,10 +517,18 @@ begin
             and (m.session_key, m.session_id, m.tenant_id, m.user_id) is distinct from (r.session_key, r.session_id, r.tenant_id, r.user_id);
     end if;
 
-    if batch.contents is not null then
+    if json_array_length(batch.contents) > 0 then
         perform public.chopsky_write_contents(batch.contents);
     end if;
-    lost := public.chopsky_write_messages(batch.messages);
+    if json_array_length(batch.messages) > 0 then
+        lost := public.chopsky_write_messages(batch.messages);
+    end if;
+    if json_array_length(batch.copied) > 0 then
+        select array_agg(c.session_key), array_agg(c.body_id) into keys, bodies
+        from json_to_recordset(batch.copied) as c (session_key uuid, body_id uuid);
+        perform public.chopsky_fill_messages(keys, bodies);
+        lost := lost || array(select public.chopsky_settle_messages(keys, bodies));
+    end if;
     if late <> '{}' then
         lost := lost || array(
             select public.chopsky_settle_messages(array_agg(m.session_key), array_agg(m.body_id))
@@ -446,7 +537,12 @@ begin
         );
     end if;
 
-    perform public.recompute_runs(array(select distinct u from unnest(run_ids || joined || lost) u where u is not null));
+    -- The batch's own runs are locked.
+    perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
+    touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
+    perform public.chopsky_recompute(
+        touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
+    );
     -- Also where a start, or the session, of one of the two is all that this batch brings.
     if batch.link or exists (
         select 1 from public.conversation_runs r

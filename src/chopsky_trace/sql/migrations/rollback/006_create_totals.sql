@@ -8,3 +8,4 @@ drop trigger conversation_messages_updated on public.conversation_messages;
 drop trigger conversation_messages_inserted on public.conversation_messages;
 drop function public.chopsky_on_rows();
 drop function public.recompute_runs(uuid[]);
+drop function public.chopsky_recompute(uuid[], uuid[]);

@@ -1,8 +1,10 @@
 drop function public.chopsky_ingest(json);
+drop function public.chopsky_open_runs(json);
 drop function public.chopsky_link_resumed(uuid[]);
 drop function public.chopsky_settle_scope(uuid[]);
 drop function public.chopsky_join_runs(uuid[]);
 drop function public.chopsky_write_messages(json);
+drop function public.chopsky_fill_messages(uuid[], uuid[]);
 drop trigger conversation_runs_moved_by_hand on public.conversation_runs;
 drop function public.chopsky_on_move_by_hand();
 drop function public.chopsky_settle_messages(uuid[], uuid[]);

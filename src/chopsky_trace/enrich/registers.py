@@ -1,0 +1,134 @@
+"""One record -> the columns that its register of the span owns. Times stay microseconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.usage import normalise
+from chopsky_trace.records import RETRY_TAG, Usage, timestamp
+
+Row = dict[str, Any]
+
+CALL_KINDS = frozenset(("llm", "embedding", "image"))
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+)
+START_FIELDS = {
+    "at": "started_at",
+    "source": "source",
+    "kind": "kind",
+    "parent": "parent_span_id",
+    "name": "name",
+    "provider": "provider",
+    "model": "model_requested",
+    "params": "invocation_params",
+    "inputs": "inputs",
+    "scope": "scope",
+}
+"""Fields of a start that are columns as they are."""
+END_FIELDS = {
+    "at": "ended_at",
+    "status": "status",
+    "error": "error",
+    "model": "model",
+    "response_id": "response_id",
+    "duration_ms": "response_time_ms",
+    "first_token_ms": "time_to_first_token_ms",
+    "finish_reason": "finish_reason",
+    "outputs": "outputs",
+    "output_bodies": "output_bodies",
+    "metadata": "end_metadata",
+}
+"""Fields of an end that are columns as they are."""
+
+
+class Asked(NamedTuple):
+    """What a call's start knows of it, where its end does not say."""
+
+    provider: str | None = None
+    model: str | None = None
+
+
+NOBODY = Asked()
+
+
+def told_row(record: Mapping[str, Any], fields: Mapping[str, str], derived: Row) -> Row:
+    """A register's columns: the record's own fields, and what is derived of it."""
+    return {column: record[field] for field, column in fields.items() if field in record} | derived
+
+
+def start_derived(record: dict[str, Any], stamp: str) -> Row:
+    """The start-owned columns that are not fields of the record."""
+    row: Row = {"start_version": stamp}
+    metadata: dict[str, Any] = record.get("metadata") or {}
+    tags = record.get("tags")
+    if tags:
+        row["tags"] = tags
+        for tag in tags:
+            if tag.startswith(RETRY_TAG):
+                metadata = {**metadata, "retry_attempt": tag.removeprefix(RETRY_TAG)}
+    if record.get("resume"):
+        metadata = {**metadata, "resume": True}
+    if metadata:
+        row["metadata"] = metadata
+    prompt = record.get("prompt")
+    if prompt is not None:
+        row["prompt_extends"] = prompt.get("extends")
+        row["prompt_take"] = prompt.get("take", 0)
+        row["prompt_bodies"] = prompt["bodies"]
+        row["prompt_names"] = prompt.get("names")
+    return row
+
+
+def end_derived(record: dict[str, Any], stamp: str, numbers: Row | None) -> Row:
+    """The end-owned columns that are not fields of the record, `numbers` among them."""
+    row: Row = {"end_version": stamp}
+    if "events" in record:
+        row["end_metadata"] = {**(record.get("metadata") or {}), "events": record["events"]}
+    if numbers is not None:
+        row.update(numbers)
+    return row
+
+
+def needs_start(record: dict[str, Any]) -> bool:
+    """Whether an end leaves to its call's start what its numbers depend on."""
+    return not (record.get("provider") and record.get("model_requested"))
+
+
+def call_numbers(record: dict[str, Any], asked: Asked) -> Row:
+    """Usage and cost of a model call, once, at the call itself."""
+    provider = record.get("provider") or asked.provider
+    requested = record.get("model_requested") or asked.model
+    cached = bool(record.get("cached"))
+    reported: dict[str, Any] = record.get("usage") or {}
+    usage: Usage = normalise(reported, provider=provider, cached=cached)
+    row: Row = {"usage_source": usage.get("source", "unknown")}
+    for name in COUNTS:
+        value = usage.get(name)
+        if value is not None:
+            row[name] = value
+    details = usage.get("details")
+    if details:
+        row["usage_details"] = details
+    cost = price(
+        usage,
+        provider=provider,
+        model=record.get("model"),
+        model_requested=requested,
+        at=timestamp(record.get("started") or record["at"]),
+        cached=cached,
+        service_tier=reported.get("service_tier"),
+    )
+    row["cost"] = cost["amount"]
+    row["cost_source"] = cost["source"]
+    if cost["rates"]:
+        row["price_rates"] = cost["rates"]
+    return row
