@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import importing, landed, machine, overhead, storage
+from benchmarks import growth, importing, landed, machine, overhead, storage
 from benchmarks.server import Server
 from benchmarks.workloads import WORKLOADS
 
@@ -36,8 +36,7 @@ server waited for a core (where both work at once, without the longer of the two
 
 HOW_STORED = """Storage: {} conversations each, in an embedded PostgreSQL: heap, TOAST and indexes of all our tables
 after the last write, without a vacuum. Distinct messages: LangChain's own JSON of each message once; sent to the model:
-of each call's whole prompt and answer. A message that the run has seen before adds {:.2f} us to a model call on the
-caller's thread (CPU; slope over 600 messages)."""
+of each call's whole prompt and answer."""
 
 
 def arguments() -> argparse.Namespace:
@@ -81,9 +80,10 @@ def main() -> None:
         if "storage" in parts:
             stored = storage.measure(server, share, say)
             every["storage"] = [asdict(each) for each in stored]
-            growth = storage.caller_growth_us(server)
-            every["caller_growth_us"] = growth
-            show(storage.table(stored), HOW_STORED.format(storage.CONVERSATIONS, growth))
+            caller, worker = growth.caller_us(), growth.worker_ms(server)
+            every["growth"] = {"caller_us": caller, "worker_ms": worker}
+            how = HOW_STORED.format(storage.CONVERSATIONS)
+            show(storage.table(stored), how, growth.sentence(caller, worker))
         if "import" in parts:
             cost = importing.measure(3 if asked.quick else 10)
             every["import"] = asdict(cost)

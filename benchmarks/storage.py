@@ -1,20 +1,17 @@
-"""What a conversation takes: bytes in all tables against its distinct messages, and time as its history grows."""
+"""What a conversation takes: bytes in all tables against its distinct messages."""
 
 from __future__ import annotations
 
 import os
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumps
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from benchmarks import machine, workloads
@@ -30,8 +27,6 @@ KINDS: dict[str, Callable[[int], workloads.Run]] = {
 }
 SIZES = """select c.relname, pg_total_relation_size(c.oid) from pg_class c
     where c.relkind = 'r' and c.relname like 'conversation\\_%%'"""
-SEEN = 600
-"""Messages of the longest history whose cost on the caller's thread is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,35 +140,3 @@ def table(found: Sequence[Stored]) -> str:
         "all tables, times",
     ]
     return machine.table(head, rows)
-
-
-def caller_growth_us(server: Server) -> float:
-    """Microseconds of the caller's CPU that each message already seen adds to a model call: the slope over 600."""
-    with _database(server) as url:
-        tracer = SupabaseTracer(url)
-        slopes = [_slope(tracer) for _ in range(5)]
-        tracer.close(60)
-    return statistics.median(slopes)
-
-
-def _slope(tracer: SupabaseTracer) -> float:
-    root = uuid4()
-    history: list[BaseMessage] = [HumanMessage("How long is a piece of string?")]
-    tracer.on_chain_start({}, {"messages": list(history)}, run_id=root, name="loop")
-    points: list[tuple[int, float]] = []
-    while len(history) < SEEN:
-        span = uuid4()
-        answer = AIMessage(f"Twice half its length, for the {len(history)}th time.")
-        result = LLMResult(generations=[[ChatGeneration(message=answer)]])
-        prompt = list(history)
-        began = time.thread_time()
-        tracer.on_chat_model_start({}, [prompt], run_id=span, parent_run_id=root, name="model")
-        tracer.on_llm_end(result, run_id=span, parent_run_id=root)
-        points.append((len(history), time.thread_time() - began))
-        history += [answer, HumanMessage(f"And now, {len(history)}?")]
-    tracer.on_chain_end({"answer": "enough"}, run_id=root)
-    # Medians of stretches of ten calls, so that what interrupts one does not count.
-    stretches = [points[start : start + 10] for start in range(0, len(points) - 9, 10)]
-    xs = [statistics.mean(x for x, _ in each) for each in stretches]
-    ys = [statistics.median(y for _, y in each) * 1e6 for each in stretches]
-    return statistics.linear_regression(xs, ys).slope
