@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -68,12 +69,21 @@ def message(run_name: str, body: str, role: str, second: float, **columns: Any) 
     return made | {"role": role, "content": body, "position": 0, "version": "1", "created_at": at(second)} | columns
 
 
+def content(run_name: str, name: str, kind: str, value: Any = None, **columns: Any) -> dict[str, Any]:
+    """A text, document or media (bytes; None: not kept) of a run; its id is ident("content", name)."""
+    made: dict[str, Any] = {"conversation_run_id": ident(run_name), "id": ident("content", name), "kind": kind}
+    made["size_bytes"] = len(value) if isinstance(value, (str, bytes)) else len(json.dumps(value))
+    made["data" if kind == "media" else kind] = b64encode(value).decode() if isinstance(value, bytes) else value
+    return made | columns
+
+
 def ingest(connection: Connection, *rows: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     """Store rows the way a writer does."""
     payload = {
         "runs": runs,
-        "spans": [row for row in rows if "kind" in row],
+        "spans": [row for row in rows if "kind" in row and "size_bytes" not in row],
         "messages": [row for row in rows if "role" in row],
+        "contents": [row for row in rows if "size_bytes" in row],
     }
     connection.execute("select public.chopsky_ingest(%s::json)", [json.dumps(payload)])
 

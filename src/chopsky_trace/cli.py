@@ -157,11 +157,13 @@ def runs(call: Call, limit: int, after: Any, **wanted: Any) -> None:
 
 @command(
     main,
-    examples="show 0198c0de-1f2a\nshow thread-1\nshow 0198c0de-1f2a --tree\nshow --prompt 0198c0de-77aa --json",
+    examples="show 0198c0de-1f2a\nshow thread-1\nshow 0198c0de-1f2a --tree\nshow 0198c0de-1f2a --raw\n"
+    "show --prompt 0198c0de-77aa --json",
 )
 @click.argument("id", required=False)
 @click.option("--messages", "view", flag_value="messages", help="Only the messages, internal ones too.")
 @click.option("--tree", "view", flag_value="tree", help="Only the tree of calls.")
+@click.option("--raw", "view", flag_value="raw", help="The payloads in full, as JSON: a line a span.")
 @click.option(
     "--prompt",
     is_flag=False,
@@ -191,8 +193,11 @@ def show(
         raise click.UsageError("Say what to show: the id of a run, span or session")
     with call.reader() as reader:
         found = reader.find(id)
-        if found.kind == "session":
-            views.show_session(call, reader, found.id, view or "all", limit, after)
+        if view == "raw":
+            if not views.show_raw(call, reader, found, limit, after):
+                raise click.exceptions.Exit(1)
+        elif found.kind == "session":
+            views.show_session(call, reader, found, view or "all", limit, after)
         elif found.kind == "span":
             views.show_span(call, reader, found, limit)
         elif found.run_id is not None:
@@ -274,18 +279,22 @@ def check(call: Call, limit: int) -> None:
     """
     listed: list[checks.Finding] = []
     counts = dict.fromkeys(checks.CHECKS, 0)
-    seen = {"runs": 0, "spans": 0, "messages": 0}
+    dangling = dict.fromkeys(checks.REFERENCES, 0)
+    seen = {"runs": 0, "spans": 0, "messages": 0, "prompts": 0}
     with call.reader() as reader:
         for batch in _with_progress(call, reader):
             for finding in batch.findings:
                 counts[finding.check] += 1
+                if finding.reference is not None:
+                    dangling[finding.reference] += 1
                 if len(listed) < limit:
                     listed.append(finding)
             for name in seen:
                 seen[name] += getattr(batch, name)
     total = sum(counts.values())
-    data = {"checked": seen, "exceptions": [asdict(finding) for finding in listed], "counts": counts, "total": total}
-    call.answer(data, *check_text(seen, listed, counts))
+    data = {"checked": seen, "exceptions": [asdict(finding) for finding in listed], "counts": counts}
+    data |= {"dangling": dangling, "total": total}
+    call.answer(data, *check_text(seen, listed, counts, dangling))
     if total:
         raise click.exceptions.Exit(1)
 

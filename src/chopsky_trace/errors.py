@@ -46,4 +46,4 @@ class ReadError(TraceError):
 
 
 class AmbiguousError(TraceError):
-    """Give more characters of the id."""
+    """Give more characters of the id, or the key of the one you mean."""

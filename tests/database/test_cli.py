@@ -284,7 +284,7 @@ def test_tail_follows_until_it_is_interrupted(database_url: str, connection: Con
 def test_check(invoke: Invoke, connection: Connection, admin: Connection):
     run_id = agent_turn(connection)
     data = answer(invoke("check", "--json"))
-    assert data["checked"] == {"runs": 1, "spans": 5, "messages": 5}
+    assert data["checked"] == {"runs": 1, "spans": 5, "messages": 5, "prompts": 2}
     assert (data["total"], data["exceptions"]) == (0, [])
     admin.execute(
         "set session_replication_role = replica; update conversation_runs set total_cost = 1, total_messages = 9"

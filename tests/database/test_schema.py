@@ -13,7 +13,7 @@ OUR_TABLES = "c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p'
 AUTHENTICATED_COLUMNS = {
     "conversation_runs": {
         "id", "name", "tenant_id", "user_id", "session_id", "status", "total_messages", "average_response_time",
-        "user_satisfaction_score", "started_at", "ended_at", "created_at", "updated_at",
+        "user_satisfaction_score", "started_at", "ended_at", "created_at", "updated_at", "session_key", "merged",
     },
     "conversation_messages": {
         "id", "conversation_run_id", "session_id", "tenant_id", "user_id", "sequence", "role", "content",
@@ -21,7 +21,9 @@ AUTHENTICATED_COLUMNS = {
     },
 }  # fmt: skip
 READS_LEDGER_ONLY = {"chopsky_migrations": {"SELECT"}}
-AUTHENTICATED_FUNCTIONS = {"chopsky_tenant_id", "chopsky_reads_tenant", "conversation_transcript"}
+AUTHENTICATED_FUNCTIONS = {
+    "chopsky_tenant_id", "chopsky_reads_tenant", "conversation_transcript", "conversation_session_transcript",
+}  # fmt: skip
 
 
 def column(connection: Connection, query: str) -> list[str]:

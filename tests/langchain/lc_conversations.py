@@ -111,6 +111,8 @@ class Talk:
 
         With `stores` off its records are kept here and go nowhere else.
         """
+        # Prompts are to be exact, images and all.
+        self.set_variable("CHOPSKY_TRACE_KEEP_MEDIA", "true")
         self.set_variable("CHOPSKY_TRACE_DATA_DIR", str(self.folder / f"process {len(self.tracers)}"))
         settings = Settings.from_env()
         writer = writer_for(resolve_target(settings, self.url), settings)
@@ -245,7 +247,7 @@ class Talk:
             chance = random.Random(seed)
             clear(self.connection)
             for batch in batches(self.lines, chance, largest):
-                write_batch(self.connection, Builder().build(batch).payload)
+                write_batch(self.connection, Builder(keep_media=True).build(batch).payload)
             self._is_right(said, transcripts, ignored)
             assert differences(expected, tables(self.connection)) == [], f"other rows with seed {seed}"
 

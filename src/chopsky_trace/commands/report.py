@@ -90,7 +90,9 @@ def run_line(event: str, row: Row) -> Text:
     return line
 
 
-def check_text(seen: Mapping[str, int], listed: Sequence[Finding], counts: Mapping[str, int]) -> list[str | Text]:
+def check_text(
+    seen: Mapping[str, int], listed: Sequence[Finding], counts: Mapping[str, int], dangling: Mapping[str, int]
+) -> list[str | Text]:
     """Each exception under its check's heading, and how much was looked at."""
     total = sum(counts.values())
     lines: list[str | Text] = []
@@ -98,6 +100,8 @@ def check_text(seen: Mapping[str, int], listed: Sequence[Finding], counts: Mappi
         if not counts[name]:
             continue
         lines.append(Text(f"{counts[name]:,} {about}", style="bold red"))
+        if name == "references":
+            lines.append("  " + ", ".join(f"{kind} {count:,}" for kind, count in dangling.items() if count))
         for finding in (one for one in listed if one.check == name):
             place = f"run {finding.conversation_run_id}"
             place += f" span {finding.span_id}" if finding.span_id else ""
@@ -107,7 +111,7 @@ def check_text(seen: Mapping[str, int], listed: Sequence[Finding], counts: Mappi
             lines.append(f"  {place}: {finding.field}{values}: {present.one_line(finding.cause)}")
     if total > len(listed):
         lines.append(f"{total - len(listed):,} more are not listed: raise --limit")
-    checked = f"Checked {seen['runs']:,} runs, {seen['spans']:,} spans, {seen['messages']:,} messages"
+    checked = "Checked " + ", ".join(f"{count:,} {name}" for name, count in seen.items())
     lines.append(
         Text(f"{checked}: {f'{total:,} exceptions' if total else 'no exceptions'}.", style="red" if total else "green")
     )

@@ -11,10 +11,11 @@ from rich.text import Text
 from chopsky_trace.commands.call_tree import call_tree
 from chopsky_trace.commands.command import Call
 from chopsky_trace.commands.present import dump, header, one_line, plain, print_messages
+from chopsky_trace.database.payloads import Tally, raw_spans
 from chopsky_trace.database.read import Found, Reader
 from chopsky_trace.errors import NotFoundError
 
-View = Literal["all", "messages", "tree"]
+View = Literal["all", "messages", "tree", "raw"]
 
 
 def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, after: str | None) -> None:
@@ -54,34 +55,42 @@ def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, a
         _more(call, run_id, "spans", next_span)
 
 
-def show_session(call: Call, reader: Reader, session_id: str, view: View, limit: int, after: str | None) -> None:
+def show_session(call: Call, reader: Reader, found: Found, view: View, limit: int, after: str | None) -> None:
     """The transcripts of a session's runs, in order, a page of messages at a time; with view tree the runs' calls."""
+    assert found.session_key is not None
     from_run, sequence = _session_cursor(after)
+    runs = reader.session_runs(found.session_key, limit=limit + 1, from_run=from_run)
+    messages: dict[UUID, list[dict[str, Any]]] = {}
+    if view != "tree":
+        for row in reader.session_messages(
+            found.session_key, limit=limit + 1, from_run=from_run, after=sequence, internal=view == "messages"
+        ):
+            messages.setdefault(row["conversation_run_id"], []).append(row)
     left = limit
     shown: list[dict[str, Any]] = []
     following: str | None = None
-    for run in reader.session_runs(session_id, limit=limit + 1, from_run=from_run):
+    for run in runs:
         if left <= 0:
             following = str(run["id"])
             break
         entry: dict[str, Any] = {"run": run, "messages": None, "spans": None}
-        start = sequence if run["id"] == from_run else 0
         if view == "tree":
             entry["spans"] = reader.spans(run["id"], limit=left)
         else:
-            found = reader.messages(run["id"], limit=left + 1, after=start, internal=view == "messages")
-            entry["messages"] = found[:left]
-            if len(found) > left:
-                following = f"{run['id']}:{found[left - 1]['sequence']}"
+            of_run = messages.get(run["id"], [])
+            entry["messages"] = of_run[:left]
+            if len(of_run) > left:
+                following = f"{run['id']}:{of_run[left - 1]['sequence']}"
         shown.append(entry)
         # A run counts as a line, so that runs without messages come to an end too.
         left -= max(1, len(entry["messages"] or entry["spans"] or ()))
         if following:
             break
     if call.as_json:
-        call.answer({"kind": "session", "session_id": session_id, "runs": shown, "next": following})
+        keyed = {"session_id": found.id, "session_key": found.session_key}
+        call.answer({"kind": "session", **keyed, "runs": shown, "next": following})
         return
-    call.console.print(Text(f"Session {plain(session_id)}", style="bold"))
+    call.console.print(Text(f"Session {plain(found.id)}", style="bold"))
     for entry in shown:
         call.console.print()
         call.console.print(header(entry["run"], call.console))
@@ -89,7 +98,41 @@ def show_session(call: Call, reader: Reader, session_id: str, view: View, limit:
             print_messages(call.console, entry["messages"])
         else:
             call.console.print(call_tree(Text("Calls"), entry["spans"]))
-    _more(call, session_id, "messages", following)
+    _more(call, found.session_key, "messages", following)
+
+
+def show_raw(call: Call, reader: Reader, found: Found, limit: int, after: str | None) -> bool:
+    """A span, or a page of a run's spans, with their payloads put back together; whether all of them could be.
+
+    A JSON object a line, or with --json one object.
+    """
+    if found.run_id is None:
+        raise click.UsageError("--raw shows a span or a run: give the id of one of the session's runs")
+    following: UUID | None = None
+    if found.kind == "span":
+        ids = [UUID(found.id)]
+    else:
+        ids = reader.span_ids(found.run_id, limit=limit + 1, after=_span_cursor(after))
+        ids, following = ids[:limit], ids[limit - 1] if len(ids) > limit else None
+    total = Tally()
+    spans: list[dict[str, Any]] = []
+    for raw in raw_spans(reader, ids):
+        total.add(raw.tally)
+        span = raw.row | raw.tally.counts()
+        if call.as_json:
+            spans.append(span)
+        else:
+            click.echo(dump(span, indent=None))
+    if call.as_json:
+        call.answer({"kind": "raw", "run_id": found.run_id, "spans": spans, **total.counts(), "next": following})
+    elif following:
+        call.stderr.print(
+            f"There are more spans: chopsky-trace show {found.id} --raw --after {following}", soft_wrap=True
+        )
+    if not call.as_json and any(total.counts().values()):
+        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total.counts().items() if count)
+        call.stderr.print(f"References that stay: {told}", soft_wrap=True)
+    return not (total.missing or total.too_large)
 
 
 def show_span(call: Call, reader: Reader, found: Found, limit: int) -> None:
@@ -161,6 +204,13 @@ def _run_cursor(after: str | None) -> tuple[int | None, UUID | None]:
         raise click.BadParameter(
             "it is the number or the id that the page before named", param_hint="--after"
         ) from None
+
+
+def _span_cursor(after: str | None) -> UUID | None:
+    number, span = _run_cursor(after)
+    if number is not None:
+        raise click.BadParameter("it is the id that the page before named", param_hint="--after")
+    return span
 
 
 def _session_cursor(after: str | None) -> tuple[UUID | None, int]:

@@ -19,9 +19,12 @@ CHECKS = {
     "orphans": "spans whose parent is missing inside the mirror",
     "sequences": "messages out of sequence",
     "prompts": "prompts that cannot be rebuilt",
-    "references": "references without a body",
+    "references": "references to what is not stored",
 }
 """Each check, a statement of sql/check.sql, and what it looks for."""
+
+REFERENCES: tuple[str, ...] = ("prompt", "output", "$message", "$messages", "$of", "$text", "$document", "$media")
+"""Kinds of reference: a call's prompt and output, and what stands in payloads, messages and documents."""
 
 BATCH_RUNS = 500
 """Runs per batch: some thousand spans a statement, so that no statement is long however many runs there are."""
@@ -39,6 +42,8 @@ class Finding:
     stored: str | None
     derived: str | None
     cause: str
+    reference: str | None = None
+    """Of a dangling reference what it is: one of REFERENCES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class CheckedBatch:
     runs: int
     spans: int
     messages: int
+    prompts: int
+    """Of model calls: each was put together again, or is among the findings."""
     findings: list[Finding]
 
 
@@ -74,5 +81,5 @@ def check(reader: Reader, *, patience_s: float, batch_runs: int = BATCH_RUNS) ->
             for row in reader.rows(name, file="check.sql", patience=patience, **bounds)
         ]
         counts = reader.rows("counts", file="check.sql", **bounds)[0]
-        yield CheckedBatch(batch["runs"], counts["spans"], counts["messages"], findings)
+        yield CheckedBatch(batch["runs"], counts["spans"], counts["messages"], counts["prompts"], findings)
         after = batch["high"]

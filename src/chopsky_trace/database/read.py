@@ -33,6 +33,7 @@ TABLES = (
 FUNCTIONS = (
     "chopsky_ingest(json)",
     "conversation_prompt(uuid)",
+    "conversation_session_transcript(text,text,text,uuid,uuid,integer)",
     "conversation_transcript(uuid)",
     "recompute_runs(uuid[])",
 )
@@ -62,6 +63,8 @@ class Found:
     id: str
     run_id: UUID | None
     """The run, or the span's run; None for a session."""
+    session_key: UUID | None = None
+    """Of a session: it alone, where others have its name."""
 
 
 @contextmanager
@@ -135,11 +138,11 @@ class Reader:
         """What an id stands for: a run's, span's or session's, or the beginning of a run's or span's.
 
         The beginning has 8 characters or more. A run is preferred to a span (a root has its run's id), a session named
-        exactly so to the beginning of an id.
+        exactly so to the beginning of an id. A session's key stands for it too.
 
         Raises:
             NotFoundError: nothing has this id.
-            AmbiguousError: several ids begin so.
+            AmbiguousError: several ids begin so, or several sessions are named so.
         """
         text = text.strip()
         digits = text.replace("-", "").lower()
@@ -153,12 +156,19 @@ class Reader:
             hint = f"; the beginning of an id needs {PREFIX_LENGTH} characters" if is_hex else ""
             raise NotFoundError(f"Nothing has the id {text!r}{hint}")
         found = self._of_prefix(text, digits) or self._session(text.lower()) or self._session(text)
+        if found is None and len(digits) == 32:
+            keyed = self.rows("session_of_key", session_key=UUID(digits))
+            found = Found("session", keyed[0]["session_id"], None, keyed[0]["session_key"]) if keyed else None
         if found is None:
             raise NotFoundError(f"Nothing has the id {text!r}")
         return found
 
     def _session(self, text: str) -> Found | None:
-        return Found("session", text, None) if self.rows("session_exists", session_id=text) else None
+        rows = self.rows("sessions", session_id=text, limit=4)
+        if len(rows) > 1:
+            some = "; ".join(_told_apart(row) for row in rows[:3]) + ("; ..." if len(rows) > 3 else "")
+            raise AmbiguousError(f"Several sessions are named {text!r}; each has a key of its own: {some}")
+        return Found("session", text, None, rows[0]["session_key"]) if rows else None
 
     def _of_prefix(self, text: str, digits: str) -> Found | None:
         low, high = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
@@ -174,9 +184,18 @@ class Reader:
                 )
         return None
 
-    def session_runs(self, session_id: str, *, limit: int, from_run: UUID | None = None) -> list[Row]:
+    def session_runs(self, session_key: UUID, *, limit: int, from_run: UUID | None = None) -> list[Row]:
         """A page of a session's runs, oldest first, beginning with `from_run`."""
-        return self.rows("session_runs", session_id=session_id, limit=limit, from_run=from_run)
+        return self.rows("session_runs", session_key=session_key, limit=limit, from_run=from_run)
+
+    def session_messages(
+        self, session_key: UUID, *, limit: int, from_run: UUID | None = None, after: int = 0, internal: bool = False
+    ) -> list[Row]:
+        """A page of a session's messages, run after run, beginning in `from_run` after that sequence number."""
+        return self.rows(
+            "session_messages",
+            session_key=session_key, limit=limit, from_run=from_run, after=after, internal=internal,
+        )  # fmt: skip
 
     def messages(self, run_id: UUID, *, limit: int, after: int = 0, internal: bool = False) -> list[Row]:
         """A page of a run's messages, after that sequence number; with the internal ones if asked."""
@@ -188,6 +207,10 @@ class Reader:
         Each row has `short_id`: the fewest characters of its id that stand for this span alone.
         """
         return self._with_short_ids(self.rows("spans", run_id=run_id, limit=limit, after=after))
+
+    def span_ids(self, run_id: UUID, *, limit: int, after: UUID | None = None) -> list[UUID]:
+        """A page of the ids of a run's spans by start; `after` is the last id of the page before."""
+        return [row["id"] for row in self.rows("span_ids", run_id=run_id, limit=limit, after=after)]
 
     def spans_below(self, run_id: UUID, span_id: UUID, *, limit: int) -> list[Row]:
         """A span and what is below it, as `spans` has them."""
@@ -236,6 +259,11 @@ class Reader:
     def writers(self, *, limit: int = 100) -> list[Row]:
         """What each writer last said of itself."""
         return self.rows("writers", limit=limit)
+
+
+def _told_apart(row: Row) -> str:
+    named = [f"{name.removesuffix('_id')} {row[name]!r}" for name in ("project", "tenant_id", "user_id")]
+    return f"{row['session_key']} ({', '.join(named)})"
 
 
 def _short(text: str, neighbours: list[str]) -> str:

@@ -259,41 +259,131 @@ left join public.conversation_spans p on p.id = u.prompt_extends
 where public.chopsky_prompt_bodies(u.id) is null
 
 -- references --
--- Messages that a prompt, an output or a payload refers to and that are nowhere stored; a row without a body, made from
--- a reference alone, is none.
-select
-    b.conversation_run_id, b.span_id, null::uuid as message_id, b.field, b.body_id::text as stored, null::text as derived,
-    'no message with this body_id is stored' as cause
-from (
-    select s.conversation_run_id, s.id as span_id, 'prompt' as field, unnest(s.prompt_bodies) as body_id
+-- What a prompt, an output, a payload, a message or a document refers to and that is nowhere stored, or was cleared.
+-- An object is a reference where it has exactly these keys and uuids: payloads may hold others that only look so.
+with recursive payload (run_id, span_id, message_id, field, value) as (
+    select s.conversation_run_id, s.id, null::uuid, p.field, p.value
     from public.conversation_spans s
-    where s.conversation_run_id between %(low)s and %(high)s
-    union
-    select s.conversation_run_id, s.id, 'output', unnest(s.output_bodies)
-    from public.conversation_spans s
-    where s.conversation_run_id between %(low)s and %(high)s
-    union
-    select s.conversation_run_id, s.id, p.field, (x.value #>> '{}')::uuid
-    from public.conversation_spans s
-    cross join lateral (values ('inputs', s.inputs), ('outputs', s.outputs)) p (field, payload)
     cross join lateral (
-        select jsonb_path_query(p.payload, '$.**."$message"') as value
-        union all
-        select jsonb_path_query(p.payload, '$.**."$messages"[*]')
-    ) x
+        values ('inputs', s.inputs), ('outputs', s.outputs), ('invocation_params', s.invocation_params),
+            ('metadata', s.metadata), ('end_metadata', s.end_metadata)
+    ) p (field, value)
+    where s.conversation_run_id between %(low)s and %(high)s and p.value is not null
+    union all
+    select m.conversation_run_id, null, m.id, p.field, p.value
+    from public.conversation_messages m
+    cross join lateral (values ('parts', m.parts), ('tool_calls', m.tool_calls)) p (field, value)
+    where m.conversation_run_id between %(low)s and %(high)s and p.value is not null
+    union all
+    select c.conversation_run_id, null, null, 'document ' || c.id, c.document
+    from public.conversation_contents c
+    where c.conversation_run_id between %(low)s and %(high)s and c.document is not null
+), held as materialized (
+    select distinct p.run_id, p.span_id, p.message_id, p.field, k.name, v.value
+    from payload p
+    -- strict: each object once, also where arrays are on the way to it.
+    cross join lateral jsonb_path_query(
+        p.value,
+        'strict $.** ? (@.type() == "object") ? (exists (@."$message") || exists (@."$messages") || exists (@."$text") || exists (@."$document") || exists (@."$media") || exists (@."$content"))'
+    ) v (value)
+    cross join (
+        values ('$message', '{$message}'::text[]), ('$messages', '{$messages,$of}'), ('$text', '{$text}'),
+            ('$document', '{$document}'), ('$content', '{$content}'), ('$media', '{$media,media_type,size_bytes,prefix}')
+    ) k (name, keys)
+    where v.value ? k.name and v.value - k.keys = '{}'
+), listed as (
+    select
+        h.run_id, h.span_id, h.message_id, h.field, h.name, i.value #>> '{}' as id,
+        jsonb_typeof(i.value) = 'string' and (i.value #>> '{}') ~ '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' as is_id
+    from held h
+    cross join lateral jsonb_array_elements(case
+        when h.name <> '$messages' then jsonb_build_array(h.value -> h.name)
+        when jsonb_typeof(h.value -> '$messages') = 'array' then h.value -> '$messages'
+        else '[]' end) i (value)
+), wanted as materialized (
+    select l.run_id, l.span_id, l.message_id, l.field, l.name, case when l.is_id then l.id::uuid end as id
+    from listed l where l.is_id
+    union
+    select s.conversation_run_id, s.id, null, 'prompt', 'prompt', unnest(s.prompt_bodies)
+    from public.conversation_spans s
     where s.conversation_run_id between %(low)s and %(high)s
-        -- A payload may itself hold a key of this name: only ids are references.
-        and jsonb_typeof(x.value) = 'string' and (x.value #>> '{}') ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-) b
-join public.conversation_runs r on r.id = b.conversation_run_id
-where not exists (
+    union
+    select s.conversation_run_id, s.id, null, 'output', 'output', unnest(s.output_bodies)
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s
+), stretch as materialized (
+    select
+        h.run_id, h.span_id, h.message_id, h.field, case when f.is_stretch then (h.value #>> '{$of,0}')::uuid end as of,
+        case when f.is_stretch then (h.value #>> '{$of,2}')::integer end as upto
+    from held h
+    cross join lateral (
+        select h.name = '$messages' and jsonb_typeof(h.value -> '$of') = 'array' and jsonb_array_length(
+                case when jsonb_typeof(h.value -> '$of') = 'array' then h.value -> '$of' else '[]' end
+            ) = 3
+            and (h.value #>> '{$of,0}') ~ '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
+            and (h.value #>> '{$of,1}') ~ '^[0-9]{1,9}$' and (h.value #>> '{$of,2}') ~ '^[0-9]{1,9}$' as is_stretch
+    ) f
+    where f.is_stretch
+), call as materialized (
+    select
+        s.id, s.prompt_extends, coalesce(s.prompt_take, 0) as take,
+        cardinality(s.prompt_bodies) + coalesce(cardinality(s.output_bodies), 0) as own
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s and s.prompt_bodies is not null
+        and exists (select 1 from stretch)
+), chain (id, length, depth) as (
+    -- As in prompts: whose chain is whole, for all calls at once.
+    select c.id, c.own, 1 from call c where c.prompt_extends is null
+    union all
+    select c.id, c.take + c.own, p.depth + 1
+    from chain p
+    join call c on c.prompt_extends = p.id
+    where c.take <= p.length and p.depth < 80
+), dangling as (
+    select
+        w.run_id, w.span_id, w.message_id, w.field, w.name, w.id,
+        case when exists (select 1 from public.conversation_messages m where m.body_id = w.id)
+            then 'the message with this body_id has no content any more' else 'no message with this body_id is stored' end as cause
+    from wanted w
+    where w.name in ('prompt', 'output', '$message', '$messages', '$content') and not exists (
         select 1 from public.conversation_messages m
-        where m.body_id = b.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) > 0
+        where m.body_id = w.id and (m.content is not null or m.parts is not null or m.tool_calls is not null)
     )
-    and (r.status <> 'active' or r.updated_at < now() - %(patience)s::interval)
+    union all
+    select
+        w.run_id, w.span_id, w.message_id, w.field, w.name, w.id,
+        case when c.id is null then 'its run has no content with this id' else 'the content with this id is empty or of another kind' end
+    from wanted w
+    left join lateral public.chopsky_content(w.run_id, w.id) c on true
+    where w.name in ('$text', '$document', '$media')
+        -- Media whose bytes were not kept are no exception: the reference says what they were.
+        and (c.id is null or '$' || c.kind <> w.name or (c.kind = 'text' and c.text is null) or (c.kind = 'document' and c.document is null))
+    union all
+    select
+        t.run_id, t.span_id, t.message_id, t.field, '$of', t.of,
+        case when s.id is null then 'the call that it is a stretch of is not stored'
+            else 'the prompt and output of the call have fewer messages, or cannot be rebuilt' end
+    from stretch t
+    left join chain c on c.id = t.of and c.length >= t.upto
+    left join public.conversation_spans s on s.id = t.of
+    left join lateral (select public.chopsky_prompt_bodies(t.of) as bodies) p on c.id is null
+    where c.id is null and (
+        p.bodies is null or cardinality(p.bodies) + coalesce(cardinality(s.output_bodies), 0) < t.upto
+    )
+)
+select
+    d.run_id as conversation_run_id, d.span_id, d.message_id, d.field, d.id::text as stored, null::text as derived,
+    case when d.name like '$%%' then d.name || ': ' else '' end || d.cause as cause, d.name as reference
+from dangling d
+join public.conversation_runs r on r.id = d.run_id
+where r.status <> 'active' or r.updated_at < now() - %(patience)s::interval
 
 -- counts --
 -- How much of the mirror this batch was.
 select
     (select count(*) from public.conversation_spans s where s.conversation_run_id between %(low)s and %(high)s) as spans,
-    (select count(*) from public.conversation_messages m where m.conversation_run_id between %(low)s and %(high)s) as messages
+    (select count(*) from public.conversation_messages m where m.conversation_run_id between %(low)s and %(high)s) as messages,
+    (
+        select count(*) from public.conversation_spans s
+        where s.conversation_run_id between %(low)s and %(high)s and s.prompt_bodies is not null
+    ) as prompts

@@ -44,9 +44,29 @@ select r.id from public.conversation_runs r where r.id between %(low)s and %(hig
 -- Spans whose id begins so, each with its run.
 select s.id, s.conversation_run_id from public.conversation_spans s where s.id between %(low)s and %(high)s order by s.id limit %(limit)s
 
--- session_exists --
--- Whether any run names this session.
-select 1 as found from public.conversation_runs r where r.session_id = %(session_id)s limit 1
+-- sessions --
+-- The sessions of this name, a few at most: two tenants' or two users' sessions of one name are two. Sorted, because
+-- the planner would else look for one row of a common name by reading the table from its beginning.
+with recursive named (session_key, seen) as (
+    (select r.session_key, array[r.session_key] from public.conversation_runs r where r.session_id = %(session_id)s order by r.started_at desc limit 1)
+    union all
+    select n.session_key, o.seen || n.session_key
+    from named o
+    cross join lateral (
+        select r.session_key from public.conversation_runs r
+        where r.session_id = %(session_id)s and r.session_key <> all (o.seen)
+        order by r.started_at desc limit 1
+    ) n
+    where cardinality(o.seen) < %(limit)s
+)
+select o.session_key, r.session_id, r.project, r.tenant_id, r.user_id
+from named o
+cross join lateral (select * from public.conversation_runs c where c.session_key = o.session_key limit 1) r
+
+-- session_of_key --
+-- The session that has this key.
+select r.session_key, r.session_id from public.conversation_runs r
+where r.session_key = %(session_key)s and r.session_id is not null limit 1
 
 -- session_runs --
 -- One page of a session's runs in the order they were held, from the run on that the page before ended in.
@@ -57,11 +77,38 @@ select
     r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
 from public.conversation_runs r
 left join public.conversation_analytics a on a.conversation_run_id = r.id
-where r.session_id = %(session_id)s and not r.merged
-    and (%(from_run)s::uuid is null or (coalesce(r.started_at, r.created_at), r.id) >= (
-        select coalesce(c.started_at, c.created_at), c.id from public.conversation_runs c where c.id = %(from_run)s
-    ))
+where r.session_key = %(session_key)s and not r.merged
+    and (coalesce(r.started_at, r.created_at), r.id) >= (
+        case when %(from_run)s::uuid is null then '-infinity'
+            else (select coalesce(c.started_at, c.created_at) from public.conversation_runs c where c.id = %(from_run)s) end,
+        coalesce(%(from_run)s::uuid, '00000000-0000-0000-0000-000000000000')
+    )
 order by coalesce(r.started_at, r.created_at), r.id
+limit %(limit)s
+
+-- session_messages --
+-- One page of a session's messages, run after run, from a place in a run on. A limit for each run too, so that runs are
+-- taken one by one, and no more of them than the page needs.
+select
+    m.id, r.id as conversation_run_id, m.span_id, m.sequence, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
+    m.is_internal, m.token_count, m.token_count_source, m.response_time_ms, m.cost, m.model, m.provider, m.created_at
+from public.conversation_runs r
+cross join lateral (
+    select i.*
+    from public.conversation_messages i
+    where i.conversation_run_id = r.id
+        and (%(internal)s or not i.is_internal)
+        and (r.id is distinct from %(from_run)s::uuid or coalesce(i.sequence, 2147483647) > %(after)s)
+    order by i.sequence, i.id
+    limit %(limit)s
+) m
+where r.session_key = %(session_key)s and not r.merged
+    and (coalesce(r.started_at, r.created_at), r.id) >= (
+        case when %(from_run)s::uuid is null then '-infinity'
+            else (select coalesce(c.started_at, c.created_at) from public.conversation_runs c where c.id = %(from_run)s) end,
+        coalesce(%(from_run)s::uuid, '00000000-0000-0000-0000-000000000000')
+    )
+order by coalesce(r.started_at, r.created_at), r.id, m.sequence, m.id
 limit %(limit)s
 
 -- messages --
@@ -127,6 +174,60 @@ from unnest(%(ids)s::uuid[]) i (id)
 -- span --
 -- One span with its payloads.
 select s.* from public.conversation_spans s where s.id = %(id)s
+
+-- span_ids --
+-- One page of a run's spans as `spans` has them: which they are, so that their payloads can be read a few at a time.
+select s.id
+from public.conversation_spans s
+where s.conversation_run_id = %(run_id)s
+    and (%(after)s::uuid is null or (coalesce(s.started_at, s.created_at), s.id) > (
+        select coalesce(c.started_at, c.created_at), c.id from public.conversation_spans c where c.id = %(after)s
+    ))
+order by coalesce(s.started_at, s.created_at), s.id
+limit %(limit)s
+
+-- spans_whole --
+-- Spans with their payloads, and the key within which their messages are stored.
+select s.*, r.session_key, public.chopsky_prompt_names(s.id) as names
+from public.conversation_spans s
+join public.conversation_runs r on r.id = s.conversation_run_id
+where s.id = any (%(ids)s::uuid[])
+
+-- stretches --
+-- The messages of these calls, prompt and output; NULL where a link of the prompt is missing.
+select s.id, p.bodies || coalesce(s.output_bodies, '{}') as bodies
+from public.conversation_spans s
+cross join lateral (select public.chopsky_prompt_bodies(s.id) as bodies) p
+where s.id = any (%(ids)s::uuid[]) and p.bodies is not null
+
+-- bodies --
+-- Messages by body: the session's own row, else any row of that body, as conversation_prompt takes them.
+select
+    w.session_key, w.body_id, m.conversation_run_id, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
+    coalesce(octet_length(m.content), 0) + coalesce(octet_length(m.parts::text), 0) + coalesce(octet_length(m.tool_calls::text), 0)
+        as size_bytes
+from unnest(%(keys)s::uuid[], %(bodies)s::uuid[]) w (session_key, body_id)
+cross join lateral (
+    (
+        select c.* from public.conversation_messages c
+        where c.session_key = w.session_key and c.body_id = w.body_id
+            and (c.content is not null or c.parts is not null or c.tool_calls is not null)
+        limit 1
+    )
+    union all
+    (
+        select c.* from public.conversation_messages c
+        where c.body_id = w.body_id and (c.content is not null or c.parts is not null or c.tool_calls is not null)
+        limit 1
+    )
+    limit 1
+) m
+
+-- contents --
+-- Texts, documents and media of runs.
+select w.conversation_run_id, c.id, c.kind, c.text, c.document, c.size_bytes, c.data
+from unnest(%(runs)s::uuid[], %(ids)s::uuid[]) w (conversation_run_id, id)
+cross join lateral public.chopsky_content(w.conversation_run_id, w.id) c
 
 -- prompt --
 -- The exact prompt of a model call, put together again from references.

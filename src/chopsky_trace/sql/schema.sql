@@ -291,6 +291,9 @@ CREATE INDEX idx_conversation_runs_session_id ON public.conversation_runs USING 
 --: index idx_conversation_runs_session_key
 CREATE INDEX idx_conversation_runs_session_key ON public.conversation_runs USING btree (session_key, started_at);
 
+--: index idx_conversation_runs_session_key_began
+CREATE INDEX idx_conversation_runs_session_key_began ON public.conversation_runs USING btree (session_key, COALESCE(started_at, created_at), id);
+
 --: index idx_conversation_runs_status_created_at
 CREATE INDEX idx_conversation_runs_status_created_at ON public.conversation_runs USING btree (status, created_at DESC);
 
@@ -308,6 +311,22 @@ CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btre
 
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: function public.chopsky_content(run_id uuid, content_id uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_content(run_id uuid, content_id uuid)
+ RETURNS SETOF public.conversation_contents
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select c.*
+    from public.conversation_runs r
+    join public.conversation_contents c on c.id = content_id
+    join public.conversation_runs q on q.id = c.conversation_run_id
+    where r.id = run_id and (q.id = r.id or (c.kind = 'media' and q.session_key = r.session_key))
+    order by (c.kind = 'media' and c.data is null), q.id = r.id desc, q.id
+    limit 1
+$function$;
 
 --: function public.chopsky_fill_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_fill_messages(keys uuid[], bodies uuid[])
@@ -711,6 +730,29 @@ begin
 end
 $function$;
 
+--: function public.chopsky_prompt_names(span_id uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_prompt_names(span_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    with recursive link (id, extends, names, wanted, step) as (
+        select s.id, s.prompt_extends, s.prompt_names, coalesce(s.prompt_take, 0), 1
+        from public.conversation_spans s where s.id = span_id
+        union all
+        select s.id, s.prompt_extends, s.prompt_names, least(l.wanted, coalesce(s.prompt_take, 0)), l.step + 1
+        from link l
+        join public.conversation_spans s on s.id = l.extends
+        where l.step < 80
+    )
+    select coalesce(jsonb_object_agg(n.key, n.value order by l.step desc), '{}')
+    from link l
+    cross join lateral jsonb_each_text(l.names) n
+    left join link above on above.step = l.step - 1
+    where above.id is null or n.key::integer < above.wanted
+$function$;
+
 --: function public.chopsky_reads_tenant()
 CREATE OR REPLACE FUNCTION public.chopsky_reads_tenant()
  RETURNS boolean
@@ -894,6 +936,58 @@ begin
     where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
 
     perform set_config('chopsky_trace.recompute', was, true);
+end
+$function$;
+
+--: function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_restore(value jsonb, run_id uuid, is_document boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+    id constant text := '[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}';
+    quoted constant text := '"(?:[^"\\]|\\.)*"';
+    reference constant text := '\{"\$(?:(?:text|document)": "' || id || '"|media": "' || id
+        || '"(?:, "(?:media_type|prefix)": (?:null|' || quoted || ')|, "size_bytes": (?:null|[0-9]+))*)\}';
+    told constant text := value::text;
+    piece record;
+    pieces text[] := '{}';
+    content record;
+    -- A few references to large contents could ask for more than a value can hold: then all of them stay.
+    room bigint := 64000000;
+begin
+    if value is null or run_id is null or told not like '%{"$%' then
+        return value;
+    end if;
+    for piece in
+        select p.before_it, m.found[1] as found, m.found[1]::jsonb as held
+        from regexp_split_to_table(told, reference) with ordinality p (before_it, place)
+        left join regexp_matches(told, '(' || reference || ')', 'g') with ordinality m (found, place) on m.place = p.place
+        order by p.place
+    loop
+        select
+            c.size_bytes,
+            case
+                when c.size_bytes > room then null
+                when c.kind = 'text' and piece.held ? '$text' then to_jsonb(c.text)::text
+                when c.kind = 'document' and piece.held ? '$document' and not is_document
+                    then public.chopsky_restore(c.document, run_id, true)::text
+                when c.kind = 'media' and piece.held ? '$media'
+                    then to_jsonb(coalesce(piece.held ->> 'prefix', '') || translate(encode(c.data, 'base64'), E'\n', ''))::text
+            end as written
+        into content
+        from public.chopsky_content(
+            run_id, coalesce(piece.held ->> '$text', piece.held ->> '$document', piece.held ->> '$media')::uuid
+        ) c;
+        if content.size_bytes > room or octet_length(content.written) > room then
+            return value;
+        end if;
+        room := room - coalesce(octet_length(content.written), 0);
+        pieces := array_append(pieces, piece.before_it || coalesce(content.written, piece.found, ''));
+    end loop;
+    return array_to_string(pieces, '')::jsonb;
 end
 $function$;
 
@@ -1195,31 +1289,100 @@ CREATE OR REPLACE FUNCTION public.conversation_prompt(span_id uuid)
  STABLE
  SET search_path TO ''
 AS $function$
-    select b.place::integer, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name
+    select
+        b.place::integer, m.role, m.content, public.chopsky_restore(m.parts, m.conversation_run_id),
+        public.chopsky_restore(m.tool_calls, m.conversation_run_id), m.tool_call_id,
+        -- An assistant's name is no part of its body: what this call was given counts.
+        case when m.role = 'assistant' then nullif(n.names ->> (b.place - 1)::text, '') else m.name end
     from public.conversation_spans s
     join public.conversation_runs r on r.id = s.conversation_run_id
+    cross join lateral (select public.chopsky_prompt_names(s.id) as names) n
     cross join lateral unnest(public.chopsky_prompt_bodies(s.id)) with ordinality as b (body_id, place)
     left join lateral (
         -- The session's own row; else any row of that body: a system prompt may have very many, so none are sorted.
+        -- A row made from a reference alone, or cleared, says nothing.
         (
-            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name, c.conversation_run_id
             from public.conversation_messages c
             where c.session_key = r.session_key and c.body_id = b.body_id
-                -- A row that only a reference made has nothing to show: its body was lost, or is still on its way.
-                and num_nonnulls(c.content, c.parts, c.tool_calls) > 0
+                and (c.content is not null or c.parts is not null or c.tool_calls is not null)
             limit 1
         )
         union all
         (
-            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name
+            select c.role, c.content, c.parts, c.tool_calls, c.tool_call_id, c.name, c.conversation_run_id
             from public.conversation_messages c
-            where c.body_id = b.body_id and num_nonnulls(c.content, c.parts, c.tool_calls) > 0
+            where c.body_id = b.body_id and (c.content is not null or c.parts is not null or c.tool_calls is not null)
             limit 1
         )
         limit 1
     ) m on true
     where s.id = conversation_prompt.span_id
     order by b.place
+$function$;
+
+--: function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer)
+CREATE OR REPLACE FUNCTION public.conversation_session_transcript(session_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text, user_id text DEFAULT NULL::text, session_key uuid DEFAULT NULL::uuid, after uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
+ RETURNS TABLE(conversation_run_id uuid, sequence integer, role text, content text, parts jsonb, created_at timestamp with time zone, message_id uuid)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+    wanted_session constant text := conversation_session_transcript.session_id;
+    wanted_tenant constant text := conversation_session_transcript.tenant_id;
+    wanted_user constant text := conversation_session_transcript.user_id;
+    found_key uuid := conversation_session_transcript.session_key;
+    from_at timestamptz := '-infinity';
+    from_run uuid := '00000000-0000-0000-0000-000000000000';
+    from_sequence integer := -1;
+    page_size constant integer := least(at_most, 10000);
+begin
+    if found_key is null then
+        -- Sorted: the planner would else look for one row of a common name by reading the table from its beginning.
+        select r.session_key into found_key
+        from public.conversation_runs r
+        where r.session_id = wanted_session and (wanted_tenant is null or r.tenant_id = wanted_tenant)
+            and (wanted_user is null or r.user_id = wanted_user)
+        order by r.started_at desc limit 1;
+        perform 1
+        from public.conversation_runs r
+        where r.session_id = wanted_session and (wanted_tenant is null or r.tenant_id = wanted_tenant)
+            and (wanted_user is null or r.user_id = wanted_user) and r.session_key <> found_key
+        order by r.started_at desc limit 1;
+        if found then
+            raise exception 'Several sessions are named %', quote_literal(wanted_session)
+                using hint = 'Say which by tenant_id and user_id, or by session_key, a column of conversation_runs.';
+        end if;
+    end if;
+    if after is not null then
+        select coalesce(r.started_at, r.created_at), r.id, coalesce(m.sequence, 2147483647)
+        into from_at, from_run, from_sequence
+        from public.conversation_messages m
+        join public.conversation_runs r on r.id = m.conversation_run_id
+        where m.id = after;
+        if not found then
+            raise exception 'The message % is not stored', after using hint = 'Begin again without after.';
+        end if;
+    end if;
+    return query
+    select r.id, m.sequence, m.role, m.content, m.parts, m.created_at, m.id
+    from public.conversation_runs r
+    -- A limit for each run too: so runs are taken one by one, and no more of them than the page needs.
+    cross join lateral (
+        select i.id, i.sequence, i.role, i.content, i.parts, i.created_at
+        from public.conversation_messages i
+        where i.conversation_run_id = r.id and not i.is_internal
+            and (r.id <> from_run or (coalesce(i.sequence, 2147483647), i.id) > (from_sequence, after))
+        order by i.sequence, i.id
+        limit page_size
+    ) m
+    where r.session_key = found_key and not r.merged
+        and (coalesce(r.started_at, r.created_at), r.id) >= (from_at, from_run)
+    order by coalesce(r.started_at, r.created_at), r.id, m.sequence, m.id
+    limit page_size;
+end
 $function$;
 
 --: function public.conversation_transcript(conversation_run_id uuid)
@@ -1335,6 +1498,9 @@ create policy writer_status_service on public.writer_status as permissive for al
 using (true)
 with check (true);
 
+--: grant public.chopsky_content(run_id uuid, content_id uuid) to service_role
+grant execute on function public.chopsky_content(run_id uuid, content_id uuid) to service_role;
+
 --: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
 
@@ -1356,6 +1522,9 @@ grant execute on function public.chopsky_open_runs(runs json) to service_role;
 --: grant public.chopsky_prompt_bodies(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_role;
 
+--: grant public.chopsky_prompt_names(span_id uuid) to service_role
+grant execute on function public.chopsky_prompt_names(span_id uuid) to service_role;
+
 --: grant public.chopsky_reads_tenant() to authenticated
 grant execute on function public.chopsky_reads_tenant() to authenticated;
 
@@ -1367,6 +1536,9 @@ grant execute on function public.chopsky_reap(older_than interval, at_most integ
 
 --: grant public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role
 grant execute on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role;
+
+--: grant public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role
+grant execute on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role;
 
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
@@ -1404,6 +1576,12 @@ grant execute on function public.conversation_prompt(span_id uuid) to service_ro
 --: grant public.conversation_runs to service_role
 grant delete, insert, select, update on table public.conversation_runs to service_role;
 
+--: grant public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to authenticated
+grant execute on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to authenticated;
+
+--: grant public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to service_role
+grant execute on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to service_role;
+
 --: grant public.conversation_spans to service_role
 grant delete, insert, select, update on table public.conversation_spans to service_role;
 
@@ -1423,7 +1601,10 @@ grant delete, insert, select, update on table public.writer_status to service_ro
 grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal, response_time_ms, created_at) on table public.conversation_messages to authenticated;
 
 --: grant of columns public.conversation_runs to authenticated
-grant select (id, name, tenant_id, user_id, session_id, status, total_messages, average_response_time, user_satisfaction_score, started_at, ended_at, created_at, updated_at) on table public.conversation_runs to authenticated;
+grant select (id, name, tenant_id, user_id, session_id, status, total_messages, average_response_time, user_satisfaction_score, merged, session_key, started_at, ended_at, created_at, updated_at) on table public.conversation_runs to authenticated;
+
+--: comment public.chopsky_content(run_id uuid, content_id uuid)
+comment on function public.chopsky_content(run_id uuid, content_id uuid) is 'The content that a reference of this run stands for, if it is stored.';
 
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
@@ -1437,6 +1618,9 @@ comment on function public.chopsky_open_runs(runs json) is 'Makes and locks the 
 --: comment public.chopsky_prompt_bodies(span_id uuid)
 comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a model call''s prompt in order; NULL where a link of it is missing.';
 
+--: comment public.chopsky_prompt_names(span_id uuid)
+comment on function public.chopsky_prompt_names(span_id uuid) is 'Place, from 0, to the assistant''s name in a model call''s prompt; "" where it has none after all.';
+
 --: comment public.chopsky_reads_tenant()
 comment on function public.chopsky_reads_tenant() is 'True for a tenant''s admin or support role (app_metadata.chopsky_role). Replace it to take roles from elsewhere.';
 
@@ -1445,6 +1629,9 @@ comment on function public.chopsky_reap(older_than interval, at_most integer) is
 
 --: comment public.chopsky_recompute(run_ids uuid[], unordered uuid[])
 comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) is 'Derives these runs'' totals, status and analytics again; the sequence of messages in those that are unordered.';
+
+--: comment public.chopsky_restore(value jsonb, run_id uuid, is_document boolean)
+comment on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) is 'A message''s parts or tool calls with the run''s texts, documents and media put back; a reference whose content is not stored stays.';
 
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
@@ -1535,6 +1722,9 @@ comment on column public.conversation_runs.unmeasured_calls is 'Ended model call
 
 --: comment public.conversation_runs.unpriced_calls
 comment on column public.conversation_runs.unpriced_calls is 'Ended model calls whose cost is unknown.';
+
+--: comment public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer)
+comment on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) is 'What the user said and was answered in a session, run after run, under the caller''s row level security; a page of at most 10,000 messages.';
 
 --: comment public.conversation_spans
 comment on table public.conversation_spans is 'One unit of work in a conversation run. id = LangChain''s and LangSmith''s run id. Tokens and cost stand on the model call itself, never on its parents.';

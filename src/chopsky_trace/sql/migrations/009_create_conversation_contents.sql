@@ -59,3 +59,19 @@ as $$
 $$;
 revoke all on function public.chopsky_write_contents(json) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_write_contents(json) to service_role;
+
+-- What a run's reference stands for: the run's own content, else media of the same session, kept or known there once.
+create function public.chopsky_content(run_id uuid, content_id uuid) returns setof public.conversation_contents
+language sql stable set search_path = ''
+as $$
+    select c.*
+    from public.conversation_runs r
+    join public.conversation_contents c on c.id = content_id
+    join public.conversation_runs q on q.id = c.conversation_run_id
+    where r.id = run_id and (q.id = r.id or (c.kind = 'media' and q.session_key = r.session_key))
+    order by (c.kind = 'media' and c.data is null), q.id = r.id desc, q.id
+    limit 1
+$$;
+comment on function public.chopsky_content(uuid, uuid) is 'The content that a reference of this run stands for, if it is stored.';
+revoke all on function public.chopsky_content(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_content(uuid, uuid) to service_role;
