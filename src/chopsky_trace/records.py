@@ -216,21 +216,34 @@ def timestamp(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+VERSION_CHARS = 30
+
+
 def version(source: str, seen: int, digest: int) -> str:
-    """A register's sortable version: source rank, then seen_at, then the record's 32-bit digest: the order is total."""
+    """A register's sortable version: source rank, then seen_at, then the record's 32-bit digest: the order is total.
+
+    Always of VERSION_CHARS characters: a JSON integer has at most 20 digits.
+    """
     if seen.__class__ is not int:
         raise TypeError("seen is not a number of nanoseconds")
     # Not by format specifications: this is done for every record, and they take four times as long.
     return _RANKS.get(source, "00") + str(seen).zfill(20) + digest.to_bytes(4, "big").hex()
 
 
+_SHA1 = hashlib.sha1(usedforsecurity=False)
+"""Copied, which is faster than to make it anew."""
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""A UUID's 17th digit, of the one that the hash has there."""
+
+
 def derived_id(owner: str, *names: str) -> str:
     """The UUID (version 5) of these names under an owner, both as 32 hex digits: the same wherever computed."""
-    digest = hashlib.sha1(bytes.fromhex(owner) + "\x1f".join(names).encode(), usedforsecurity=False).hexdigest()
-    return f"{digest[:12]}5{digest[13:16]}{'89ab'[int(digest[16], 16) & 3]}{digest[17:32]}"
+    sha1 = _SHA1.copy()
+    sha1.update(bytes.fromhex(owner) + "\x1f".join(names).encode())
+    digest = sha1.hexdigest()
+    return digest[:12] + "5" + digest[13:16] + _VARIANT[digest[16]] + digest[17:32]
 
 
-@lru_cache(maxsize=4_096)
 def span_id(text: str) -> str:
     """An id as 32 hex digits, the form that records and rows use.
 

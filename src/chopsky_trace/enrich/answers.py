@@ -21,6 +21,11 @@ STATED_USAGE = (
     "speed",
 )
 """Where providers state usage, and what changes its price, in a message's response metadata."""
+_STATED_USAGE = frozenset(STATED_USAGE)
+MODEL = ("model_name", "model", "model_id")
+RESPONSE_ID = ("id", "response_id")
+REASON = ("finish_reason", "stop_reason", "done_reason")
+"""What providers call these."""
 NOT_RESPONSE_METADATA = frozenset(("headers", "token_usage", "usage"))
 """Told elsewhere, or none of the database's business."""
 
@@ -39,20 +44,22 @@ def facts_of(said: Mapping[str, Any], span: str) -> dict[str, Any]:
     """
     response = _mapping(said.get("response_metadata")) or _mapping(said.get("generation_info"))
     overall = _mapping(said.get("llm_output"))
-    facts: dict[str, Any] = {
-        "model": _first(response, "model_name", "model", "model_id")
-        or _first(overall, "model_name", "model", "model_id"),
-        "response_id": _first(response, "id", "response_id") or _first(overall, "id"),
-        "finish_reason": _first(response, "finish_reason", "stop_reason", "done_reason")
-        or _first(_mapping(said.get("generation_info")), "finish_reason"),
-    }
+    facts: dict[str, Any] = {}
+    model = _first(response, MODEL) or _first(overall, MODEL)
+    if model:
+        facts["model"] = model
     message_id = said.get("message_id")
     if not isinstance(message_id, str):
         message_id = ""
-    if facts["response_id"] is None and message_id and not message_id.startswith(("lc_run--", "run-")):
+    response_id = _first(response, RESPONSE_ID) or _first(overall, ("id",))
+    if response_id:
+        facts["response_id"] = response_id
+    elif message_id and not message_id.startswith(("lc_run--", "run-")):
         # Some integrations give the provider's id to the message only.
         facts["response_id"] = message_id
-    facts = {name: value for name, value in facts.items() if value}
+    reason = _first(response, REASON) or _first(_mapping(said.get("generation_info")), ("finish_reason",))
+    if reason:
+        facts["finish_reason"] = reason
     if _is_cache_hit(said, message_id, span):
         facts["cached"] = True
     facts["usage"] = _usage(said, response, overall)
@@ -71,11 +78,12 @@ def _usage(said: Mapping[str, Any], response: Mapping[str, Any], overall: Mappin
     native = overall.get("token_usage") or overall.get("usage")
     if native:
         usage["token_usage"] = native
-    stated = {k: response[k] for k in STATED_USAGE if response.get(k) is not None}
-    if stated:
-        usage["response_metadata"] = stated
-    if stated.get("service_tier"):
-        usage["service_tier"] = stated["service_tier"]
+    if not _STATED_USAGE.isdisjoint(response):
+        stated = {k: response[k] for k in STATED_USAGE if response.get(k) is not None}
+        if stated:
+            usage["response_metadata"] = stated
+        if stated.get("service_tier"):
+            usage["service_tier"] = stated["service_tier"]
     return usage
 
 
@@ -93,10 +101,11 @@ def _mapping(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _first(mapping: Mapping[str, Any], *keys: str) -> str | None:
+def _first(mapping: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     """The first text under any of these keys."""
-    for key in keys:
-        value = mapping.get(key)
-        if isinstance(value, str) and value:
-            return value
+    if mapping:
+        for key in keys:
+            value = mapping.get(key)
+            if isinstance(value, str) and value:
+                return value
     return None

@@ -23,16 +23,15 @@ from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.messages import Telling, body_row, message_rows, telling
 from chopsky_trace.enrich.registers import (
     CALL_KINDS,
-    END_FIELDS,
     NOBODY,
-    START_FIELDS,
     Asked,
     Row,
     call_numbers,
     end_derived,
+    end_row,
     needs_start,
     start_derived,
-    told_row,
+    start_row,
 )
 from chopsky_trace.records import LONG_CHARS, span_id, timestamp, version
 
@@ -58,8 +57,12 @@ class Register(NamedTuple):
     """Its columns, where COPY can take them."""
     at: int
     kind: str
-    scope: Mapping[str, Any] | None = None
-    asked: Asked = NOBODY
+    scope: Mapping[str, Any] | None
+    asked: Asked
+
+
+_new = tuple.__new__
+"""Makes a named tuple of its fields: its own constructor, which takes names, is several times as slow."""
 
 
 class Packed:
@@ -214,12 +217,20 @@ class _Work:
         # Most lines have no backslash at all, and one character is found much faster than six.
         if b"\\" in line and NUL in line:
             record = _without_nul(record)
-        record["id"] = span_id(record["id"])
-        run = record["run"] = span_id(record["run"])
-        _complete(record)
+        # An id that is here already was one when it came.
+        if record["id"] not in self.starts:
+            record["id"] = span_id(record["id"])
+        run = record["run"]
+        if run not in self.runs:
+            run = record["run"] = span_id(run)
+        if "at" not in record:
+            _add_times(record)
+        said = record.get("said")
+        if said:
+            record.update(facts_of(said, record["id"]))
         if "contents" in record:
             self.contents.told(run, record["contents"])
-        if len(line) > LONG_CHARS:
+        if len(line) > LONG_CHARS and _may_be_long(record, line):
             self._shorten(run, record)
         return record
 
@@ -255,17 +266,15 @@ class _Work:
             return
         if record.get("resume"):
             self.link = True
-        derived = start_derived(record, stamp)
-        self.starts[record["id"]] = Register(
-            stamp,
-            record["run"],
-            line,
-            None if self.packs else told_row(record, START_FIELDS, derived),
-            self._packed(record, columns.START_LAYOUT, derived),
-            record["at"],
-            record["kind"],
-            record.get("scope"),
-            Asked(record.get("provider"), record.get("model")) if record["kind"] in CALL_KINDS else NOBODY,
+        row = packed = None
+        if self.packs:
+            packed = _packed(columns.START_LAYOUT, record, start_derived(record), stamp)
+        else:
+            row = start_row(record, stamp)
+        kind = record["kind"]
+        asked = _new(Asked, (record.get("provider"), record.get("model"))) if kind in CALL_KINDS else NOBODY
+        self.starts[record["id"]] = _new(
+            Register, (stamp, record["run"], line, row, packed, record["at"], kind, record.get("scope"), asked)
         )
 
     def _take_end(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
@@ -277,15 +286,13 @@ class _Work:
             return
         if record["status"] == "interrupted" and record["id"] == record["run"]:
             self.link = True
-        derived = end_derived(record, stamp, numbers)
-        self.ends[record["id"]] = Register(
-            stamp,
-            record["run"],
-            line,
-            None if self.packs else told_row(record, END_FIELDS, derived),
-            self._packed(record, columns.END_LAYOUT, derived),
-            record["at"],
-            record["kind"],
+        row = packed = None
+        if self.packs:
+            packed = _packed(columns.END_LAYOUT, record, end_derived(record, numbers), stamp)
+        else:
+            row = end_row(record, stamp, numbers)
+        self.ends[record["id"]] = _new(
+            Register, (stamp, record["run"], line, row, packed, record["at"], record["kind"], None, NOBODY)
         )
 
     def _numbers(self, record: dict[str, Any]) -> Row | None:
@@ -293,14 +300,6 @@ class _Work:
             return None
         start = self.starts.get(record["id"])
         return call_numbers(record, start.asked if start is not None else NOBODY)
-
-    def _packed(self, row: Row, layout: Layout, derived: Row | None = None) -> bytes | None:
-        if self.packs:
-            try:
-                return layout.pack(row, derived or columns.NOTHING)
-            except NotPlainError:
-                pass
-        return None
 
     # -- rows
 
@@ -363,8 +362,8 @@ class _Work:
         """The columns of a register whose row was not kept."""
         record = self._read(register.line)
         if record["t"] == "start":
-            return told_row(record, START_FIELDS, start_derived(record, register.stamp))
-        return told_row(record, END_FIELDS, end_derived(record, register.stamp, self._numbers(record)))
+            return start_row(record, register.stamp)
+        return end_row(record, register.stamp, self._numbers(record))
 
     def _message_rows(self) -> list[Row]:
         return message_rows(self.tellings, self.bodies, self.pause)
@@ -389,30 +388,50 @@ class _Work:
 
     def packed_messages(self) -> list[tuple[Row, bytes, bytes | None]]:
         """Each message's row, and what of it goes before and after its run's columns (None: it is for JSON)."""
-        packed_bodies = {body: self._packed(row, columns.BODY_LAYOUT) for body, row in self.bodies.items()}
+        packed_bodies = {body: _packed(columns.BODY_LAYOUT, row) for body, row in self.bodies.items()}
         found: list[tuple[Row, bytes, bytes | None]] = []
         for row in self._message_rows():
             self.pause()
             # A row whose body the run has told before is perhaps one that an earlier batch brought.
             new = (row["conversation_run_id"], row["body_id"]) in self.told
             body = packed_bodies.get(row["body_id"]) if new else None
-            tail = self._packed(row, columns.MESSAGE_LAYOUT) if body is not None else None
-            head = columns.MESSAGE_HEAD + columns.uuid(row["id"]) + columns.uuid(row["body_id"])
+            tail = _packed(columns.MESSAGE_LAYOUT, row) if body is not None else None
+            head = columns.MESSAGE_HEAD + columns.new_uuid(row["id"]) + columns.uuid(row["body_id"])
             found.append((row, head, None if body is None or tail is None else tail + body))
         return found
 
 
-def _complete(record: dict[str, Any]) -> None:
-    """Adds what follows from the rest of the record."""
-    if "at" not in record:
-        seen, began = record["seen"], record.get("began")
-        record["at"] = seen // 1000
-        if began:
-            record["started"] = began // 1000
-            record["duration_ms"] = (seen - began) / 1e6
-    said = record.get("said")
-    if said:
-        record.update(facts_of(said, record["id"]))
+def _packed(
+    layout: Layout, row: Row, derived: Mapping[str, Any] = columns.NOTHING, stamp: str | None = None
+) -> bytes | None:
+    """None: it is for JSON."""
+    try:
+        return layout.pack(row, derived, stamp)
+    except NotPlainError:
+        return None
+
+
+def _may_be_long(record: dict[str, Any], line: bytes) -> bool:
+    """Whether a payload of it may hold what a reference should stand for.
+
+    To look for that takes as long as all else. But most long records are so for a message's text, which stays: no other
+    string can be longer than the rest of the line.
+    """
+    rest = len(line)
+    for body in record.get("bodies", ()):
+        _, content, _, _, _ = body["core"]
+        if content.__class__ is str:
+            rest -= len(content)
+    return rest >= LONG_CHARS or b'"page_content"' in line
+
+
+def _add_times(record: dict[str, Any]) -> None:
+    """Adds the times, which follow from when it was seen."""
+    seen, began = record["seen"], record.get("began")
+    record["at"] = seen // 1000
+    if began:
+        record["started"] = began // 1000
+        record["duration_ms"] = (seen - began) / 1e6
 
 
 def _timed(row: Row) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from chopsky_trace.enrich.registers import Row
@@ -37,17 +38,20 @@ class Telling(NamedTuple):
 
 def telling(record: dict[str, Any], stamp: str, numbers: Row | None) -> Telling:
     """What this record says of messages; it is not kept as a whole."""
-    return Telling(
+    get = record.get
+    fields = (
         record["id"],
         record["run"],
         record["at"],
         record["messages"],
         stamp,
-        record.get("duration_ms"),
-        record.get("model") or record.get("model_requested"),
-        record.get("provider"),
+        get("duration_ms"),
+        get("model") or get("model_requested"),
+        get("provider"),
         numbers,
     )
+    # A named tuple's own constructor, which takes names, is several times as slow.
+    return tuple.__new__(Telling, fields)
 
 
 def body_row(body: dict[str, Any]) -> Row:
@@ -99,17 +103,24 @@ def message_rows(tellings: list[Telling], bodies: dict[str, Row], pause: Callabl
 
 def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> Row:
     run, body, n, place = telling.run, ref["body"], ref["n"], ref["place"]
+    span = telling.span
+    if place == "out":
+        span = ref.get("span", span)
+        names = span, body, str(n)
+    elif place == "own":
+        names = run, body, str(n)
+    else:
+        names = run, body, "history", str(n)
     row: Row = {
         "body_id": body,
         "conversation_run_id": run,
         "is_internal": ref["internal"],
         "position": ref["position"],
         "created_at": ref.get("at", telling.at),
+        "id": derived_id(*names),
     }
     if place == "out":
-        said_by = ref.get("span", telling.span)
-        row["id"] = derived_id(said_by, body, str(n))
-        row["span_id"] = said_by
+        row["span_id"] = span
         if "span" not in ref:
             # The first output message carries its call's numbers; the call's other outputs cost nothing more.
             row["version"] = telling.version
@@ -123,10 +134,8 @@ def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> R
                 row["token_count_source"] = numbers.get("usage_source")
         return row
     if place == "own":
-        row["id"] = derived_id(run, body, str(n))
-        row["span_id"] = telling.span
+        row["span_id"] = span
     else:
-        row["id"] = derived_id(run, body, "history", str(n))
         row["is_history"] = True
         row["occurrence"] = n
     known = bodies.get(body)
@@ -146,5 +155,4 @@ def _merged(a: Row, b: Row) -> Row:
     return row
 
 
-def _place(row: Row) -> tuple[int, int, str]:
-    return row["created_at"], row["position"], row["id"]
+_place = itemgetter("created_at", "position", "id")

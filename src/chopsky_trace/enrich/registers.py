@@ -60,14 +60,23 @@ class Asked(NamedTuple):
 NOBODY = Asked()
 
 
-def told_row(record: Mapping[str, Any], fields: Mapping[str, str], derived: Row) -> Row:
-    """A register's columns: the record's own fields, and what is derived of it."""
-    return {column: record[field] for field, column in fields.items() if field in record} | derived
+def start_row(record: dict[str, Any], stamp: str) -> Row:
+    """The columns of a start."""
+    return _told(record, START_FIELDS) | {"start_version": stamp} | start_derived(record)
 
 
-def start_derived(record: dict[str, Any], stamp: str) -> Row:
-    """The start-owned columns that are not fields of the record."""
-    row: Row = {"start_version": stamp}
+def end_row(record: dict[str, Any], stamp: str, numbers: Row | None) -> Row:
+    """The columns of an end, `numbers` among them."""
+    return _told(record, END_FIELDS) | {"end_version": stamp} | end_derived(record, numbers)
+
+
+def _told(record: Mapping[str, Any], fields: Mapping[str, str]) -> Row:
+    return {column: record[field] for field, column in fields.items() if field in record}
+
+
+def start_derived(record: dict[str, Any]) -> Row:
+    """The start-owned columns that are not fields of the record, but its version."""
+    row: Row = {}
     metadata: dict[str, Any] = record.get("metadata") or {}
     tags = record.get("tags")
     if tags:
@@ -88,14 +97,11 @@ def start_derived(record: dict[str, Any], stamp: str) -> Row:
     return row
 
 
-def end_derived(record: dict[str, Any], stamp: str, numbers: Row | None) -> Row:
-    """The end-owned columns that are not fields of the record, `numbers` among them."""
-    row: Row = {"end_version": stamp}
-    if "events" in record:
-        row["end_metadata"] = {**(record.get("metadata") or {}), "events": record["events"]}
-    if numbers is not None:
-        row.update(numbers)
-    return row
+def end_derived(record: dict[str, Any], numbers: Row | None) -> Row:
+    """The end-owned columns that are not fields of the record, but its version; `numbers` among them."""
+    if "events" not in record:
+        return numbers or {}
+    return {"end_metadata": {**(record.get("metadata") or {}), "events": record["events"]}, **(numbers or {})}
 
 
 def needs_start(record: dict[str, Any]) -> bool:
@@ -111,8 +117,9 @@ def call_numbers(record: dict[str, Any], asked: Asked) -> Row:
     reported: dict[str, Any] = record.get("usage") or {}
     usage: Usage = normalise(reported, provider=provider, cached=cached)
     row: Row = {"usage_source": usage.get("source", "unknown")}
+    get = usage.get
     for name in COUNTS:
-        value = usage.get(name)
+        value = get(name)
         if value is not None:
             row[name] = value
     details = usage.get("details")
