@@ -1327,6 +1327,7 @@ CREATE OR REPLACE FUNCTION public.conversation_session_transcript(session_id tex
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
 declare

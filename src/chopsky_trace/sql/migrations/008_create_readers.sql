@@ -189,6 +189,8 @@ returns table (
     conversation_run_id uuid, sequence integer, role text, content text, parts jsonb, created_at timestamptz, message_id uuid
 )
 language plpgsql stable set search_path = ''
+-- Planned for the page asked for: a plan for pages of any size reads the whole session.
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
