@@ -30,6 +30,7 @@ from chopsky_trace.enrich.registers import (
     end_derived,
     end_row,
     needs_start,
+    new_tuple,
     start_derived,
     start_row,
 )
@@ -59,10 +60,6 @@ class Register(NamedTuple):
     kind: str
     scope: Mapping[str, Any] | None
     asked: Asked
-
-
-_new = tuple.__new__
-"""Makes a named tuple of its fields: its own constructor, which takes names, is several times as slow."""
 
 
 class Packed:
@@ -272,8 +269,8 @@ class _Work:
         else:
             row = start_row(record, stamp)
         kind = record["kind"]
-        asked = _new(Asked, (record.get("provider"), record.get("model"))) if kind in CALL_KINDS else NOBODY
-        self.starts[record["id"]] = _new(
+        asked = new_tuple(Asked, (record.get("provider"), record.get("model"))) if kind in CALL_KINDS else NOBODY
+        self.starts[record["id"]] = new_tuple(
             Register, (stamp, record["run"], line, row, packed, record["at"], kind, record.get("scope"), asked)
         )
 
@@ -291,7 +288,7 @@ class _Work:
             packed = _packed(columns.END_LAYOUT, record, end_derived(record, numbers), stamp)
         else:
             row = end_row(record, stamp, numbers)
-        self.ends[record["id"]] = _new(
+        self.ends[record["id"]] = new_tuple(
             Register, (stamp, record["run"], line, row, packed, record["at"], record["kind"], None, NOBODY)
         )
 
