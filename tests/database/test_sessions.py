@@ -131,7 +131,7 @@ def test_a_name_of_several_sessions_shows_none_of_them(
 
 
 @pytest.fixture
-def long_session(connection: Connection, admin: Connection) -> UUID:
+def long_session(connection: Connection, admin: Connection) -> Iterator[UUID]:
     """2,500 runs of two messages and an internal one, beside 300 other tenants' sessions of the same name."""
     # Ingesting them one by one takes a minute; here only reading is looked at.
     admin.execute("set session_replication_role = replica")
@@ -159,7 +159,11 @@ def long_session(connection: Connection, admin: Connection) -> UUID:
     admin.execute("vacuum analyze conversation_messages")
     row = connection.execute("select session_key from conversation_runs where tenant_id = 't' limit 1").fetchone()
     assert row is not None
-    return row[0]
+    yield row[0]
+    # Later tests' plans are not to be those for so many rows.
+    for table in ("conversation_messages", "conversation_runs"):
+        admin.execute(f"delete from {table}".encode())
+        admin.execute(f"vacuum analyze {table}".encode())
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -75,11 +75,12 @@ def check(reader: Reader, *, patience_s: float, batch_runs: int = BATCH_RUNS) ->
         if not batch["runs"]:
             return
         bounds = {"low": batch["low"], "high": batch["high"]}
-        findings = [
-            Finding(name, **row)
-            for name in CHECKS
-            for row in reader.rows(name, file="check.sql", patience=patience, **bounds)
-        ]
-        counts = reader.rows("counts", file="check.sql", **bounds)[0]
+        with reader.uncompiled():
+            findings = [
+                Finding(name, **row)
+                for name in CHECKS
+                for row in reader.rows(name, file="check.sql", patience=patience, **bounds)
+            ]
+            counts = reader.rows("counts", file="check.sql", **bounds)[0]
         yield CheckedBatch(batch["runs"], counts["spans"], counts["messages"], counts["prompts"], findings)
         after = batch["high"]

@@ -113,6 +113,13 @@ class Reader:
         with explained(), self._connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statements.load(file)[name], parameters).fetchall()
 
+    @contextmanager
+    def uncompiled(self) -> Generator[None]:
+        """A transaction in which no statement is compiled: that takes seconds for a large one, running it does not."""
+        with explained(), self._connection.transaction():
+            self._connection.execute("set local jit = off")
+            yield
+
     def runs(self, wanted: RunFilter, *, limit: int, after: UUID | None = None) -> list[Row]:
         """A page of runs, newest first; `after` is the last id of the page before.
 
