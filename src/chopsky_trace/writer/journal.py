@@ -11,8 +11,10 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from os import write
 from pathlib import Path
+from typing import Protocol
 from zlib import crc32
 
 from chopsky_trace.settings import Settings
@@ -39,10 +41,27 @@ RETRY_FULL_S = 0.05
 ROLL_TRIES = 20
 
 
+class Reader(Protocol):
+    """Who takes the records out again."""
+
+    idle: bool
+    """Whether the next record must wake it."""
+
+
 class Journal:
     """Records of one process for one destination, and those that dead processes left for it."""
 
-    def __init__(self, folder: Path, destination: str, settings: Settings, losses: Losses) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        destination: str,
+        settings: Settings,
+        losses: Losses,
+        rouse: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`rouse` is called after each record that finds no reader, or an idle one."""
+        self.reader: Reader | None = None
+        self._rouse = rouse
         self.folder = folder
         self.destination = destination
         self.accepted = 0
@@ -63,6 +82,7 @@ class Journal:
         self._room = -1
         self._busy = False
         self._nested: list[bytes] = []
+        self._catches_up = False
         self._memory: MemorySegment | None = None
         self._memory_until = 0.0
         self._full_until = 0.0
@@ -73,24 +93,40 @@ class Journal:
     # On the application's thread.
 
     def append(self, record: bytes) -> bool:
-        """Accepts a record: one write. False where every bound is reached; the loss is counted."""
-        # `framed`, without the call: this runs twice for every callback run.
-        size = len(record)
-        frame = pack(FORMAT, size, crc32(record if size <= CHECKED_BYTES else record[:CHECKED_BYTES], size)) + record
-        size += HEADER_BYTES
-        with self._lock:
-            room = self._room - size
-            if room < 0:
-                return self._append_slowly(record, frame)
-            self._room = room
-            try:
-                written = self._write(self._fd, frame)
-            except OSError as error:
-                return self._refused(record, error, 0)
-            if written != size:
-                return self._refused(record, OSError("the disk is full"), written)
-            self.accepted += 1
-            return True
+        """Accepts a record (one JSON object, redacted and limited). Never raises, never waits for the network.
+
+        True: it is in the file by one write, or in bounded memory where that cannot be written. False: every bound is
+        reached; the loss is counted.
+        """
+        # `framed`, without the call, and everything in this one function: it runs twice for every callback run.
+        try:
+            size = len(record)
+            frame = (
+                pack(FORMAT, size, crc32(record if size <= CHECKED_BYTES else record[:CHECKED_BYTES], size)) + record
+            )
+            size += HEADER_BYTES
+            with self._lock:
+                room = self._room - size
+                if room < 0:
+                    accepted = self._append_slowly(record, frame)
+                else:
+                    self._room = room
+                    try:
+                        written = self._write(self._fd, frame)
+                        if written == size:
+                            self.accepted += 1
+                            accepted = True
+                        else:
+                            accepted = self._refused(record, OSError("the disk is full"), written)
+                    except OSError as error:
+                        accepted = self._refused(record, error, 0)
+            reader = self.reader
+            if (reader is None or reader.idle) and not self._catches_up:
+                self._rouse()
+            return accepted
+        except Exception:
+            self._losses.count("put_failed")
+            return False
 
     def _write_through(self, fd: int, frame: bytes) -> int:
         """Writes to the disk itself, not only to the system's cache."""
@@ -112,7 +148,12 @@ class Journal:
         finally:
             self._busy = False
         while self._nested:
-            self.append(self._nested.pop(0))
+            # The outer call wakes the reader, when it has let go of the lock.
+            self._catches_up = True
+            try:
+                self.append(self._nested.pop(0))
+            finally:
+                self._catches_up = False
         return accepted
 
     def _append_elsewhere(self, record: bytes, frame: bytes) -> bool:

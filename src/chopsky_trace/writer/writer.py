@@ -33,8 +33,9 @@ class Writer:
         self._make_builder = make_builder or self._default_builder
         self._losses = Losses()
         folder = settings.data_path() / "journal" / target.folder(settings)
-        self._journal = Journal(folder, target.shown, settings, self._losses)
-        self._append = self._journal.append
+        self._journal = Journal(folder, target.shown, settings, self._losses, self._rouse)
+        self.put: Callable[[bytes], bool] = self._journal.append
+        """Accepts a record. Never raises, never waits for the network; False: it is lost and counted."""
         self._delivery = Delivery(target, settings)
         if settings.debug:
             show_steps()
@@ -45,26 +46,16 @@ class Writer:
         self._may_start = True
         self._inherited: list[object] = []
 
-    def put(self, record: bytes) -> bool:
-        """Accepts a record (one JSON object, redacted and limited). Never raises, never waits for the network.
-
-        True: it is in the journal, or in bounded memory where that cannot be written. False: it is lost and counted.
-        """
-        try:
-            accepted = self._append(record)
-            worker = self._worker
-            if worker is None:
-                self.start()
-            elif worker.idle:
-                worker.wake()
-            return accepted
-        except Exception:
-            self._losses.count("put_failed")
-            return False
-
     def lost(self, reason: str, count: int = 1) -> None:
         """Counts records that a source could not make."""
         self._losses.count(reason, count)
+
+    def _rouse(self) -> None:
+        worker = self._worker
+        if worker is None:
+            self.start()
+        else:
+            worker.wake()
 
     def start(self) -> None:
         """Starts the thread, which also stores what dead processes left for this destination."""
@@ -81,7 +72,7 @@ class Writer:
                 # The interpreter is ending: the journal keeps the record for the next process.
                 self._may_start = False
                 return
-            self._worker = worker
+            self._worker = self._journal.reader = worker
 
     def flush(self, timeout_s: float = 5.0, *, leftovers: bool = False) -> bool:
         """Whether everything this process put before this call is in the database; waits so long for it.
@@ -120,6 +111,7 @@ class Writer:
         stored = self.flush(timeout_s, leftovers=True)
         with self._life:
             worker, self._worker = self._worker, None
+            self._journal.reader = None
             if worker is not None:
                 worker.stop(max(0.1, deadline - time.monotonic()))
                 self._stored += worker.stored
@@ -172,7 +164,7 @@ class Writer:
         self._life = threading.RLock()
         # Kept, so that its finaliser does not speak on the parent's connection or warn about it.
         self._inherited.append((self._worker, self._delivery.after_fork_in_child()))
-        self._worker = None
+        self._worker = self._journal.reader = None
         self._stored = 0
         self._next_epoch()
 
