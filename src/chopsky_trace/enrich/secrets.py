@@ -83,9 +83,10 @@ _OPEN_KEYS = frozenset(
 _BEARERS = frozenset(("access", "refresh", "auth", "api", "bearer", "id", "session", "secret"))
 
 _verdicts: dict[str, int] = {}
-_open_names: set[tuple[str, ...]] = set()
-"""Names of mappings met before, none of which says that its value is a secret."""
+_open_shapes: dict[tuple[tuple[Any, ...], tuple[type, ...]], tuple[str, ...]] = {}
+"""Names and types of mappings met before without a secret's name: the names of their values to be looked into."""
 _SCALARS = frozenset((int, float, bool, type(None)))
+_PLAIN = _SCALARS | {str, dict}
 _OPEN, _SECRET_TEXT, _SECRET_ANY = 0, 1, 2
 
 
@@ -125,24 +126,48 @@ def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping if _is_open(mapping, 4) else _strip(mapping, 32, [MAX_NODES])
 
 
-def _is_open(mapping: Any, depth: int) -> bool:
-    """Whether there is surely no secret in it: known names, plain values, at most `depth` levels of them."""
-    names = tuple(mapping)
-    if names not in _open_names:
-        if any(type(name) is not str or _verdict(name) for name in names):
+def is_open(mapping: Mapping[str, Any], depth: int = 4) -> bool:
+    """Whether its names are known to be open and its values plain, at most `depth` levels of them.
+
+    Of its texts that says nothing: credentials in one have `://` or a space in them.
+    """
+    shape = (tuple(mapping), tuple(map(type, mapping.values())))
+    inner = _open_shapes.get(shape)
+    if inner is None:
+        inner = _shaped(shape)
+        if inner is None:
             return False
-        if len(_open_names) >= MAX_VERDICTS:
-            _open_names.clear()
-        _open_names.add(names)
+    for name in inner:
+        value = mapping[name]
+        # NaN and infinities are no JSON.
+        if value - value != 0 if value.__class__ is float else not depth or not is_open(value, depth - 1):
+            return False
+    return True
+
+
+def _shaped(shape: tuple[tuple[Any, ...], tuple[type, ...]]) -> tuple[str, ...] | None:
+    """The names of an open shape's values that have to be looked at; None where it is not open."""
+    names, kinds = shape
+    if any(type(name) is not str or _verdict(name) for name in names) or not _PLAIN.issuperset(kinds):
+        return None
+    if len(_open_shapes) >= MAX_VERDICTS:
+        _open_shapes.clear()
+    found = _open_shapes[shape] = tuple(n for n, kind in zip(names, kinds, strict=True) if kind in (dict, float))
+    return found
+
+
+def _is_open(mapping: Mapping[str, Any], depth: int) -> bool:
+    """Whether there is surely no secret in it, its texts included."""
+    return is_open(mapping, depth) and _texts_open(mapping)
+
+
+def _texts_open(mapping: Mapping[str, Any]) -> bool:
     for value in mapping.values():
         kind = value.__class__
         if kind is str:
             if len(value) > 10 and ("://" in value or " " in value):
                 return False
-        elif kind is dict:
-            if not depth or not _is_open(value, depth - 1):
-                return False
-        elif kind not in _SCALARS:
+        elif kind is dict and not _texts_open(value):
             return False
     return True
 
