@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chopsky_trace.sources.langchain_runs import REMEMBERED_ENDS, OpenSpan, Runs
+from chopsky_trace.sources.langchain_runs import ENDS_AT_ONCE, REMEMBERED_ENDS, OpenSpan, Runs
 from chopsky_trace.sources.memory import MAX_LINKS, Entry, Root
 
 
@@ -31,9 +31,11 @@ def test_a_run_is_freed_when_its_last_open_span_ends() -> None:
     assert list(runs.roots) == [root.id]
     runs.closed(2, root)
     assert not runs.roots
-    for key in range(REMEMBERED_ENDS + 10):
+    last = 3 * REMEMBERED_ENDS
+    for key in range(last):
         runs.closed(key, root)
-    assert len(runs.ended) == REMEMBERED_ENDS
+        assert len(runs.ended) <= REMEMBERED_ENDS + ENDS_AT_ONCE
+    assert runs.ended.keys() >= set(range(last - REMEMBERED_ENDS, last))
 
 
 def test_a_chain_of_prompts_is_told_in_full_at_every_64th_link() -> None:

@@ -198,7 +198,10 @@ class Callbacks(BaseTracer):
                     name = fields.name_of(serialized)
                 # A stream's inputs come with its end; until then LangChain says {"input": ""}.
                 defer = bool(kwargs and kwargs.get("defers_inputs")) or (
-                    inputs.__class__ is dict and len(inputs) == 1 and fields.is_empty(inputs.get("input"))
+                    inputs.__class__ is dict
+                    and len(inputs) == 1
+                    and "input" in inputs
+                    and fields.is_empty(inputs["input"])
                 )
                 events.start(kind, run_id, parent_run_id, name, metadata, tags, inputs, defer)
         except Exception as error:

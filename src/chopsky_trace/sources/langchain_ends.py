@@ -34,7 +34,8 @@ class Ends(Out):
     ) -> None:
         """A chain, tool or retriever ended; `inputs` where LangChain tells them only now."""
         key = run_id.int
-        span = self.runs.open.pop(key, None) or self._unopened(key, kind)
+        runs = self.runs
+        span = runs.open.pop(key, None) or self._unopened(key, kind)
         if span is None:
             return
         root = span.root
@@ -47,27 +48,32 @@ class Ends(Out):
                 draft = self._ended(span, status, error)
                 try:
                     if outputs is not None:
-                        if self.options.with_outputs:
+                        if self.with_outputs:
                             draft["outputs"] = self.full.payload(root, draft, outputs)
                         elif self.options.with_shapes:
                             draft["outputs"] = self.full.shape(outputs)
-                    if span.is_top and status == "completed" and self.options.with_outputs:
+                    if span.is_top and status == "completed" and self.with_outputs:
                         self._answer(root, draft, outputs)
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
-                self._finish(draft, span, status)
+                if span.events:
+                    self._add_events(draft, span.events)
+                self._emit(root, draft)
+                if status == "failed" and not root.sampled:
+                    self._release(root)
             finally:
-                self.runs.closed(key, root)
+                runs.closed(key, root)
 
     def end_model(
         self, run_id: UUID, status: Status, results: Sequence[Any], said: Mapping[str, Any], error: str | None = None
     ) -> None:
         """A model call ended: its generations, and what it says of usage and model."""
         key = run_id.int
-        span = self.runs.open.pop(key, None) or self._unopened(key, "llm")
+        runs = self.runs
+        span = runs.open.pop(key, None) or self._unopened(key, "llm")
         if span is None:
             return
-        self.runs.waiting.discard(key)
+        runs.waiting.discard(key)
         root = span.root
         with root.lock:
             try:
@@ -77,15 +83,19 @@ class Ends(Out):
                 except Exception as trouble:
                     self._unreadable(draft, "metadata", trouble)
                 try:
-                    if results and self.options.with_outputs:
+                    if results and self.with_outputs:
                         self._said(draft, span, results)
                     elif results and self.options.with_shapes:
                         draft["outputs"] = self.full.shape(results[0])
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
-                self._finish(draft, span, status)
+                if span.events:
+                    self._add_events(draft, span.events)
+                self._emit(root, draft)
+                if status == "failed" and not root.sampled:
+                    self._release(root)
             finally:
-                self.runs.closed(key, root)
+                runs.closed(key, root)
 
     def _unopened(self, key: int, kind: Kind) -> OpenSpan | None:
         """For an end that stands alone, because its start was before our time; None for one told twice."""
@@ -101,19 +111,14 @@ class Ends(Out):
         span.seen = span.mono = 0
         return span
 
-    def _finish(self, draft: Draft, span: OpenSpan, status: Status) -> None:
-        root = span.root
-        if span.events:
-            draft["events"] = [Fragment(encoded) for encoded, _ in span.events]
-            for _, mentioned in span.events:
-                draft["bodies"][:0] = mentioned["bodies"]
-                draft["messages"][:0] = mentioned["messages"]
-                if "contents" in mentioned:
-                    draft["contents"] = [*mentioned["contents"], *draft.get("contents", ())]
-        self._emit(root, draft)
-        if status == "failed" and not root.sampled and not root.failed:
-            root.failed = True
-            self._release(root)
+    @staticmethod
+    def _add_events(draft: Draft, events: list[tuple[bytes, Draft]]) -> None:
+        draft["events"] = [Fragment(encoded) for encoded, _ in events]
+        for _, mentioned in events:
+            draft["bodies"][:0] = mentioned["bodies"]
+            draft["messages"][:0] = mentioned["messages"]
+            if "contents" in mentioned:
+                draft["contents"] = [*mentioned["contents"], *draft.get("contents", ())]
 
     def _ended(self, span: OpenSpan, status: Status, error: str | None) -> Draft:
         began = span.seen
@@ -190,10 +195,10 @@ class Ends(Out):
             draft["model_requested"] = span.model
         if not said:
             return
-        said = self._without_secrets(said)
         if self.options.with_content and self.options.redactor is None and span.root.sampled:
-            draft["said"] = self.full.payload(span.root, draft, said)
+            draft["said"] = self._open_payload(span.root, draft, said)
             return
+        said = self._without_secrets(said)
         # Names and numbers are no content; of the rest there is what may be kept, redacted.
         draft.update(facts_of(self.full.plain(said), span.hex))
         rest = draft.pop("metadata", None)

@@ -28,6 +28,7 @@ MAX_ID_CHARS = 512
 NOT_METADATA = frozenset(("ls_provider", "ls_model_name", "ls_model_type", "lc_versions", "ls_integration"))
 # Where LangGraph put the node: what runs inside it is in the same place, and says so once.
 PLACEMENT = frozenset(("langgraph_path", "langgraph_triggers", "langgraph_checkpoint_ns", "checkpoint_ns"))
+TOLD_ABOVE = NOT_METADATA | PLACEMENT
 # LangGraph's and LangChain's own keys never hold a secret: no need to look at them one by one.
 OWN_KEYS = frozenset(
     (

@@ -11,12 +11,22 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, convert_to_openai_image_block, is_data_content_block
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_openai_image_block,
+    is_data_content_block,
+)
+from langchain_core.prompt_values import ChatPromptValue
 from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps, loads
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, text_of
-from chopsky_trace.sources.memory import Draft, Entry, Root
+from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -38,6 +48,10 @@ ROLES: dict[str, Role] = {
     "model": "assistant",
 }
 OPTIONS = OPT_NON_STR_KEYS
+# What a class is in: asking pydantic whether an object is an instance takes a microsecond.
+MESSAGES: frozenset[type] = frozenset((AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage))
+PLAIN: frozenset[type] = frozenset((int, bool, type(None)))
+"""What JSON has, and is never odd."""
 INPUT_KEYS = (
     "messages",
     "input",
@@ -63,6 +77,10 @@ OUTPUT_KEYS = (
     "final_answer",
     "generation",
 )
+_new_entry = Entry.__new__
+MAX_RECENT = 256
+RECENT_CHARS = 4_000
+"""Texts this long are not kept for the next run."""
 INPUT_ORDER = {key: place for place, key in enumerate(INPUT_KEYS)}
 OUTPUT_ORDER = {key: place for place, key in enumerate(OUTPUT_KEYS)}
 """Where a root's question and answer are looked for, in this order."""
@@ -71,12 +89,14 @@ OUTPUT_ORDER = {key: place for place, key in enumerate(OUTPUT_KEYS)}
 class Snapshot:
     """Turns one event's objects into JSON, telling each message once per root."""
 
-    __slots__ = ("max_string", "redactor")
+    __slots__ = ("max_string", "recent", "redactor")
 
     def __init__(self, redactor: Redactor | None, *, max_string: int) -> None:
         self.redactor = redactor
         """None where nothing has to be redacted."""
         self.max_string = max_string
+        self.recent: dict[Any, tuple[str, Any]] = {}
+        """(role, text) -> body id and core of some texts: system prompts, a question and its message, an answer."""
 
     # -- messages
 
@@ -102,6 +122,21 @@ class Snapshot:
                 root.named = True
             return known
         role = ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
+        if (
+            not calls
+            and content.__class__ is str
+            and not held.get("invalid_tool_calls")
+            and not held["additional_kwargs"]
+            and held.get("status") != "error"
+            and "role" not in held
+            and self.redactor is None
+        ):
+            entry = self._text_body(root, draft, role, content, held.get("tool_call_id"), name, message, calls)
+            if entry is not None:
+                if name:
+                    entry.name = name
+                    root.named = root.named or role == "assistant"
+                return entry
         told: Sequence[Any] = ()
         if role == "assistant":
             told = calls or ()
@@ -133,7 +168,12 @@ class Snapshot:
         metadata: Mapping[str, Any] | None = None,
     ) -> Entry:
         """Tell a message by its parts."""
-        if self.redactor is not None:
+        if self.redactor is None:
+            if content.__class__ is str and not calls and not metadata:
+                entry = self._text_body(root, draft, role, content, call_id, name)
+                if entry is not None:
+                    return entry
+        else:
             content = self.redactor.value(self.plain(content))
             calls = self.redactor.value(self.plain(list(calls))) if calls else ()
             metadata = self.redactor.value(self.plain(metadata)) if metadata else None
@@ -157,6 +197,53 @@ class Snapshot:
             root.refer(content, None, {"$content": body_id})
         return Entry(body_id, role, content if is_text else text_of(content), bool(calls))
 
+    def _text_body(
+        self,
+        root: Root,
+        draft: Draft,
+        role: Role,
+        text: str,
+        call_id: str | None = None,
+        name: str | None = None,
+        message: Any = None,
+        calls: Any = None,
+    ) -> Entry | None:
+        """As `body`, in fewer steps, for what most messages are: a text and no more. None if it is not that simple."""
+        key = None if call_id or name else (role, text)
+        known = self.recent.get(key)
+        if known is not None:
+            body_id, core = known
+        else:
+            try:
+                encoded = dumps([role, text, [], call_id or "", "" if role == "assistant" else name or ""])
+            except TypeError:
+                return None
+            if len(encoded) > self.max_string:
+                return None
+            body_id = sha256(encoded).hexdigest()[:32]
+            core = Fragment(encoded)
+            if key is not None and len(text) < RECENT_CHARS:
+                if len(self.recent) >= MAX_RECENT:
+                    self.recent.clear()
+                self.recent[key] = body_id, core
+        if body_id not in root.sent:
+            root.sent.add(body_id)
+            body: dict[str, Any] = {"id": body_id, "core": core}
+            if name and role == "assistant":
+                body["name"] = name
+            draft["bodies"].append(body)
+        if len(text) >= LONG_CHARS:
+            root.refer(text, None, {"$content": body_id})
+        entry = _new_entry(Entry)
+        entry.id = body_id
+        entry.role = role
+        entry.text = entry.content = text
+        entry.calls = calls
+        if message is not None:
+            entry.message = message
+            root.entries[id(message)] = entry
+        return entry
+
     def entries(self, root: Root, draft: Draft, messages: Sequence[Any]) -> list[Entry]:
         """A whole prompt. The loop is the hot path of long histories: known messages cost identity checks only."""
         known = root.entries
@@ -179,30 +266,58 @@ class Snapshot:
     # -- payloads
 
     def payload(self, root: Root, draft: Draft, value: Any) -> Any:
-        """A payload as the record takes it: text as it is, anything else encoded; messages in it become references."""
+        """A payload as the record takes it: what is plain as it is, the rest encoded; messages become references."""
         if self.redactor is None:
             kind = value.__class__
-            if kind is str:
-                if len(value) < LONG_CHARS:
-                    return value
-                found = self._text(root, draft, value)
-            elif kind is dict:
-                found = value
-                for item in value.values():
-                    if item.__class__ is list or (item.__class__ is str and len(item) >= LONG_CHARS):
-                        found = self._compact(root, draft, value)
-                        break
-            elif kind is list:
-                found = self._list(root, draft, value)
-            else:
-                found = value
+            if kind is str and len(value) < LONG_CHARS:
+                return value
             try:
+                if kind is dict:
+                    found, plain = self._fields(root, draft, value)
+                elif kind in MESSAGES:
+                    return self._reference(root, draft, value)
+                elif kind is ChatPromptValue:
+                    found = self._prompt_value(root, draft, value.__dict__)
+                    plain = found["messages"].__class__ is dict
+                else:
+                    found = self._compact_one(root, draft, value)
+                    plain = found is not value
+                if plain:
+                    return found
                 encoded = dumps(found, partial(self._object, root, draft), OPTIONS)
                 if len(encoded) <= self.max_string and (b"null" not in encoded or not odd_float(value)):
                     return Fragment(encoded)
-            except (TypeError, ValueError, RecursionError):
+            except (TypeError, ValueError, RecursionError, LookupError, AttributeError):
                 pass
         return Fragment(self.slow_json(root, draft, value))
+
+    def _fields(self, root: Root, draft: Draft, values: dict[Any, Any]) -> tuple[dict[Any, Any], bool]:
+        """The dict with references in the place of what is long; whether the record's own encoding does the rest."""
+        found: dict[Any, Any] = {}
+        plain = True
+        for key, item in values.items():
+            kind = item.__class__
+            if kind is str:
+                if len(item) >= LONG_CHARS:
+                    item = self._text(root, draft, item)
+                    plain = plain and item.__class__ is dict
+            elif kind is list:
+                if item:
+                    item = self._list(root, draft, item)
+                    plain = plain and item.__class__ is dict
+            elif kind not in PLAIN:
+                plain = False
+            found[key] = item
+        return found, plain
+
+    def _reference(self, root: Root, draft: Draft, message: Any) -> dict[str, str]:
+        entry = self.entry(root, draft, message)
+        if entry.id not in root.placed:
+            root.mention(draft, entry.id)
+        return {"$message": entry.id}
+
+    def _prompt_value(self, root: Root, draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**values, "messages": self._list(root, draft, [*values["messages"]])}
 
     def slow_json(self, root: Root, draft: Draft, value: Any) -> bytes:
         """A payload as JSON, whatever is in it: what cannot be said becomes a marker, its neighbours stay whole."""
@@ -285,27 +400,37 @@ class Snapshot:
         return root.refer(source, (page, dict(metadata)), {"$document": content})
 
     def _list(self, root: Root, draft: Draft, items: list[Any]) -> Any:
-        if not items or not isinstance(items[0], BaseMessage):
+        if not items or not (items[0].__class__ in MESSAGES or isinstance(items[0], BaseMessage)):
             return items
+        # Graphs give every node the whole conversation.
+        many = len(items) >= PREFIX_MESSAGES and not root.named
+        begin = root.prefix(root.lists, items) if many else None
+        fresh = items if begin is None else items[len(begin.ids) :]
         known = root.entries
-        if not all(id(m) in known or (isinstance(m, BaseMessage) and m.type != "remove") for m in items):
-            return items
-        ids: list[str] = []
-        placed = root.placed
-        for position, entry in enumerate(self.entries(root, draft, items)):
-            if entry.id not in placed:
-                root.mention(draft, entry.id, position)
-            ids.append(entry.id)
-        return root.compact(ids)
+        for item in fresh:
+            if item.__class__ in MESSAGES or id(item) in known:
+                continue
+            if not isinstance(item, BaseMessage) or item.type == "remove":
+                return items
+        entries = self.entries(root, draft, fresh)
+        ids = [entry.id for entry in entries]
+        if begin is not None:
+            entries = begin.entries + entries
+            ids = begin.ids + ids
+        if not root.placed.issuperset(ids):
+            for position, body_id in enumerate(ids):
+                root.mention(draft, body_id, position)
+        found, node = root.compact(ids, begin)
+        if many and node is not None and (begin is None or fresh):
+            root.keep(root.lists, begin, items, entries, ids, node)
+        return found
 
     def _object(self, root: Root, draft: Draft, obj: Any) -> Any:
         """What stands for an object that JSON does not know."""
-        if isinstance(obj, BaseMessage):
+        if obj.__class__ in MESSAGES or isinstance(obj, BaseMessage):
             if obj.type == "remove":
                 return {"$remove": obj.id}
-            entry = self.entry(root, draft, obj)
-            root.mention(draft, entry.id)
-            return {"$message": entry.id}
+            return self._reference(root, draft, obj)
         if isinstance(obj, Document):
             return self._document(root, draft, obj)
         if getattr(obj.__class__, "model_fields", None) is not None:
@@ -313,8 +438,7 @@ class Snapshot:
             values = cast("dict[str, Any]", obj.__dict__)
             messages: Any = values.get("messages")
             if isinstance(messages, (list, tuple)):
-                listed = [*cast("Sequence[Any]", messages)]
-                return {**values, "messages": self._list(root, draft, listed)}
+                return self._prompt_value(root, draft, values)
             return dict(values)
         return clean(obj, self.max_string, lambda inner: self._object(root, draft, inner) if inner is not obj else None)
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from orjson import Fragment, dumps
 
-from chopsky_trace.enrich.secrets import without_secrets
+from chopsky_trace.enrich.secrets import is_open, without_secrets
+from chopsky_trace.records import LONG_CHARS
 from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, question_of
 from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
 from chopsky_trace.sources.memory import Draft, Root, question_refs
@@ -52,6 +53,11 @@ class Out:
         self.sink = sink
         self.put = sink.put
         self.options = options
+        self.max_string = options.max_string
+        self.short = min(options.max_string, LONG_CHARS)
+        self.with_inputs = options.with_inputs
+        self.with_outputs = options.with_outputs
+        self.tags_as_given = options.with_content and options.redactor is None
         self.lost_field = lost_field
         self.full = Snapshot(options.redactor, max_string=options.max_string)
 
@@ -101,6 +107,17 @@ class Out:
             # Something in it cannot be looked into as it stands.
             return without_secrets(self.full.plain(values))
 
+    def _open_payload(self, root: Root, draft: Draft, values: Mapping[str, Any]) -> Any:
+        """A payload without secrets. Of one whose names are known and open, only the encoded text is looked through."""
+        try:
+            if self.options.redactor is None and is_open(values):
+                encoded = dumps(values)
+                if len(encoded) < self.short and b"://" not in encoded and b" " not in encoded:
+                    return Fragment(encoded)
+        except (TypeError, ValueError, RecursionError):
+            pass
+        return self.full.payload(root, draft, self._without_secrets(values))
+
     def _unreadable(self, draft: Draft, name: str, error: Exception) -> None:
         draft[name] = {"$unreadable": type(error).__name__}
         self.lost_field(name, error)
@@ -110,8 +127,8 @@ class Out:
             self._hold(root, draft)
             return
         try:
-            line = dumps(draft, None, OPTIONS)
-            if len(line) > self.options.max_string:
+            line = dumps(draft)
+            if len(line) > self.max_string:
                 line = self._encoded(draft)
         except (TypeError, ValueError, RecursionError):
             line = self._encoded(draft)
@@ -120,6 +137,13 @@ class Out:
             root.forget()
 
     def _encoded(self, draft: Draft) -> bytes:
+        try:
+            # Keys that are no text are rare, and looking for them is not free.
+            line = dumps(draft, None, OPTIONS)
+            if len(line) <= self.max_string:
+                return line
+        except (TypeError, ValueError, RecursionError):
+            pass
         # Payloads are encoded already; what is left is ours and small, but for texts, names and ids of somebody else's.
         plain = self.full.plain
         kept = {k: v if v.__class__ is Fragment or k in TOLD else plain(v) for k, v in draft.items()}
@@ -134,6 +158,8 @@ class Out:
             root.held_bytes += len(line)
 
     def _release(self, root: Root) -> None:
+        """Something failed: what was held back is told, and all that follows."""
+        root.failed = True
         for line in root.held:
             self.put(line)
         root.held.clear()

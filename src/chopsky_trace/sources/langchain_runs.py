@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.records import Kind, Scope
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
 
 SOURCE = "langchain"
+ENDS_AT_ONCE = 512
 REMEMBERED_ENDS = 4_096
 """Ended spans that a second end is recognised by: one handler given twice is called twice."""
 
@@ -60,10 +62,11 @@ class Runs:
         root = Root(root_hex, started, epoch)
         if len(self.roots) >= self.max_open_roots:
             # Runs that never end: forget the oldest. Its late events still make records, only less linked.
-            oldest = self.roots.pop(_oldest(self.roots), None)
-            for key in tuple(oldest.open) if oldest is not None else ():
-                self.open.pop(key, None)
-                self.waiting.discard(key)
+            for old in _oldest(self.roots, 1):
+                oldest = self.roots.pop(old, None)
+                for key in tuple(oldest.open) if oldest is not None else ():
+                    self.open.pop(key, None)
+                    self.waiting.discard(key)
         self.roots[root_hex] = root
         return root
 
@@ -73,16 +76,18 @@ class Runs:
             self.roots.pop(root.id, None)
         ended = self.ended
         ended[key] = root.id
-        if len(ended) > REMEMBERED_ENDS:
-            ended.pop(_oldest(ended), None)
+        if len(ended) > REMEMBERED_ENDS + ENDS_AT_ONCE:
+            # Many at once: a dict whose first entries are gone is slow to tell its first.
+            for old in _oldest(ended, ENDS_AT_ONCE):
+                ended.pop(old, None)
 
 
-def _oldest(mapping: dict[Any, Any]) -> Any:
-    """The key that was put first; None where another thread changes the mapping just now: the next call sees to it."""
+def _oldest(mapping: dict[Any, Any], count: int) -> list[Any]:
+    """The keys put first; none where another thread changes the mapping just now: the next call sees to it."""
     try:
-        return next(iter(mapping))
-    except (RuntimeError, StopIteration):
-        return None
+        return list(islice(mapping, count))
+    except RuntimeError:
+        return []
 
 
 class Options:

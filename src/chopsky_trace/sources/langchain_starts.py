@@ -17,6 +17,7 @@ from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
 from chopsky_trace.sources.memory import Draft, Entry, Root, prompt_refs
 from chopsky_trace.sources.sampling import is_sampled
 
+running_config = var_child_runnable_config.get
 SCOPE_LOOKS = 8
 PLAIN_PARAMS = frozenset(
     (
@@ -52,28 +53,42 @@ class Starts(Out):
         defer: bool = False,
     ) -> None:
         """A chain, tool or retriever began; `defer`: its true inputs come with its end."""
-        span = self._opened(kind, run_id.int, parent_id)
+        key = run_id.int
+        config = running_config()
+        span = self._opened(kind, key, parent_id, config)
         if span is None:
             return
         root = span.root
         with root.lock:
-            draft = self._draft(span, name)
+            draft: Draft = {
+                "v": FORMAT,
+                "t": "start",
+                "id": span.hex,
+                "run": root.id,
+                "parent": span.parent,
+                "seen": span.seen,
+                "source": SOURCE,
+                "kind": kind,
+                "name": name,
+                "bodies": [],
+                "messages": [],
+            }
             try:
-                self._describe(draft, span, metadata, tags)
+                self._describe(draft, span, metadata, tags, config)
             except Exception as error:
                 self._unreadable(draft, "metadata", error)
             try:
                 if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
                     draft["resume"] = True
-                # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
-                if span.is_top and (inputs is None or "resume" in draft):
-                    root.resumed = True
-                if not self.options.with_inputs:
+                if span.is_top:
+                    # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
+                    root.resumed = root.resumed or inputs is None or "resume" in draft
+                    root.question_known = root.question_known or (defer and self.with_inputs)
+                if not self.with_inputs:
                     if self.options.with_shapes:
                         draft["inputs"] = self.full.shape(inputs)
                 elif defer:
                     span.deferred = draft
-                    root.question_known = root.question_known or span.is_top
                 elif span.is_top:
                     self._inputs(draft, span, inputs)
                 else:
@@ -96,24 +111,37 @@ class Starts(Out):
     ) -> None:
         """A model call began; `prompt` is its messages, or its text."""
         key = run_id.int
-        span = self._opened("llm", key, parent_id)
+        config = running_config()
+        span = self._opened("llm", key, parent_id, config)
         if span is None:
             return
         root = span.root
         with root.lock:
-            draft = self._draft(span, name)
+            draft: Draft = {
+                "v": FORMAT,
+                "t": "start",
+                "id": span.hex,
+                "run": root.id,
+                "parent": span.parent,
+                "seen": span.seen,
+                "source": SOURCE,
+                "kind": "llm",
+                "name": name,
+                "bodies": [],
+                "messages": [],
+            }
             if provider:
                 draft["provider"] = span.provider = provider
             if model:
                 draft["model"] = span.model = model
             try:
-                self._describe(draft, span, metadata, tags)
+                self._describe(draft, span, metadata, tags, config)
                 if params:
                     self._params(draft, root, params)
             except Exception as error:
                 self._unreadable(draft, "metadata", error)
             try:
-                if self.options.with_inputs:
+                if self.with_inputs:
                     self._prompt(draft, span, prompt)
                 elif self.options.with_shapes:
                     draft["inputs"] = self.full.shape(prompt)
@@ -122,21 +150,20 @@ class Starts(Out):
             self.runs.waiting.add(key)
             self._emit(root, draft)
 
-    def _opened(self, kind: Kind, key: int, parent_id: UUID | None) -> OpenSpan | None:
-        """The span, under way; None where it is already."""
+    def _opened(self, kind: Kind, key: int, parent_id: UUID | None, config: Any) -> OpenSpan | None:
+        """The span, under way; None where it is already. `config`: LangChain's, of the run that this code is in."""
         runs = self.runs
         spans = runs.open
         if key in spans:
             return None
         span = OpenSpan()
-        span.hex = span_hex = f"{key:032x}"
+        span.hex = span_hex = key.to_bytes(16).hex()
         span.kind = kind
         span.seen = seen = time_ns()
         span.mono = monotonic_ns()
         parent = spans.get(parent_id.int) if parent_id is not None else None
         # LangChain loses the parent of fallbacks, and of calls that are given their callbacks anew, or names the
-        # parent's parent; its config still has the id of the run that this code is in.
-        config = var_child_runnable_config.get()
+        # parent's parent; the config still has the id of the run that this code is in.
         if config is not None:
             around_id = getattr(config.get("callbacks"), "parent_run_id", None)
             # Nearly always it is the very parent that the callback names.
@@ -182,24 +209,13 @@ class Starts(Out):
         span.root = root = runs.roots.get(run) or runs.new_root(run, started, self.sink.epoch)
         return root
 
-    @staticmethod
-    def _draft(span: OpenSpan, name: str | None) -> Draft:
-        return {
-            "v": FORMAT,
-            "t": "start",
-            "id": span.hex,
-            "run": span.root.id,
-            "parent": span.parent,
-            "seen": span.seen,
-            "source": SOURCE,
-            "kind": span.kind,
-            "name": name,
-            "bodies": [],
-            "messages": [],
-        }
-
     def _describe(
-        self, draft: Draft, span: OpenSpan, metadata: Mapping[str, Any] | None, tags: Sequence[str] | None
+        self,
+        draft: Draft,
+        span: OpenSpan,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+        config: Any,
     ) -> None:
         """Scope, metadata and tags; a child carries only what its root does not."""
         root = span.root
@@ -207,22 +223,23 @@ class Starts(Out):
             self._describe_root(draft, span, metadata or {}, tags)
             return
         if root.scope_looks < SCOPE_LOOKS:
-            self._late_scope(draft, root, metadata)
+            root.scope_looks += 1
+            if metadata or (config and config.get("configurable")):
+                self._late_scope(draft, root, metadata, config)
         if metadata:
             span.metadata = metadata
-            above = span.above or {}
+            above = span.above
             inherited = root.metadata.get
-            own = {
-                k: v
-                for k, v in metadata.items()
-                if inherited(k) is not v
-                and k not in fields.NOT_METADATA
-                and not (k in fields.PLACEMENT and above.get("langgraph_path") == metadata.get("langgraph_path"))
-            }
+            place = above.get("langgraph_path") if above else None
+            told = fields.TOLD_ABOVE if place == metadata.get("langgraph_path") else fields.NOT_METADATA
+            own = {k: v for k, v in metadata.items() if k not in told and inherited(k) is not v}
             if own:
                 self._metadata(draft, root, own)
         if tags:
-            self._tags(draft, tags)
+            if self.tags_as_given:
+                draft["tags"] = tags
+            else:
+                self._tags(draft, tags)
 
     def _describe_root(
         self, draft: Draft, span: OpenSpan, metadata: Mapping[str, Any], tags: Sequence[str] | None
@@ -249,11 +266,9 @@ class Starts(Out):
         if tags:
             self._tags(draft, tags)
 
-    def _late_scope(self, draft: Draft, root: Root, metadata: Mapping[str, Any] | None) -> None:
+    def _late_scope(self, draft: Draft, root: Root, metadata: Mapping[str, Any] | None, config: Any) -> None:
         """What a child knows and its root did not: `configurable` reaches the children only."""
-        root.scope_looks += 1
         named = fields.SCOPE_NAMES
-        config = var_child_runnable_config.get()
         configurable = config.get("configurable") if config else None
         found: Scope = {}
         if configurable and not named.isdisjoint(configurable):
@@ -292,7 +307,7 @@ class Starts(Out):
         if isinstance(prompt, str):
             entries: list[Entry] = [self.full.body(root, draft, "user", prompt)]
         else:
-            begin = root.prefix(prompt)
+            begin = root.prefix(root.prefixes, prompt)
             if begin is None:
                 entries = self.full.entries(root, draft, prompt)
             else:
@@ -303,12 +318,10 @@ class Starts(Out):
         )
         draft["prompt"], span.node, known = root.prompt(span.hex, entries, ids, begin)
         if not isinstance(prompt, str):
-            root.keep(begin, prompt, entries, ids, span.node)
+            root.keep(root.prefixes, begin, prompt, entries, ids, span.node)
         prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
 
     def _params(self, draft: Draft, root: Root, params: Mapping[str, Any]) -> None:
         if not self.options.with_content:
             params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
-        else:
-            params = {k: v for k, v in self._without_secrets(params).items() if v is not None}
-        draft["params"] = self.full.payload(root, draft, params)
+        draft["params"] = self._open_payload(root, draft, {k: v for k, v in params.items() if v is not None})

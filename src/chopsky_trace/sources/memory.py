@@ -22,6 +22,8 @@ MAX_TEXTS = 2_000
 """Most long texts and documents remembered of one run: they are kept alive by it."""
 MAX_PREFIXES = 16
 """Most prompts remembered of one run: as many conversations may go on in it side by side."""
+PREFIX_MESSAGES = 8
+"""Shorter prompts are looked at message by message: that costs less than remembering them."""
 # Before a question, behind whatever history its prompt carries.
 QUESTION_POSITION = 1_000_000
 
@@ -29,28 +31,22 @@ QUESTION_POSITION = 1_000_000
 class Entry:
     """One message as told: identity of the object it came from, and the body id that stands for it."""
 
-    __slots__ = ("blocks", "calls", "content", "has_calls", "id", "message", "name", "role", "text")
+    # Defaults on the class: most messages are made on the caller's time, without the constructor.
+    id: str
+    role: Role
+    text: str
+    has_calls = False
+    message: Any = None
+    content: Any = None
+    calls: Any = None
+    blocks: list[Any] | None = None
+    name: str | None = None
 
-    def __init__(
-        self,
-        body_id: str,
-        role: Role,
-        text: str,
-        has_calls: bool,
-        message: Any = None,
-        content: Any = None,
-        calls: Any = None,
-        blocks: list[Any] | None = None,
-    ) -> None:
+    def __init__(self, body_id: str, role: Role, text: str, has_calls: bool) -> None:
         self.id = body_id
         self.role = role
         self.text = text
         self.has_calls = has_calls
-        self.message = message
-        self.content = content
-        self.calls = calls
-        self.blocks = blocks
-        self.name: str | None = None
 
 
 class Node:
@@ -128,37 +124,17 @@ Draft = dict[str, Any]
 class Root:
     """One conversation run under way in this process."""
 
-    __slots__ = (
-        "answers",
-        "described",
-        "entries",
-        "entry_nodes",
-        "epoch",
-        "failed",
-        "first_tail",
-        "held",
-        "held_bytes",
-        "id",
-        "interrupted",
-        "last_output",
-        "lock",
-        "metadata",
-        "named",
-        "open",
-        "outputs",
-        "owned",
-        "placed",
-        "prefixes",
-        "question_known",
-        "resumed",
-        "sampled",
-        "scope",
-        "scope_looks",
-        "sent",
-        "started",
-        "texts",
-        "tree",
-    )
+    # Defaults on the class: every run is made on the caller's time.
+    scope_looks = 0
+    described = False
+    sampled = True
+    failed = False
+    interrupted = False
+    question_known = False
+    resumed = False
+    named = False
+    """Whether an assistant message has a name: then each prompt is told with its names."""
+    held_bytes = 0
 
     def __init__(self, root_id: str, started: int, epoch: int) -> None:
         self.id = root_id
@@ -168,18 +144,8 @@ class Root:
         self.lock = threading.RLock()
         self.open: set[int] = set()
         self.scope: Scope = {}
-        self.scope_looks = 0
-        self.described = False
         self.metadata: Mapping[str, Any] = {}
-        self.sampled = True
-        self.failed = False
-        self.interrupted = False
-        self.question_known = False
-        self.resumed = False
-        self.named = False
-        """Whether an assistant message has a name: then each prompt is told with its names."""
         self.held: list[bytes] = []
-        self.held_bytes = 0
         self.forget()
 
     def forget(self) -> None:
@@ -194,6 +160,8 @@ class Root:
         self.entry_nodes: dict[str, Node] = {}
         self.prefixes: dict[int, Prefix] = {}
         """The latest prompts, by id() of their first message."""
+        self.lists: dict[int, Prefix] = {}
+        """The latest lists of messages in payloads, likewise; their nodes are those where `compact` arrived."""
         self.outputs: dict[str, tuple[str, int]] = {}
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
@@ -269,28 +237,35 @@ class Root:
 
     # -- prompts
 
-    def prefix(self, messages: Sequence[Any]) -> Prefix | None:
-        """The latest prompt that these messages begin with."""
-        known = self.prefixes.get(id(messages[0])) if messages else None
+    @staticmethod
+    def prefix(prefixes: dict[int, Prefix], messages: Sequence[Any]) -> Prefix | None:
+        """The latest prompt, or list, that these messages begin with."""
+        known = prefixes.get(id(messages[0])) if prefixes and messages else None
         try:
             return known if known is not None and known.begins(cast("list[Any]", messages)) else None
         except Exception:
             # Comparing messages that are not the same runs code of somebody else's.
             return None
 
+    @staticmethod
     def keep(
-        self, known: Prefix | None, messages: Sequence[Any], entries: list[Entry], ids: list[str], node: Node
+        prefixes: dict[int, Prefix],
+        known: Prefix | None,
+        messages: Sequence[Any],
+        entries: list[Entry],
+        ids: list[str],
+        node: Node,
     ) -> None:
-        """Remembers a prompt that the next one may begin with."""
+        """Remembers a prompt, or list, that the next one may begin with."""
         new = entries if known is None else entries[len(known.entries) :]
-        if not messages or any(entry.blocks is not None or entry.message is None for entry in new):
+        if len(messages) < PREFIX_MESSAGES or any(entry.blocks is not None or entry.message is None for entry in new):
             # Blocks are looked into one by one.
             return
-        if len(self.prefixes) >= MAX_PREFIXES:
-            self.prefixes.clear()
+        if len(prefixes) >= MAX_PREFIXES:
+            prefixes.clear()
         listed = list(messages)
         grown = Prefix(listed, entries, ids, node) if known is None else known.grown(listed, entries, ids, node)
-        self.prefixes[id(messages[0])] = grown
+        prefixes[id(messages[0])] = grown
 
     def prompt(
         self, span: str, entries: Sequence[Entry], ids: list[str], begin: Prefix | None = None
@@ -311,6 +286,8 @@ class Root:
         for index in range(known, len(ids)):
             if index == first:
                 self.entry_nodes[ids[index]] = node
+                # They may have arrived where they are from another place.
+                self.lists.clear()
             child = Node(span, node.depth + 1, links)
             node.children[ids[index]] = child
             node = child
@@ -341,16 +318,23 @@ class Root:
         if body_id not in node.children:
             node.children[body_id] = Node(span, node.depth + 1, node.links if node.span == span else node.links + 1)
 
-    def compact(self, ids: list[str]) -> dict[str, Any]:
-        """A list of messages in a payload: a stretch of some call's prompt and output if it is one, then the rest."""
+    def compact(self, ids: list[str], begin: Prefix | None = None) -> tuple[dict[str, Any], Node | None]:
+        """A list of messages in a payload: a stretch of some call's prompt and output if it is one, then the rest.
+
+        And where in the tree that stretch ends.
+        """
         node = self.entry_nodes.get(ids[0]) if ids else None
         if node is None:
-            return {"$messages": ids}
+            return {"$messages": ids}, None
         skip = node.depth
-        node, known = _walk(node, ids)
+        if begin is not None:
+            node = begin.node
+        known = node.depth - skip
+        node, more = _walk(node, ids[known:])
+        known += more
         if known < 3:
-            return {"$messages": ids}
-        return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}
+            return {"$messages": ids}, node
+        return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}, node
 
 
 def _tail(entries: Sequence[Entry]) -> int:
@@ -374,7 +358,7 @@ def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[st
     Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
     """
     tail = _tail(entries)
-    last = _last_asked(entries)
+    last = -1
     first = not root.first_tail
     # What came before both was told with an earlier prompt.
     for index in range(min(known, tail), len(ids)):
@@ -385,6 +369,8 @@ def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[st
                 root.history(draft, body, ids[:index].count(body), index)
             continue
         asked = entry.role == "user"
+        if asked and last < 0:
+            last = _last_asked(entries)
         internal = not (shown and asked)
         if asked and (root.resumed or index < last):
             # An earlier run may have asked it, and had no answer.
@@ -401,6 +387,9 @@ def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[st
 
 def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
+    if len(entries) == 1 and entries[0].role == "user":
+        root.own(draft, entries[0].id, 0, QUESTION_POSITION, internal=False, at=root.started)
+        return
     tail = _tail(entries)
     last = _last_asked(entries)
     ids = [entry.id for entry in entries]
