@@ -84,6 +84,7 @@ def ingest(connection: Connection, *rows: dict[str, Any], runs: list[dict[str, A
         "spans": [row for row in rows if "kind" in row and "size_bytes" not in row],
         "messages": [row for row in rows if "role" in row],
         "contents": [row for row in rows if "size_bytes" in row],
+        "prefixes": [row for row in rows if "bodies" in row],
     }
     connection.execute("select public.chopsky_ingest(%s::json)", [json.dumps(payload)])
 

@@ -19,6 +19,7 @@ TABLES = (
     "conversation_analytics",
     "conversation_spans",
     "conversation_contents",
+    "conversation_prefixes",
     "writer_status",
     "chopsky_migrations",
 )
@@ -82,6 +83,9 @@ def runs(connection: Connection) -> dict[str, UUID]:
             "insert into conversation_contents (conversation_run_id, id, kind, text, size_bytes)"
             " values (%s, %s, 'text', 'words', 5)",
             [run, run],
+        )
+        connection.execute(
+            "insert into conversation_prefixes (id, length, bodies) values (%s, 1, array[%s::uuid])", [run, run]
         )
         connection.execute(
             "insert into writer_status (writer_id, host, process_id, version, schema_number, started_at) values"

@@ -100,11 +100,12 @@ def everything(connection: Connection) -> list[list[dict[str, Any]]]:
         table(connection, "conversation_spans", clocks[:1]),
         table(connection, "conversation_messages"),
         table(connection, "conversation_analytics", ("id", *clocks)),
+        table(connection, "conversation_prefixes", clocks[:1]),
     ]
 
 
 def clear(connection: Connection) -> None:
-    for name in ("messages", "spans", "runs"):
+    for name in ("messages", "spans", "runs", "prefixes"):
         connection.execute(f"delete from public.conversation_{name}".encode())
 
 

@@ -34,6 +34,7 @@ UNCOMPARED = {
     "conversation_spans": ("created_at",),
     "conversation_analytics": ("id", "created_at", "updated_at"),
     "conversation_messages": (),
+    "conversation_prefixes": ("created_at",),
 }
 
 
@@ -64,7 +65,7 @@ def differences(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> li
 
 
 def clear(connection: psycopg.Connection[Any]) -> None:
-    for table in ("conversation_messages", "conversation_spans", "conversation_runs"):
+    for table in ("conversation_messages", "conversation_spans", "conversation_runs", "conversation_prefixes"):
         connection.execute(f"delete from {table}")
 
 

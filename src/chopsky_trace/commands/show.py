@@ -172,7 +172,7 @@ def show_prompt(call: Call, reader: Reader, text: str, within: str | None) -> bo
         raise NotFoundError(
             f"No prompt is stored for span {found.id} ({span['kind']}): no model call, or captured without content"
         )
-    if not messages and (span["prompt_bodies"] or span["prompt_extends"]):
+    if not messages and (span["prompt_bodies"] or span["prompt_prefix"] or span["prompt_extends"]):
         raise NotFoundError(f"The prompt of span {found.id} cannot be rebuilt; `chopsky-trace check` tells why")
     complete = all(message["role"] is not None for message in messages)
     if call.as_json:

@@ -23,8 +23,19 @@ CHECKS = {
 }
 """Each check, a statement of sql/check.sql, and what it looks for."""
 
-REFERENCES: tuple[str, ...] = ("prompt", "output", "$message", "$messages", "$of", "$text", "$document", "$media")
-"""Kinds of reference: a call's prompt and output, and what stands in payloads, messages and documents."""
+REFERENCES: tuple[str, ...] = (
+    "prompt",
+    "output",
+    "$message",
+    "$messages",
+    "$of",
+    "$prefix",
+    "$text",
+    "$document",
+    "$media",
+)
+"""Kinds of reference: a call's prompt and output, what either begins with, and what stands in payloads, messages and
+documents."""
 
 BATCH_RUNS = 500
 """Runs per batch: some thousand spans a statement, so that no statement is long however many runs there are."""

@@ -4,6 +4,7 @@
 |---|---|---|
 | `{"$message": body_id}` | a message | `conversation_messages`, the session's row first |
 | `{"$messages": [body_id], "$of": [span, from, to]}` | a stretch of a call's prompt and output, then these | the same |
+| `{"$prefix": id, "$messages": [body_id], "$of": ...}` | the same, a prefix before these | `conversation_prefixes` |
 | `{"$content": body_id}` | a message's text | the same |
 | `{"$text": id}`, `{"$document": id}` | a string, a JSON object | `conversation_contents`, of the same run |
 | `{"$media": id, "media_type", "size_bytes", "prefix"}` | prefix and base64 | the same, or the session's, where kept |
@@ -35,7 +36,7 @@ Kind = Literal["message", "messages", "content", "text", "document", "media"]
 # The key that makes a reference, and the keys that may stand beside it.
 _KEYS: dict[str, tuple[Kind, frozenset[str]]] = {
     "$message": ("message", frozenset()),
-    "$messages": ("messages", frozenset(("$of",))),
+    "$messages": ("messages", frozenset(("$of", "$prefix"))),
     "$content": ("content", frozenset()),
     "$text": ("text", frozenset()),
     "$document": ("document", frozenset()),
@@ -63,6 +64,8 @@ class Reference:
     ids: tuple[UUID, ...]
     of: Stretch | None = None
     prefix: str = ""
+    begins: UUID | None = None
+    """What the list of messages begins with, after the stretch."""
 
 
 class Slot(NamedTuple):
@@ -139,7 +142,10 @@ def reference_in(value: dict[str, Any]) -> Reference | None:
         return None
     if kind == "messages":
         of = _stretch(value["$of"]) if "$of" in value else None
-        return Reference(kind, ids, of) if of or (ids and "$of" not in value) else None
+        begins = _uuids([value["$prefix"]]) if "$prefix" in value else ()
+        if begins is None or (of is None and "$of" in value) or not (of or begins or ids):
+            return None
+        return Reference(kind, ids, of, begins=begins[0] if begins else None)
     prefix = value.get("prefix")
     return Reference(kind, ids, None, prefix if isinstance(prefix, str) else "")
 
@@ -208,13 +214,15 @@ def _restored(reader: Reader, rows: list[Row]) -> list[RawSpan]:
 
 def _messages_of(row: Row) -> Row:
     """A call's own prompt and output, told as payloads tell of messages."""
-    extends, take = row.pop("prompt_extends"), row.pop("prompt_take")
+    extends, take, prefix = (row.pop(f"prompt_{name}") for name in ("extends", "take", "prefix"))
     row.pop("prompt_names")
     told: Row = {}
     for name, column in (("prompt_messages", "prompt_bodies"), ("output_messages", "output_bodies")):
         bodies = row.pop(column)
         if bodies is not None:
             told[name] = {"$messages": [body.hex for body in bodies]} if bodies else []
+    if prefix is not None and "prompt_messages" in told:
+        told["prompt_messages"] = {"$messages": [], **(told["prompt_messages"] or {}), "$prefix": prefix.hex}
     if extends is not None and "prompt_messages" in told:
         told["prompt_messages"] = {
             "$messages": [],
@@ -249,11 +257,12 @@ def _put_back(slot: Slot, piece: Piece, tally: Tally) -> None:
 
 
 class _Stored:
-    """What the references of one round stand for: five statements, however many there are."""
+    """What the references of one round stand for: six statements, however many there are."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._stretches: dict[UUID, list[UUID] | None] = {}
+        self._prefixes: dict[UUID, list[UUID] | None] = {}
         self._messages: dict[tuple[UUID, UUID], Piece] = {}
         self._contents: dict[tuple[UUID, UUID], Row] = {}
 
@@ -264,6 +273,9 @@ class _Stored:
         if spans:
             found = self._reader.rows("stretches", ids=list(spans))
             self._stretches = {row["id"]: row["bodies"] for row in found}
+        begins = {reference.begins for _, _, reference in references if reference.begins}
+        if begins:
+            self._prefixes = {row["id"]: row["bodies"] for row in self._reader.rows("prefixes", ids=list(begins))}
         bodies = {(key, body) for _, key, reference in references for body in self._bodies(reference) or ()}
         messages = self._load_messages(bodies)
         wanted = {(run_id, ids) for run_id, _, reference in references for ids in _contents_of(reference)}
@@ -300,15 +312,21 @@ class _Stored:
         return Piece([piece.value if piece else {"$message": body.hex} for body, piece in shown], tally)
 
     def _bodies(self, reference: Reference) -> list[UUID] | None:
-        """The messages that a reference stands for; None where a call that it goes by cannot be followed."""
+        """The messages that a reference stands for; None where a call or prefix that it goes by is not there."""
         if reference.kind in _IN_MESSAGES:
             return []
+        own = list(reference.ids)
+        if reference.begins is not None:
+            begun = self._prefixes.get(reference.begins)
+            if begun is None:
+                return None
+            own = begun + own
         if reference.of is None:
-            return list(reference.ids)
+            return own
         stretch = self._stretches.get(reference.of.span)
         if stretch is None or len(stretch) < reference.of.stop:
             return None
-        return stretch[reference.of.start : reference.of.stop] + list(reference.ids)
+        return stretch[reference.of.start : reference.of.stop] + own
 
     def _load_messages(self, wanted: set[tuple[UUID, UUID]]) -> list[tuple[UUID, list[Slot]]]:
         """The messages, and where in each there are references, with the run these belong to."""

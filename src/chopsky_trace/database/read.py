@@ -26,6 +26,7 @@ TABLES = (
     "conversation_analytics",
     "conversation_contents",
     "conversation_messages",
+    "conversation_prefixes",
     "conversation_runs",
     "conversation_spans",
     "writer_status",

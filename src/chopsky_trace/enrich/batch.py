@@ -21,6 +21,7 @@ from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.messages import Telling, body_row, message_rows, telling
+from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.enrich.registers import (
     CALL_KINDS,
     NOBODY,
@@ -76,6 +77,7 @@ class Packed:
         self._bodies = work.bodies
         self._link = work.link
         self._contents = work.contents.rows()
+        self._prefixes = work.prefixes.rows()
 
     def complete(self, opened: bytes) -> tuple[bytes, bytes]:
         """The messages as a stream for COPY, and the JSON for chopsky_ingest that ends the batch.
@@ -114,6 +116,7 @@ class Packed:
             "messages": rest,
             "copied": copied,
             "contents": self._contents,
+            "prefixes": self._prefixes,
             "scoped": True,
             "link": self._link,
         }
@@ -186,7 +189,8 @@ class _Work:
 
     def __init__(self, lines: Sequence[bytes], how: Builder, *, packs: bool) -> None:
         self.pause = pause = how.pause
-        self.contents = Contents(how.keep_media)
+        self.prefixes = Prefixes()
+        self.contents = Contents(how.keep_media, self.prefixes)
         self.packs = packs
         self.starts: dict[str, Register] = {}
         self.ends: dict[str, Register] = {}
@@ -235,6 +239,10 @@ class _Work:
         for name in PAYLOADS:
             if name in record:
                 record[name] = self.contents.without(run, record[name])
+        prompt = record.get("prompt")
+        if prompt is not None:
+            # Here, where every record comes by: which of a span's stands must not decide what rows there are.
+            prompt["prefix"], prompt["bodies"] = self.prefixes.shorten(prompt["bodies"])
         for body in record.get("bodies", ()):
             role, content, calls, call_id, name = body["core"]
             if calls or not isinstance(content, str):
@@ -307,6 +315,7 @@ class _Work:
             "spans": self._span_rows(self.starts.keys() | self.ends.keys()),
             "messages": [_message_json(row, self.bodies) for row in self._message_rows()],
             "contents": self.contents.rows(),
+            "prefixes": self.prefixes.rows(),
             "scoped": True,
         }
         if self.link:

@@ -190,6 +190,7 @@ START = (
     Column("inputs", jsonb),
     Column("prompt_extends", uuid),
     Column("prompt_take", integer),
+    Column("prompt_prefix", uuid),
     Column("prompt_bodies", uuids),
     Column("prompt_names", jsonb),
     Column("tags", texts, texts([])),

@@ -5,6 +5,7 @@
 | `{"$text": id}` | a string |
 | `{"$content": body id}` | the text of a message |
 | `{"$document": id}` | a document: its `page_content` and metadata |
+| `{"$prefix": id, "$messages": [body ids]}` | messages, the first of them as a row of `conversation_prefixes` |
 | `{"$media": id, "media_type": ..., "size_bytes": ..., "prefix": ...}` | `prefix`, if any, and the media in base64 |
 
 `id` is the first 128 bits, in hex, of the SHA-256 of the text, of the document's JSON, of the decoded media.
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 import orjson
 
+from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS
 
 MAX_DEPTH = 60
@@ -38,10 +40,12 @@ class Contents:
 
     Args:
         keep_media: whether the media's bytes go into the database, or only their id, type and size.
+        prefixes: what long lists of messages begin with goes there.
     """
 
-    def __init__(self, keep_media: bool = False) -> None:
+    def __init__(self, keep_media: bool = False, prefixes: Prefixes | None = None) -> None:
         self._keep_media = keep_media
+        self._prefixes = prefixes or Prefixes()
         self._run = ""
         self._found: Rows = {}
 
@@ -79,7 +83,7 @@ class Contents:
         if value.__class__ is dict:
             fields = cast("dict[str, Any]", value)
             if not REFERENCES.isdisjoint(fields):
-                return fields
+                return self._prefixes.shortened(fields) if texts and "$messages" in fields else fields
             inner = {k: self._value(v, k, fields, depth + 1, texts=texts) for k, v in fields.items()}
             if texts and fields.get("type") == "Document" and "page_content" in fields:
                 return self._document(fields, inner)

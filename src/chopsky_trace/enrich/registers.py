@@ -94,6 +94,7 @@ def start_derived(record: dict[str, Any]) -> Row:
     if prompt is not None:
         row["prompt_extends"] = prompt.get("extends")
         row["prompt_take"] = prompt.get("take", 0)
+        row["prompt_prefix"] = prompt.get("prefix")
         row["prompt_bodies"] = prompt["bodies"]
         row["prompt_names"] = prompt.get("names")
     return row

@@ -229,33 +229,53 @@ where o.sequence is distinct from o.place
 -- prompts --
 -- Prompts that cannot be put together again. Chains are followed forward from the full lists, for all calls of the
 -- batch at once; only what that does not reach is asked of chopsky_prompt_bodies, one by one.
-with recursive call as materialized (
+with recursive node (top, id, extends, length, own) as (
+    -- The rows of conversation_prefixes, always a shorter one: no ring.
+    select p.id, p.id, p.extends, p.length, cardinality(p.bodies)
+    from public.conversation_prefixes p
+    where p.id in (
+        select s.prompt_prefix from public.conversation_spans s
+        where s.conversation_run_id between %(low)s and %(high)s and s.prompt_prefix is not null
+    )
+    union all
+    select n.top, p.id, p.extends, p.length, cardinality(p.bodies)
+    from node n
+    join public.conversation_prefixes p on p.id = n.extends and p.length < n.length
+), prefix as materialized (
+    select n.top as id, max(n.length) as length from node n group by n.top having sum(n.own) = max(n.length)
+), call as materialized (
+    -- own: NULL where what the prompt begins with is not all there.
     select
-        s.id, s.conversation_run_id, s.prompt_extends, coalesce(s.prompt_take, 0) as take,
-        cardinality(s.prompt_bodies) as own, coalesce(cardinality(s.output_bodies), 0) as out
+        s.id, s.conversation_run_id, s.prompt_extends, coalesce(s.prompt_take, 0) as take, s.prompt_prefix,
+        cardinality(s.prompt_bodies) + case when s.prompt_prefix is null then 0 else x.length end as own,
+        coalesce(cardinality(s.output_bodies), 0) as out
     from public.conversation_spans s
+    left join prefix x on x.id = s.prompt_prefix
     where s.conversation_run_id between %(low)s and %(high)s and s.prompt_bodies is not null
 ), chain (id, length, depth) as (
-    select c.id, c.own + c.out, 1 from call c where c.prompt_extends is null
+    select c.id, c.own + c.out, 1 from call c where c.prompt_extends is null and c.own is not null
     union all
     select c.id, c.take + c.own + c.out, p.depth + 1
     from chain p
     join call c on c.prompt_extends = p.id
-    where c.take <= p.length and p.depth < 80
+    where c.take <= p.length and c.own is not null and p.depth < 80
 ), unreached as materialized (
     select c.* from call c where not exists (select 1 from chain p where p.id = c.id)
 )
 select
     u.conversation_run_id, u.id as span_id, null::uuid as message_id, 'prompt' as field, u.prompt_extends::text as stored, null::text as derived,
     case
+        when u.own is null then 'what it begins with is not all stored'
         when p.id is null then 'the call it extends is not stored'
         when p.prompt_bodies is null then 'the call it extends has no prompt'
-        when coalesce(p.prompt_take, 0) + cardinality(p.prompt_bodies) + coalesce(cardinality(p.output_bodies), 0) < u.take
+        when coalesce(p.prompt_take, 0) + case when p.prompt_prefix is null then 0 else x.length end + cardinality(p.prompt_bodies)
+                + coalesce(cardinality(p.output_bodies), 0) < u.take
             then 'the call it extends has fewer messages than it takes'
         else 'a call before it cannot be rebuilt, or the chain is a ring or too long'
     end as cause
 from unreached u
 left join public.conversation_spans p on p.id = u.prompt_extends
+left join public.conversation_prefixes x on x.id = p.prompt_prefix
 where public.chopsky_prompt_bodies(u.id) is null
 
 -- references --
@@ -287,7 +307,7 @@ with recursive payload (run_id, span_id, message_id, field, value) as (
         'strict $.** ? (@.type() == "object") ? (exists (@."$message") || exists (@."$messages") || exists (@."$text") || exists (@."$document") || exists (@."$media") || exists (@."$content"))'
     ) v (value)
     cross join (
-        values ('$message', '{$message}'::text[]), ('$messages', '{$messages,$of}'), ('$text', '{$text}'),
+        values ('$message', '{$message}'::text[]), ('$messages', '{$messages,$of,$prefix}'), ('$text', '{$text}'),
             ('$document', '{$document}'), ('$content', '{$content}'), ('$media', '{$media,media_type,size_bytes,prefix}')
     ) k (name, keys)
     where v.value ? k.name and v.value - k.keys = '{}'
@@ -300,6 +320,37 @@ with recursive payload (run_id, span_id, message_id, field, value) as (
         when h.name <> '$messages' then jsonb_build_array(h.value -> h.name)
         when jsonb_typeof(h.value -> '$messages') = 'array' then h.value -> '$messages'
         else '[]' end) i (value)
+), begun as materialized (
+    -- What begins with a prefix.
+    select s.conversation_run_id as run_id, s.id as span_id, null::uuid as message_id, 'prompt' as field, 'prompt' as name,
+        s.prompt_prefix as prefix
+    from public.conversation_spans s
+    where s.conversation_run_id between %(low)s and %(high)s and s.prompt_prefix is not null
+    union
+    select h.run_id, h.span_id, h.message_id, h.field, h.name, case when f.is_id then (h.value ->> '$prefix')::uuid end
+    from held h
+    cross join lateral (select h.value ->> '$prefix' ~ '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' as is_id) f
+    where h.name = '$messages' and f.is_id
+), node (top, id, extends, length, own) as (
+    -- The rows of conversation_prefixes, always a shorter one: no ring.
+    select p.id, p.id, p.extends, p.length, cardinality(p.bodies)
+    from public.conversation_prefixes p
+    where p.id in (select b.prefix from begun b)
+    union all
+    select n.top, p.id, p.extends, p.length, cardinality(p.bodies)
+    from node n
+    join public.conversation_prefixes p on p.id = n.extends and p.length < n.length
+), prefix as materialized (
+    select n.top as id, max(n.length) as length from node n group by n.top having sum(n.own) = max(n.length)
+), unsaid as materialized (
+    select n.id, b.body_id
+    from (select distinct n.id from node n) n
+    join public.conversation_prefixes p on p.id = n.id
+    cross join lateral unnest(p.bodies) b (body_id)
+    where not exists (
+        select 1 from public.conversation_messages m
+        where m.body_id = b.body_id and (m.content is not null or m.parts is not null or m.tool_calls is not null)
+    )
 ), wanted as materialized (
     select l.run_id, l.span_id, l.message_id, l.field, l.name, case when l.is_id then l.id::uuid end as id
     from listed l where l.is_id
@@ -307,6 +358,12 @@ with recursive payload (run_id, span_id, message_id, field, value) as (
     select s.conversation_run_id, s.id, null, 'prompt', 'prompt', unnest(s.prompt_bodies)
     from public.conversation_spans s
     where s.conversation_run_id between %(low)s and %(high)s
+    union
+    -- Of prefixes only what is missing: every turn of a session repeats them.
+    select b.run_id, b.span_id, b.message_id, b.field, b.name, u.body_id
+    from begun b
+    join node n on n.top = b.prefix
+    join unsaid u on u.id = n.id
     union
     select s.conversation_run_id, s.id, null, 'output', 'output', unnest(s.output_bodies)
     from public.conversation_spans s
@@ -327,18 +384,20 @@ with recursive payload (run_id, span_id, message_id, field, value) as (
 ), call as materialized (
     select
         s.id, s.prompt_extends, coalesce(s.prompt_take, 0) as take,
-        cardinality(s.prompt_bodies) + coalesce(cardinality(s.output_bodies), 0) as own
+        cardinality(s.prompt_bodies) + case when s.prompt_prefix is null then 0 else x.length end
+            + coalesce(cardinality(s.output_bodies), 0) as own
     from public.conversation_spans s
+    left join prefix x on x.id = s.prompt_prefix
     where s.conversation_run_id between %(low)s and %(high)s and s.prompt_bodies is not null
         and exists (select 1 from stretch)
 ), chain (id, length, depth) as (
     -- As in prompts: whose chain is whole, for all calls at once.
-    select c.id, c.own, 1 from call c where c.prompt_extends is null
+    select c.id, c.own, 1 from call c where c.prompt_extends is null and c.own is not null
     union all
     select c.id, c.take + c.own, p.depth + 1
     from chain p
     join call c on c.prompt_extends = p.id
-    where c.take <= p.length and p.depth < 80
+    where c.take <= p.length and c.own is not null and p.depth < 80
 ), dangling as (
     select
         w.run_id, w.span_id, w.message_id, w.field, w.name, w.id,
@@ -358,6 +417,10 @@ with recursive payload (run_id, span_id, message_id, field, value) as (
     where w.name in ('$text', '$document', '$media')
         -- Media whose bytes were not kept are no exception: the reference says what they were.
         and (c.id is null or '$' || c.kind <> w.name or (c.kind = 'text' and c.text is null) or (c.kind = 'document' and c.document is null))
+    union all
+    select b.run_id, b.span_id, b.message_id, b.field, '$prefix', b.prefix, 'what the list begins with is not all stored'
+    from begun b
+    where not exists (select 1 from prefix x where x.id = b.prefix)
     union all
     select
         t.run_id, t.span_id, t.message_id, t.field, '$of', t.of,

@@ -200,6 +200,11 @@ from public.conversation_spans s
 cross join lateral (select public.chopsky_prompt_bodies(s.id) as bodies) p
 where s.id = any (%(ids)s::uuid[]) and p.bodies is not null
 
+-- prefixes --
+-- What long lists of messages begin with; NULL where a row of it is missing.
+select i.id, public.chopsky_prefix_bodies(i.id) as bodies
+from unnest(%(ids)s::uuid[]) i (id)
+
 -- bodies --
 -- Messages by body: the session's own row, else any row of that body, as conversation_prompt takes them.
 select

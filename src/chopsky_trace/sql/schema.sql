@@ -68,6 +68,15 @@ create table public.conversation_messages (
     created_at timestamp with time zone not null default now()
 );
 
+--: table public.conversation_prefixes
+create table public.conversation_prefixes (
+    id uuid not null,
+    extends uuid,
+    length integer not null,
+    bodies uuid[] not null,
+    created_at timestamp with time zone not null default now()
+);
+
 --: table public.conversation_runs
 create table public.conversation_runs (
     id uuid not null default gen_random_uuid(),
@@ -120,6 +129,7 @@ create table public.conversation_spans (
     inputs jsonb,
     prompt_extends uuid,
     prompt_take integer,
+    prompt_prefix uuid,
     prompt_bodies uuid[],
     prompt_names jsonb,
     tags text[] not null default '{}'::text[],
@@ -215,6 +225,9 @@ alter table public.conversation_messages add constraint conversation_messages_to
 
 --: constraint public.conversation_messages conversation_messages_token_count_source_check
 alter table public.conversation_messages add constraint conversation_messages_token_count_source_check CHECK ((token_count_source = ANY (ARRAY['reported'::text, 'computed'::text, 'estimated'::text, 'unknown'::text])));
+
+--: constraint public.conversation_prefixes conversation_prefixes_pkey
+alter table public.conversation_prefixes add constraint conversation_prefixes_pkey PRIMARY KEY (id);
 
 --: constraint public.conversation_runs conversation_runs_average_response_time_check
 alter table public.conversation_runs add constraint conversation_runs_average_response_time_check CHECK ((average_response_time >= (0)::numeric));
@@ -381,11 +394,11 @@ begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
     select
-        p.runs, p.spans, p.messages, p.contents, p.copied,
+        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
         coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, copied json, opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -461,6 +474,10 @@ begin
             and (r.status = 'interrupted' or r.metadata ? 'resume' or r.resumes is not null or r.resumed_at is not null)
     ) then
         perform public.chopsky_link_resumed(run_ids || joined);
+    end if;
+    -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
+    if json_array_length(batch.prefixes) > 0 then
+        perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
@@ -687,6 +704,27 @@ begin
 end
 $function$;
 
+--: function public.chopsky_prefix_bodies(prefix_id uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_prefix_bodies(prefix_id uuid)
+ RETURNS uuid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    with recursive node (extends, length, bodies) as (
+        select p.extends, p.length, p.bodies from public.conversation_prefixes p where p.id = prefix_id
+        union all
+        select p.extends, p.length, p.bodies
+        from node n
+        -- Always a shorter one: no ring.
+        join public.conversation_prefixes p on p.id = n.extends and p.length < n.length
+    )
+    select array_agg(b.body_id order by n.length, b.place)
+    from node n
+    cross join lateral unnest(n.bodies) with ordinality as b (body_id, place)
+    having count(*) = max(n.length)
+$function$;
+
 --: function public.chopsky_prompt_bodies(span_id uuid)
 CREATE OR REPLACE FUNCTION public.chopsky_prompt_bodies(span_id uuid)
  RETURNS uuid[]
@@ -700,11 +738,13 @@ declare
     -- How many of the link's prompt and output are wanted; NULL: the whole prompt, no output.
     wanted integer;
     own uuid[];
+    begun uuid[];
     found_bodies uuid[] := '{}';
 begin
     -- A writer starts a full list at every 64th link.
     for step in 1..80 loop
-        select s.prompt_extends, coalesce(s.prompt_take, 0) as prompt_take, s.prompt_bodies, s.output_bodies into link
+        select s.prompt_extends, coalesce(s.prompt_take, 0) as prompt_take, s.prompt_prefix, s.prompt_bodies, s.output_bodies
+        into link
         from public.conversation_spans s where s.id = next_id;
         if not found then
             return null;
@@ -712,6 +752,13 @@ begin
         own := link.prompt_bodies;
         if own is null then
             return null;
+        end if;
+        if link.prompt_prefix is not null then
+            begun := public.chopsky_prefix_bodies(link.prompt_prefix);
+            if begun is null then
+                return null;
+            end if;
+            own := begun || own;
         end if;
         if wanted is not null then
             own := (own || coalesce(link.output_bodies, '{}'))[1:greatest(wanted - link.prompt_take, 0)];
@@ -1207,6 +1254,19 @@ begin
 end
 $function$;
 
+--: function public.chopsky_write_prefixes(prefixes json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_prefixes(prefixes json)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    insert into public.conversation_prefixes (id, extends, length, bodies)
+    select g.id, g.extends, g.length, g.bodies
+    from json_to_recordset(prefixes) as g (id uuid, extends uuid, length integer, bodies uuid[])
+    order by g.id
+    on conflict (id) do nothing
+$function$;
+
 --: function public.chopsky_write_spans(spans json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
  RETURNS void
@@ -1215,14 +1275,14 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
 AS $function$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
         usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
@@ -1230,7 +1290,7 @@ AS $function$
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
@@ -1241,17 +1301,17 @@ AS $function$
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
-            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
+            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
             excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
-            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
+            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
             s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
@@ -1448,6 +1508,9 @@ alter table public.conversation_contents enable row level security;
 --: row level security public.conversation_messages
 alter table public.conversation_messages enable row level security;
 
+--: row level security public.conversation_prefixes
+alter table public.conversation_prefixes enable row level security;
+
 --: row level security public.conversation_runs
 alter table public.conversation_runs enable row level security;
 
@@ -1477,6 +1540,11 @@ using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text
 
 --: policy public.conversation_messages conversation_messages_service
 create policy conversation_messages_service on public.conversation_messages as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_prefixes conversation_prefixes_service
+create policy conversation_prefixes_service on public.conversation_prefixes as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -1520,6 +1588,9 @@ grant select on table public.chopsky_migrations to service_role;
 --: grant public.chopsky_open_runs(runs json) to service_role
 grant execute on function public.chopsky_open_runs(runs json) to service_role;
 
+--: grant public.chopsky_prefix_bodies(prefix_id uuid) to service_role
+grant execute on function public.chopsky_prefix_bodies(prefix_id uuid) to service_role;
+
 --: grant public.chopsky_prompt_bodies(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_role;
 
@@ -1559,6 +1630,9 @@ grant execute on function public.chopsky_write_contents(contents json) to servic
 --: grant public.chopsky_write_messages(messages json) to service_role
 grant execute on function public.chopsky_write_messages(messages json) to service_role;
 
+--: grant public.chopsky_write_prefixes(prefixes json) to service_role
+grant execute on function public.chopsky_write_prefixes(prefixes json) to service_role;
+
 --: grant public.chopsky_write_spans(spans json) to service_role
 grant execute on function public.chopsky_write_spans(spans json) to service_role;
 
@@ -1570,6 +1644,9 @@ grant delete, insert, select, update on table public.conversation_contents to se
 
 --: grant public.conversation_messages to service_role
 grant delete, insert, select, update on table public.conversation_messages to service_role;
+
+--: grant public.conversation_prefixes to service_role
+grant delete, insert, select, update on table public.conversation_prefixes to service_role;
 
 --: grant public.conversation_prompt(span_id uuid) to service_role
 grant execute on function public.conversation_prompt(span_id uuid) to service_role;
@@ -1615,6 +1692,9 @@ comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s sch
 
 --: comment public.chopsky_open_runs(runs json)
 comment on function public.chopsky_open_runs(runs json) is 'Makes and locks the runs of a batch, and says of each what its rows need; chopsky_ingest ends what this begins.';
+
+--: comment public.chopsky_prefix_bodies(prefix_id uuid)
+comment on function public.chopsky_prefix_bodies(prefix_id uuid) is 'The body ids that a list begins with, in order; NULL where a row of it is missing.';
 
 --: comment public.chopsky_prompt_bodies(span_id uuid)
 comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a model call''s prompt in order; NULL where a link of it is missing.';
@@ -1684,6 +1764,18 @@ comment on column public.conversation_messages.sequence is 'Place within the run
 
 --: comment public.conversation_messages.token_count
 comment on column public.conversation_messages.token_count is 'The message''s own size in tokens, set once; NULL where it cannot be known.';
+
+--: comment public.conversation_prefixes
+comment on table public.conversation_prefixes is 'The beginning of a long list of body ids, 64 at a time; prompts and payloads name the last row of theirs. Ids only, no content.';
+
+--: comment public.conversation_prefixes.extends
+comment on column public.conversation_prefixes.extends is 'The row whose list comes before these bodies.';
+
+--: comment public.conversation_prefixes.id
+comment on column public.conversation_prefixes.id is 'The first 128 bits of the SHA-256 of what it extends, if anything, and its bodies, in hex.';
+
+--: comment public.conversation_prefixes.length
+comment on column public.conversation_prefixes.length is 'Of the list that ends with these bodies.';
 
 --: comment public.conversation_prompt(span_id uuid)
 comment on function public.conversation_prompt(span_id uuid) is 'The exact prompt of a model call, in order. A row of NULLs is a message that is no longer stored.';
@@ -1761,10 +1853,13 @@ comment on column public.conversation_spans.parent_span_id is 'May lie outside t
 comment on column public.conversation_spans.price_rates is 'The rates the cost was computed with, and where they are from.';
 
 --: comment public.conversation_spans.prompt_extends
-comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_bodies follow.';
+comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_prefix and prompt_bodies follow.';
 
 --: comment public.conversation_spans.prompt_names
 comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
+
+--: comment public.conversation_spans.prompt_prefix
+comment on column public.conversation_spans.prompt_prefix is 'The row of conversation_prefixes with which the rest of a long prompt begins; prompt_bodies follow.';
 
 --: comment public.conversation_spans.usage_source
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';

@@ -14,6 +14,7 @@ create table public.conversation_spans (
     inputs jsonb,
     prompt_extends uuid,
     prompt_take integer,
+    prompt_prefix uuid,
     prompt_bodies uuid[],
     prompt_names jsonb,
     tags text[] not null default '{}',
@@ -56,7 +57,8 @@ comment on column public.conversation_spans.parent_span_id is 'May lie outside t
 comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
 comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
 comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
-comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_bodies follow.';
+comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_prefix and prompt_bodies follow.';
+comment on column public.conversation_spans.prompt_prefix is 'The row of conversation_prefixes with which the rest of a long prompt begins; prompt_bodies follow.';
 comment on column public.conversation_spans.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';

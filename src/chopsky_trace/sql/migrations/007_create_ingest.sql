@@ -1,5 +1,5 @@
 -- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
--- {"runs": [...], "spans": [...], "messages": [...], "contents": [...]}; keys are the columns' names. The same call serves a REST client.
+-- {"runs": [...], "spans": [...], "messages": [...], "contents": [...], "prefixes": [...]}; keys are the columns' names. The same call serves a REST client.
 -- "scoped": true says that the spans' own scope tells whose a run is; "link": true, that an interrupted run was resumed.
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
@@ -8,14 +8,14 @@ language sql set search_path = ''
 as $$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
         usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
@@ -23,7 +23,7 @@ as $$
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
@@ -34,17 +34,17 @@ as $$
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
-            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_bodies,
+            excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
             excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
-            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_bodies,
+            s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
             s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
@@ -470,11 +470,11 @@ begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
     select
-        p.runs, p.spans, p.messages, p.contents, p.copied,
+        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
         coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, copied json, opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -550,6 +550,10 @@ begin
             and (r.status = 'interrupted' or r.metadata ? 'resume' or r.resumes is not null or r.resumed_at is not null)
     ) then
         perform public.chopsky_link_resumed(run_ids || joined);
+    end if;
+    -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
+    if json_array_length(batch.prefixes) > 0 then
+        perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));

@@ -10,11 +10,13 @@ declare
     -- How many of the link's prompt and output are wanted; NULL: the whole prompt, no output.
     wanted integer;
     own uuid[];
+    begun uuid[];
     found_bodies uuid[] := '{}';
 begin
     -- A writer starts a full list at every 64th link.
     for step in 1..80 loop
-        select s.prompt_extends, coalesce(s.prompt_take, 0) as prompt_take, s.prompt_bodies, s.output_bodies into link
+        select s.prompt_extends, coalesce(s.prompt_take, 0) as prompt_take, s.prompt_prefix, s.prompt_bodies, s.output_bodies
+        into link
         from public.conversation_spans s where s.id = next_id;
         if not found then
             return null;
@@ -22,6 +24,13 @@ begin
         own := link.prompt_bodies;
         if own is null then
             return null;
+        end if;
+        if link.prompt_prefix is not null then
+            begun := public.chopsky_prefix_bodies(link.prompt_prefix);
+            if begun is null then
+                return null;
+            end if;
+            own := begun || own;
         end if;
         if wanted is not null then
             own := (own || coalesce(link.output_bodies, '{}'))[1:greatest(wanted - link.prompt_take, 0)];

@@ -75,3 +75,54 @@ $$;
 comment on function public.chopsky_content(uuid, uuid) is 'The content that a reference of this run stands for, if it is stored.';
 revoke all on function public.chopsky_content(uuid, uuid) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_content(uuid, uuid) to service_role;
+
+-- How long lists of body ids begin. A session that sends its whole history with every turn would else repeat them all each
+-- time. A row's id follows from its bodies and the rows before it, so equal beginnings are one row, whoever comes first.
+create table public.conversation_prefixes (
+    id uuid primary key,
+    extends uuid,
+    length integer not null,
+    bodies uuid[] not null,
+    created_at timestamptz not null default now()
+);
+comment on table public.conversation_prefixes is 'The beginning of a long list of body ids, 64 at a time; prompts and payloads name the last row of theirs. Ids only, no content.';
+comment on column public.conversation_prefixes.id is 'The first 128 bits of the SHA-256 of what it extends, if anything, and its bodies, in hex.';
+comment on column public.conversation_prefixes.extends is 'The row whose list comes before these bodies.';
+comment on column public.conversation_prefixes.length is 'Of the list that ends with these bodies.';
+
+revoke all on table public.conversation_prefixes from public, anon, authenticated, service_role;
+grant select, insert, update, delete on table public.conversation_prefixes to service_role;
+alter table public.conversation_prefixes enable row level security;
+create policy conversation_prefixes_service on public.conversation_prefixes for all to service_role using (true) with check (true);
+
+create function public.chopsky_write_prefixes(prefixes json) returns void
+language sql set search_path = ''
+as $$
+    insert into public.conversation_prefixes (id, extends, length, bodies)
+    select g.id, g.extends, g.length, g.bodies
+    from json_to_recordset(prefixes) as g (id uuid, extends uuid, length integer, bodies uuid[])
+    order by g.id
+    on conflict (id) do nothing
+$$;
+revoke all on function public.chopsky_write_prefixes(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_write_prefixes(json) to service_role;
+
+create function public.chopsky_prefix_bodies(prefix_id uuid) returns uuid[]
+language sql stable set search_path = ''
+as $$
+    with recursive node (extends, length, bodies) as (
+        select p.extends, p.length, p.bodies from public.conversation_prefixes p where p.id = prefix_id
+        union all
+        select p.extends, p.length, p.bodies
+        from node n
+        -- Always a shorter one: no ring.
+        join public.conversation_prefixes p on p.id = n.extends and p.length < n.length
+    )
+    select array_agg(b.body_id order by n.length, b.place)
+    from node n
+    cross join lateral unnest(n.bodies) with ordinality as b (body_id, place)
+    having count(*) = max(n.length)
+$$;
+comment on function public.chopsky_prefix_bodies(uuid) is 'The body ids that a list begins with, in order; NULL where a row of it is missing.';
+revoke all on function public.chopsky_prefix_bodies(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_prefix_bodies(uuid) to service_role;
