@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -71,8 +72,12 @@ def answer(content: str, tool_calls: list[dict[str, Any]] | None = None) -> Chat
     return ChatResult(generations=[ChatGeneration(message=message)], llm_output={"model_name": MODEL})
 
 
+REPLIES = itertools.count()
+"""No two replies are alike, or whoever remembers texts would do too well."""
+
+
 class InstantChat(BaseChatModel):
-    """Gives one reply, at once."""
+    """Gives a reply, at once."""
 
     reply: str = text(400, "reply")
 
@@ -91,12 +96,12 @@ class InstantChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return answer(self.reply)
+        return answer(f"{next(REPLIES)} {self.reply}")
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return answer(self.reply)
+        return answer(f"{next(REPLIES)} {self.reply}")
 
 
 class StreamingChat(InstantChat):
@@ -114,7 +119,7 @@ class StreamingChat(InstantChat):
         for number in range(self.chunks):
             last = number == self.chunks - 1
             message = AIMessageChunk(
-                content=f"word{number} ",
+                content=f"word{number if number else next(REPLIES)} ",
                 usage_metadata={"input_tokens": 420, "output_tokens": 90, "total_tokens": 510} if last else None,
                 response_metadata={"model_name": MODEL, "finish_reason": "stop"} if last else {},
                 chunk_position="last" if last else None,
@@ -142,7 +147,7 @@ class AgentChat(InstantChat):
     ) -> ChatResult:
         done = sum(message.type == "ai" for message in messages)
         if done >= self.calls - 1:
-            return answer(self.reply)
+            return answer(f"{next(REPLIES)} {self.reply}")
         call = {"name": "look_up", "args": {"query": f"question {done}"}, "id": f"call_{done}", "type": "tool_call"}
         return answer(text(200, f"thought {done}"), [call])
 

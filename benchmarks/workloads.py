@@ -22,8 +22,8 @@ BATCH = 100
 
 
 def question(number: int) -> str:
-    """One of a few questions, by number."""
-    return QUESTIONS[number % len(QUESTIONS)]
+    """A question that no other number has."""
+    return f"{number}: {QUESTIONS[number % len(QUESTIONS)]}"
 
 
 def _chain(model: synthetic.InstantChat) -> Runnable[Any, str]:

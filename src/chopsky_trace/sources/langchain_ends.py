@@ -11,9 +11,9 @@ from orjson import Fragment
 
 from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.records import FORMAT, Kind, Status
-from chopsky_trace.sources.langchain_messages import answer_of
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
+from chopsky_trace.sources.langchain_turns import answer_of
 from chopsky_trace.sources.memory import Draft, Root, answer_refs
 
 MISSING: Any = object()

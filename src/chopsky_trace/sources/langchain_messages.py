@@ -18,14 +18,13 @@ from langchain_core.messages import (
     HumanMessage,
     SystemMessage,
     ToolMessage,
-    convert_to_openai_image_block,
-    is_data_content_block,
 )
 from langchain_core.prompt_values import ChatPromptValue
-from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps, loads
+from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, text_of
+from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, odd_float, same_blocks
 from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root
 
 if TYPE_CHECKING:
@@ -52,38 +51,10 @@ OPTIONS = OPT_NON_STR_KEYS
 MESSAGES: frozenset[type] = frozenset((AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage))
 PLAIN: frozenset[type] = frozenset((int, bool, type(None)))
 """What JSON has, and is never odd."""
-INPUT_KEYS = (
-    "messages",
-    "input",
-    "question",
-    "query",
-    "prompt",
-    "text",
-    "message",
-    "content",
-    "user_input",
-    "human_input",
-)
-OUTPUT_KEYS = (
-    "messages",
-    "output",
-    "answer",
-    "result",
-    "response",
-    "text",
-    "content",
-    "message",
-    "reply",
-    "final_answer",
-    "generation",
-)
 _new_entry = Entry.__new__
 MAX_RECENT = 256
 RECENT_CHARS = 4_000
 """Texts this long are not kept for the next run."""
-INPUT_ORDER = {key: place for place, key in enumerate(INPUT_KEYS)}
-OUTPUT_ORDER = {key: place for place, key in enumerate(OUTPUT_KEYS)}
-"""Where a root's question and answer are looked for, in this order."""
 
 
 class Snapshot:
@@ -113,7 +84,7 @@ class Snapshot:
             and known.message is message
             and known.content is content
             and known.calls is calls
-            and (known.blocks is None or _same_blocks(known.blocks, content))
+            and (known.blocks is None or same_blocks(known.blocks, content))
             and (known.name is name or known.role == "assistant")
         ):
             if known.name is not name:
@@ -152,7 +123,7 @@ class Snapshot:
         if name and role == "assistant":
             root.named = True
         if content.__class__ is not str:
-            entry.blocks = _copy_blocks(content)
+            entry.blocks = copy_blocks(content)
         root.entries[id(message)] = entry
         return entry
 
@@ -443,127 +414,6 @@ class Snapshot:
         return clean(obj, self.max_string, lambda inner: self._object(root, draft, inner) if inner is not obj else None)
 
 
-def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> list[Entry] | None:
-    """What the user said, as a root's inputs have it; None where that cannot be told."""
-    text, entries = _told_in(snapshot, root, draft, inputs, INPUT_ORDER)
-    return [snapshot.body(root, draft, "user", text)] if text else entries
-
-
-def answer_of(snapshot: Snapshot, root: Root, draft: Draft, outputs: Any) -> list[Entry] | None:
-    """What the user was answered, as a root's outputs have it; None where that cannot be told."""
-    text, entries = _told_in(snapshot, root, draft, outputs, OUTPUT_ORDER)
-    if text:
-        return [snapshot.body(root, draft, "assistant", text)]
-    if not entries:
-        return None
-    start = max((i for i, e in enumerate(entries) if e.role == "user"), default=-1) + 1
-    return [e for e in entries[start:] if e.role == "assistant" and e.text and not e.has_calls] or None
-
-
-def _told_in(
-    snapshot: Snapshot, root: Root, draft: Draft, value: Any, order: Mapping[str, int]
-) -> tuple[str | None, list[Entry] | None]:
-    """(the text, or else the messages) that a root was given or gave back."""
-    if isinstance(value, str):
-        return value, None
-    if not isinstance(value, Mapping):
-        return None, _as_entries(snapshot, root, draft, getattr(value, "messages", value))
-    fields = cast("Mapping[str, Any]", value)
-    named = [key for key in fields if key in order]
-    if len(named) > 1:
-        named.sort(key=order.__getitem__)
-    for key in named:
-        if fields[key].__class__ is not str:
-            entries = _as_entries(snapshot, root, draft, fields[key])
-            if entries:
-                return None, entries
-    for key in named:
-        if isinstance(fields[key], str) and fields[key]:
-            return fields[key], None
-    texts = [v for v in fields.values() if isinstance(v, str) and v]
-    return (texts[0], None) if len(texts) == 1 else (None, None)
-
-
-def _as_entries(snapshot: Snapshot, root: Root, draft: Draft, value: Any) -> list[Entry] | None:
-    if isinstance(value, BaseMessage):
-        return [snapshot.entry(root, draft, value)]
-    if not isinstance(value, (list, tuple)) or not value:
-        return None
-    items = cast("Sequence[Any]", value)
-    if isinstance(items[0], str) and len(items) == 2 and isinstance(value, tuple) and items[0] in ROLES:
-        return [snapshot.body(root, draft, ROLES[items[0]], items[1])]
-    found: list[Entry] = []
-    for item in items:
-        if isinstance(item, BaseMessage):
-            if item.type != "remove":
-                found.append(snapshot.entry(root, draft, item))
-        elif isinstance(item, Mapping):
-            fields = cast("Mapping[str, Any]", item)
-            role = ROLES.get(str(fields.get("role") or fields.get("type")))
-            if role is None or not isinstance(fields.get("content"), (str, list)):
-                return None
-            found.append(
-                snapshot.body(
-                    root,
-                    draft,
-                    role,
-                    fields["content"],
-                    calls=_plain_calls(fields.get("tool_calls")),
-                    call_id=fields.get("tool_call_id"),
-                    name=fields.get("name"),
-                )
-            )
-        elif (
-            isinstance(item, (list, tuple))
-            and len(cast("Sequence[Any]", item)) == 2
-            and item[0] in ROLES
-            and isinstance(item[1], (str, list))
-        ):
-            found.append(snapshot.body(root, draft, ROLES[item[0]], item[1]))
-        else:
-            return None
-    return found
-
-
-def _plain_calls(calls: Any) -> list[Any]:
-    """OpenAI's form of tool calls, in LangChain's form, so that a re-sent history is the same body."""
-    found: list[Any] = []
-    for call in cast("list[dict[str, Any]]", calls or ()):
-        function: dict[str, Any] | None = call.get("function")
-        if function is None:
-            found.append(call)
-            continue
-        try:
-            args = loads(function.get("arguments") or "{}")
-        except ValueError:
-            args = function.get("arguments")
-        found.append({"name": function.get("name"), "args": args, "id": call.get("id"), "type": "tool_call"})
-    return found
-
-
-def as_traced(content: Any) -> Any:
-    """Content as LangChain shows it to handlers of model calls; else one message would have two bodies."""
-    if not isinstance(content, list):
-        return content
-    blocks = cast("list[Any]", content)
-    found = [_block_as_traced(cast("dict[str, Any]", block)) if isinstance(block, dict) else block for block in blocks]
-    return blocks if all(a is b for a, b in zip(found, blocks, strict=True)) else found
-
-
-def _block_as_traced(block: dict[str, Any]) -> dict[str, Any]:
-    kind = block.get("type")
-    by_id = "file_id" in block or block.get("source_type") == "id"
-    if kind == "image" and is_data_content_block(block) and not by_id:
-        return convert_to_openai_image_block(block)
-    if kind == "file" and "base64" in block and is_data_content_block(block):
-        rest = {k: v for k, v in block.items() if k != "base64"}
-        return {**rest, "data": block["base64"], "source_type": "base64"}
-    if kind is None and len(block) == 1:
-        (key,) = block
-        return {"type": key, key: block[key]}
-    return block
-
-
 def _extra(held: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a message says beside its content, as far as it is kept."""
     extra = {k: v for k, v in held["additional_kwargs"].items() if k not in ("tool_calls", "parsed")}
@@ -572,44 +422,3 @@ def _extra(held: Mapping[str, Any]) -> dict[str, Any] | None:
     if held["type"] == "chat" and held["role"] not in ROLES:
         extra["role"] = held["role"]
     return extra
-
-
-def _copy_blocks(blocks: list[Any]) -> list[Any]:
-    return [dict(cast("dict[Any, Any]", b)) if isinstance(b, dict) else b for b in blocks]
-
-
-def _same_blocks(copies: list[Any], blocks: Any) -> bool:
-    if len(copies) != len(blocks):
-        return False
-    for copy, block in zip(copies, blocks, strict=True):
-        if isinstance(copy, dict):
-            fields = cast("dict[Any, Any]", copy)
-            if not isinstance(block, dict):
-                return False
-            other = cast("dict[Any, Any]", block)
-            if len(fields) != len(other) or any(other.get(k) is not v for k, v in fields.items()):
-                return False
-        elif copy is not block:
-            return False
-    return True
-
-
-def odd_float(value: Any, depth: int = 0) -> bool:
-    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
-    if isinstance(value, float):
-        return value - value != 0
-    if isinstance(value, (str, int, BaseMessage)) or value is None:
-        return False
-    if depth > 50:
-        return True
-    if isinstance(value, Mapping):
-        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
-    if isinstance(value, (list, tuple)):
-        return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
-    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
-        return any(odd_float(getattr(value, k, None), depth + 1) for k in _fields_of(value.__class__))
-    return False
-
-
-def _fields_of(kind: Any) -> Sequence[str]:
-    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)

@@ -11,8 +11,9 @@ from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.secrets import is_open, without_secrets
 from chopsky_trace.records import LONG_CHARS
-from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot, question_of
+from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot
 from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
+from chopsky_trace.sources.langchain_turns import question_of
 from chopsky_trace.sources.memory import Draft, Root, question_refs
 
 TOLD = frozenset(("bodies", "messages", "contents"))

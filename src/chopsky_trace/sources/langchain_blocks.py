@@ -1,0 +1,74 @@
+"""The content of LangChain's messages, block by block: in one form, compared, and looked through for odd numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import BaseMessage, convert_to_openai_image_block, is_data_content_block
+
+
+def as_traced(content: Any) -> Any:
+    """Content as LangChain shows it to handlers of model calls; else one message would have two bodies."""
+    if not isinstance(content, list):
+        return content
+    blocks = cast("list[Any]", content)
+    found = [_block_as_traced(cast("dict[str, Any]", block)) if isinstance(block, dict) else block for block in blocks]
+    return blocks if all(a is b for a, b in zip(found, blocks, strict=True)) else found
+
+
+def _block_as_traced(block: dict[str, Any]) -> dict[str, Any]:
+    kind = block.get("type")
+    by_id = "file_id" in block or block.get("source_type") == "id"
+    if kind == "image" and is_data_content_block(block) and not by_id:
+        return convert_to_openai_image_block(block)
+    if kind == "file" and "base64" in block and is_data_content_block(block):
+        rest = {k: v for k, v in block.items() if k != "base64"}
+        return {**rest, "data": block["base64"], "source_type": "base64"}
+    if kind is None and len(block) == 1:
+        (key,) = block
+        return {"type": key, key: block[key]}
+    return block
+
+
+def copy_blocks(blocks: list[Any]) -> list[Any]:
+    """A copy that keeps what `same_blocks` compares."""
+    return [dict(cast("dict[Any, Any]", b)) if isinstance(b, dict) else b for b in blocks]
+
+
+def same_blocks(copies: list[Any], blocks: Any) -> bool:
+    """Whether the blocks still hold the very values that they had when they were copied."""
+    if len(copies) != len(blocks):
+        return False
+    for copy, block in zip(copies, blocks, strict=True):
+        if isinstance(copy, dict):
+            fields = cast("dict[Any, Any]", copy)
+            if not isinstance(block, dict):
+                return False
+            other = cast("dict[Any, Any]", block)
+            if len(fields) != len(other) or any(other.get(k) is not v for k, v in fields.items()):
+                return False
+        elif copy is not block:
+            return False
+    return True
+
+
+def odd_float(value: Any, depth: int = 0) -> bool:
+    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
+    if isinstance(value, float):
+        return value - value != 0
+    if isinstance(value, (str, int, BaseMessage)) or value is None:
+        return False
+    if depth > 50:
+        return True
+    if isinstance(value, Mapping):
+        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
+    if isinstance(value, (list, tuple)):
+        return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
+    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
+        return any(odd_float(getattr(value, k, None), depth + 1) for k in _fields_of(value.__class__))
+    return False
+
+
+def _fields_of(kind: Any) -> Sequence[str]:
+    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)
