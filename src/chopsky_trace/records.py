@@ -236,6 +236,11 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A UUID's 17th digit, of the one that the hash has there."""
 
 
+def content_id(data: bytes) -> str:
+    """The id of a content: the first 128 bits of its SHA-256, as 32 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
 def derived_id(owner: str, *names: str) -> str:
     """The UUID (version 5) of these names under an owner, both as 32 hex digits: the same wherever computed."""
     sha1 = _SHA1.copy()

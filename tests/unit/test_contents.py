@@ -63,6 +63,13 @@ def test_a_document_is_one_content_whoever_takes_it_out() -> None:
     assert [row["document"] for row in contents.rows()] == [document]
 
 
+def test_a_long_document_is_stored_whole_and_its_page_not_again() -> None:
+    document = {"page_content": LONG, "metadata": {"source": "a.md"}, "type": "Document"}
+    contents = Contents()
+    assert contents.without(RUN, [document]) == [{"$document": document_id(document)}]
+    assert [(row["kind"], row["document"]) for row in contents.rows()] == [("document", document)]
+
+
 def test_a_short_document_stays_where_it_is() -> None:
     document = {"page_content": "page", "metadata": {}, "type": "Document"}
     contents = Contents()

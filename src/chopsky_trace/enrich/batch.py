@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import orjson
 
@@ -37,6 +37,7 @@ from chopsky_trace.enrich.registers import (
 )
 from chopsky_trace.records import LONG_CHARS, span_id, timestamp, version
 
+Made = TypeVar("Made")
 PAYLOADS = ("inputs", "outputs", "params", "metadata", "events")
 NUL = b"\\u0000"
 """How JSON writes it; a text may also spell these six characters, which then stay."""
@@ -130,10 +131,10 @@ class Batch:
         self.records = len(lines)
         self._lines = lines
         self._how = how
-        self.packed = self._packed() if packed else None
+        self.packed = self._built(Packed, packs=True) if packed else None
         """The rows for COPY, if it was asked for."""
         # Now, so that a record which cannot be read is found while the batch is built.
-        self._payload = None if packed else self._json()
+        self._payload = None if packed else self._built(_json, packs=False)
 
     @property
     def payload(self) -> bytes:
@@ -143,20 +144,13 @@ class Batch:
             PoisonError: a record's fields are not what the format says; the writer halves the batch to find it.
         """
         if self._payload is None:
-            self._payload = self._json()
+            self._payload = self._built(_json, packs=False)
         return self._payload
 
-    def _json(self) -> bytes:
-        work = _Work(self._lines, self._how, packs=False)
+    def _built(self, made: Callable[[_Work], Made], *, packs: bool) -> Made:
+        work = _Work(self._lines, self._how, packs=packs)
         try:
-            return orjson.dumps(work.payload())
-        except UNREADABLE as error:
-            raise PoisonError(type(error).__name__) from error
-
-    def _packed(self) -> Packed:
-        work = _Work(self._lines, self._how, packs=True)
-        try:
-            return Packed(work)
+            return made(work)
         except UNREADABLE as error:
             raise PoisonError(type(error).__name__) from error
 
@@ -405,6 +399,10 @@ class _Work:
             head = columns.MESSAGE_HEAD + columns.new_uuid(row["id"]) + columns.uuid(row["body_id"])
             found.append((row, head, None if body is None or tail is None else tail + body))
         return found
+
+
+def _json(work: _Work) -> bytes:
+    return orjson.dumps(work.payload())
 
 
 def _packed(

@@ -16,13 +16,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from hashlib import sha256
 from typing import Any, cast
 
 import orjson
 
 from chopsky_trace.enrich.prefixes import Prefixes
-from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS
+from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id
 
 MAX_DEPTH = 60
 """Deeper levels of a payload stay as they are."""
@@ -60,7 +59,8 @@ class Contents:
                 text = content["text"]
                 self._add(run, content["id"], kind="text", text=text, size_bytes=len(text.encode()))
             else:
-                self._add_document(run, content["id"], content["document"])
+                document = content["document"]
+                self._add(run, content["id"], kind="document", document=document, size_bytes=len(_encoded(document)))
 
     def without(self, run: str, payload: Any) -> Any:
         """The payload, references in the place of what is long."""
@@ -84,26 +84,23 @@ class Contents:
             fields = cast("dict[str, Any]", value)
             if not REFERENCES.isdisjoint(fields):
                 return self._prefixes.shortened(fields) if texts and "$messages" in fields else fields
-            inner = {k: self._value(v, k, fields, depth + 1, texts=texts) for k, v in fields.items()}
-            if texts and fields.get("type") == "Document" and "page_content" in fields:
-                return self._document(fields, inner)
-            return inner
+            if texts and _is_document(fields):
+                return self._document(fields)
+            return {k: self._value(v, k, fields, depth + 1, texts=texts) for k, v in fields.items()}
         if value.__class__ is list:
             return [self._value(item, key, around, depth + 1, texts=texts) for item in cast("list[Any]", value)]
         return value
 
     def _text(self, text: str) -> dict[str, Any]:
         encoded = text.encode()
-        content = sha256(encoded).hexdigest()[:32]
+        content = content_id(encoded)
         self._add(self._run, content, kind="text", text=text, size_bytes=len(encoded))
         return {"$text": content}
 
-    def _document(self, document: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
-        page = document["page_content"]
-        if not isinstance(page, str) or len(page) < DOCUMENT_CHARS:
-            return inner
-        content = document_id(document)
-        self._add_document(self._run, content, document)
+    def _document(self, document: dict[str, Any]) -> dict[str, Any]:
+        encoded = _encoded(document)
+        content = content_id(encoded)
+        self._add(self._run, content, kind="document", document=document, size_bytes=len(encoded))
         return {"$document": content}
 
     def _media(self, text: str, key: str, around: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -121,7 +118,7 @@ class Contents:
         if base64.b64encode(data).decode() != encoded:
             # Not to be put together again as it was.
             return None
-        content = sha256(data).hexdigest()[:32]
+        content = content_id(data)
         media_type = (url[1] if url else None) or _media_type(around or {})
         self._add(
             self._run,
@@ -136,17 +133,23 @@ class Contents:
             found["prefix"] = prefix
         return found
 
-    def _add_document(self, run: str, content: str, document: dict[str, Any]) -> None:
-        size = len(orjson.dumps(document))
-        self._add(run, content, kind="document", document=document, size_bytes=size)
-
     def _add(self, run: str, content: str, **fields: Any) -> None:
         self._found.setdefault((run, content), {"conversation_run_id": run, "id": content, **fields})
 
 
 def document_id(document: dict[str, Any]) -> str:
     """The id of a document: of its JSON as orjson writes it, keys in order."""
-    return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()[:32]
+    return content_id(_encoded(document))
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def _is_document(fields: dict[str, Any]) -> bool:
+    """Whether it is a document whose page is worth a reference."""
+    page = fields.get("page_content")
+    return fields.get("type") == "Document" and isinstance(page, str) and len(page) >= DOCUMENT_CHARS
 
 
 def _media_type(block: dict[str, Any]) -> str | None:

@@ -7,8 +7,9 @@ follows from the list alone, so lists that begin alike share rows, in whatever b
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from typing import Any, cast
+
+from chopsky_trace.records import content_id
 
 CHUNK = 64
 """Body ids in a row."""
@@ -40,7 +41,7 @@ class Prefixes:
         whole = len(ids) // CHUNK * CHUNK
         for start in range(0, whole, CHUNK):
             bodies = ids[start : start + CHUNK]
-            node = sha256(((before or "") + "".join(bodies)).encode()).hexdigest()[:32]
+            node = content_id(((before or "") + "".join(bodies)).encode())
             if node not in self._found:
                 self._found[node] = {"id": node, "extends": before, "length": start + CHUNK, "bodies": bodies}
             before = node

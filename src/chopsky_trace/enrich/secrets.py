@@ -123,7 +123,7 @@ def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     Secret are authorization, cookies, passwords, secrets, credentials, and what ends with `key` or `token`, but for
     numbers, known names that are none (`input_key`, `prompt_cache_key`, `eos_token`), and empty values.
     """
-    return mapping if _is_open(mapping, 4) else _strip(mapping, 32, [MAX_NODES])
+    return mapping if is_open(mapping) and _texts_open(mapping) else _strip(mapping, 32, [MAX_NODES])
 
 
 def is_open(mapping: Mapping[str, Any], depth: int = 4) -> bool:
@@ -156,20 +156,20 @@ def _shaped(shape: tuple[tuple[Any, ...], tuple[type, ...]]) -> tuple[str, ...] 
     return found
 
 
-def _is_open(mapping: Mapping[str, Any], depth: int) -> bool:
-    """Whether there is surely no secret in it, its texts included."""
-    return is_open(mapping, depth) and _texts_open(mapping)
-
-
 def _texts_open(mapping: Mapping[str, Any]) -> bool:
     for value in mapping.values():
         kind = value.__class__
         if kind is str:
-            if len(value) > 10 and ("://" in value or " " in value):
+            if _may_hide(value):
                 return False
         elif kind is dict and not _texts_open(value):
             return False
     return True
+
+
+def _may_hide(text: str) -> bool:
+    """Whether credentials could be in it: of a URL, or after `bearer`."""
+    return len(text) > 10 and ("://" in text or " " in text)
 
 
 def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _strip(mapping: Mapping[str, Any], depth: int, budget: list[int]) -> dict[st
             continue
         kind: Any = value.__class__
         if kind is str:
-            clean[key] = _open_text(value) if len(value) > 10 and ("://" in value or " " in value) else value
+            clean[key] = _open_text(value) if _may_hide(value) else value
         elif kind in _SCALARS:
             clean[key] = value
         else:

@@ -56,11 +56,7 @@ class Ends(Out):
                         self._answer(root, draft, outputs)
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
-                if span.events:
-                    self._add_events(draft, span.events)
-                self._emit(root, draft)
-                if status == "failed" and not root.sampled:
-                    self._release(root)
+                self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
 
@@ -89,11 +85,7 @@ class Ends(Out):
                         draft["outputs"] = self.full.shape(results[0])
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
-                if span.events:
-                    self._add_events(draft, span.events)
-                self._emit(root, draft)
-                if status == "failed" and not root.sampled:
-                    self._release(root)
+                self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
 
@@ -103,13 +95,21 @@ class Ends(Out):
         if key in runs.ended:
             return None
         span = OpenSpan()
-        span.hex = span_hex = f"{key:032x}"
+        span.hex = span_hex = key.to_bytes(16).hex()
         span.root = runs.roots.get(span_hex) or runs.new_root(span_hex, time_ns() // 1000, self.sink.epoch)
         span.kind = kind
         span.parent = None
         span.is_top = False
         span.seen = span.mono = 0
         return span
+
+    def _finish(self, draft: Draft, span: OpenSpan, status: Status) -> None:
+        root = span.root
+        if span.events:
+            self._add_events(draft, span.events)
+        self._emit(root, draft)
+        if status == "failed" and not root.sampled:
+            self._release(root)
 
     @staticmethod
     def _add_events(draft: Draft, events: list[tuple[bytes, Draft]]) -> None:
@@ -157,7 +157,7 @@ class Ends(Out):
         draft["messages"] = []
         draft.pop("contents", None)
         draft["seen"] = span.seen + 1
-        if self.options.with_inputs:
+        if self.with_inputs:
             self._inputs(draft, span, inputs)
             self._emit(span.root, draft)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents import Document
@@ -23,7 +22,7 @@ from langchain_core.prompt_values import ChatPromptValue
 from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, text_of
+from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, content_id, text_of
 from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, odd_float, same_blocks
 from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root
 
@@ -163,7 +162,8 @@ class Snapshot:
             encoded = dumps(core, None, OPTIONS)
             content = core[1]
         extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
-        body_id = root.tell(encoded, draft, name if role == "assistant" else None, extra)
+        body_id = content_id(encoded)
+        root.tell(body_id, Fragment(encoded), draft, name if role == "assistant" else None, extra)
         if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
             root.refer(content, None, {"$content": body_id})
         return Entry(body_id, role, content if is_text else text_of(content), bool(calls))
@@ -191,18 +191,13 @@ class Snapshot:
                 return None
             if len(encoded) > self.max_string:
                 return None
-            body_id = sha256(encoded).hexdigest()[:32]
+            body_id = content_id(encoded)
             core = Fragment(encoded)
             if key is not None and len(text) < RECENT_CHARS:
                 if len(self.recent) >= MAX_RECENT:
                     self.recent.clear()
                 self.recent[key] = body_id, core
-        if body_id not in root.sent:
-            root.sent.add(body_id)
-            body: dict[str, Any] = {"id": body_id, "core": core}
-            if name and role == "assistant":
-                body["name"] = name
-            draft["bodies"].append(body)
+        root.tell(body_id, core, draft, name if role == "assistant" else None)
         if len(text) >= LONG_CHARS:
             root.refer(text, None, {"$content": body_id})
         entry = _new_entry(Entry)
@@ -340,7 +335,7 @@ class Snapshot:
         if self.redactor is not None or len(text) > self.max_string:
             return text
         try:
-            content = sha256(text.encode()).hexdigest()[:32]
+            content = content_id(text.encode())
         except UnicodeEncodeError:
             return text
         if content not in root.sent:
@@ -364,7 +359,7 @@ class Snapshot:
             return document
         if len(encoded) > self.max_string or b"null" in encoded:
             return document
-        content = sha256(encoded).hexdigest()[:32]
+        content = content_id(encoded)
         if content not in root.sent:
             root.sent.add(content)
             draft.setdefault("contents", []).append({"id": content, "document": Fragment(encoded)})

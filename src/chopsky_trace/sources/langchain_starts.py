@@ -60,19 +60,7 @@ class Starts(Out):
             return
         root = span.root
         with root.lock:
-            draft: Draft = {
-                "v": FORMAT,
-                "t": "start",
-                "id": span.hex,
-                "run": root.id,
-                "parent": span.parent,
-                "seen": span.seen,
-                "source": SOURCE,
-                "kind": kind,
-                "name": name,
-                "bodies": [],
-                "messages": [],
-            }
+            draft = _begun(span, name)
             try:
                 self._describe(draft, span, metadata, tags, config)
             except Exception as error:
@@ -117,19 +105,7 @@ class Starts(Out):
             return
         root = span.root
         with root.lock:
-            draft: Draft = {
-                "v": FORMAT,
-                "t": "start",
-                "id": span.hex,
-                "run": root.id,
-                "parent": span.parent,
-                "seen": span.seen,
-                "source": SOURCE,
-                "kind": "llm",
-                "name": name,
-                "bodies": [],
-                "messages": [],
-            }
+            draft = _begun(span, name)
             if provider:
                 draft["provider"] = span.provider = provider
             if model:
@@ -325,3 +301,19 @@ class Starts(Out):
         if not self.options.with_content:
             params = {k: v for k, v in params.items() if k in PLAIN_PARAMS and isinstance(v, (str, int, float, bool))}
         draft["params"] = self._open_payload(root, draft, {k: v for k, v in params.items() if v is not None})
+
+
+def _begun(span: OpenSpan, name: str | None) -> Draft:
+    return {
+        "v": FORMAT,
+        "t": "start",
+        "id": span.hex,
+        "run": span.root.id,
+        "parent": span.parent,
+        "seen": span.seen,
+        "source": SOURCE,
+        "kind": span.kind,
+        "name": name,
+        "bodies": [],
+        "messages": [],
+    }

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from operator import attrgetter, itemgetter
 from typing import Any, cast
-
-from orjson import Fragment
 
 from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
 
@@ -69,14 +66,14 @@ class Prefix:
     Comparing lists of the same objects costs no Python code per message, which is what a long history needs.
     """
 
-    __slots__ = ("answers", "calls", "entries", "ids", "messages", "node", "said")
+    __slots__ = ("answers", "calls", "contents", "entries", "ids", "messages", "names", "node")
 
     def __init__(self, messages: list[Any], entries: list[Entry], ids: list[str], node: Node) -> None:
         self.messages = messages
         self.entries = entries
         self.ids = ids
         self.node = node
-        self.said = list(map(_SAID, map(_HELD, messages)))
+        self.contents, self.names = _said(messages)
         self.answers = [m.__dict__ for m, e in zip(messages, entries, strict=True) if e.role == "assistant"]
         self.calls = list(map(_CALLS, self.answers))
 
@@ -86,7 +83,8 @@ class Prefix:
         grown = Prefix(messages[known:], entries[known:], ids, node)
         grown.messages = messages
         grown.entries = entries
-        grown.said = self.said + grown.said
+        grown.contents = self.contents + grown.contents
+        grown.names = self.names + grown.names
         grown.answers = self.answers + grown.answers
         grown.calls = self.calls + grown.calls
         return grown
@@ -95,14 +93,21 @@ class Prefix:
         """Whether these messages begin with this prompt's, unchanged."""
         return (
             messages[: len(self.messages)] == self.messages
-            and list(map(_SAID, map(_HELD, self.messages))) == self.said
+            and _said(self.messages) == (self.contents, self.names)
             and list(map(_CALLS, self.answers)) == self.calls
         )
 
 
 _HELD = attrgetter("__dict__")
-_SAID = itemgetter("content", "name")
+_CONTENT = itemgetter("content")
+_NAME = itemgetter("name")
 _CALLS = itemgetter("tool_calls")
+
+
+def _said(messages: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Their contents, and their names: a pair for each message would keep the garbage collector busy."""
+    held = list(map(_HELD, messages))
+    return list(map(_CONTENT, held)), list(map(_NAME, held))
 
 
 def _walk(node: Node, ids: Sequence[str]) -> tuple[Node, int]:
@@ -169,18 +174,16 @@ class Root:
 
     # -- bodies
 
-    def tell(self, core: bytes, draft: Draft, name: str | None, metadata: Any) -> str:
-        """The body's id; the body goes along the first time. `core` is its JSON, encoded once for hash and journal."""
-        body_id = sha256(core).hexdigest()[:32]
+    def tell(self, body_id: str, core: Any, draft: Draft, name: str | None, metadata: Any = None) -> None:
+        """The body goes along the first time. `core` is its JSON, a fragment, encoded once for hash and journal."""
         if body_id not in self.sent:
             self.sent.add(body_id)
-            body: Body = {"id": body_id, "core": cast("list[Any]", Fragment(core))}
+            body: Body = {"id": body_id, "core": core}
             if name:
                 body["name"] = name
             if metadata:
                 body["metadata"] = metadata
             draft["bodies"].append(body)
-        return body_id
 
     def refer(self, thing: Any, state: Any, reference: dict[str, str]) -> dict[str, str]:
         """Remembers what stands for a long text or a document."""
