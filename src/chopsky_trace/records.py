@@ -66,6 +66,23 @@ class MessageRef(TypedDict):
     """Microseconds since 1970, where it is not the record's own time."""
     span: NotRequired[str]
     """The call whose output it is, where it is not the record's own span."""
+    chars: NotRequired[int]
+    """Its length, where its size in tokens can only be estimated from that."""
+
+
+class Sizes(TypedDict):
+    """Messages whose size in tokens follows from this end, and from no other record.
+
+    Where `before` is told, they share what the call's input exceeds it by, according to their lengths; else the size
+    of each is estimated from its length.
+    """
+
+    rows: list[tuple[str, Place, int, int]]
+    """Body, place, n (as in MessageRef), and length in characters."""
+    chars: int
+    """Length of all that came to the prompt, these rows included."""
+    before: NotRequired[int]
+    """Input and visible output, in tokens, of the call that the prompt extends; 0 for the run's first call."""
 
 
 class Prompt(TypedDict):
@@ -152,6 +169,7 @@ class SpanEnd(TypedDict):
     output_bodies: NotRequired[list[str]]
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
+    sizes: NotRequired[Sizes]
     metadata: NotRequired[Any]
     contents: NotRequired[list[Content]]
     events: NotRequired[list[Any]]

@@ -97,6 +97,11 @@ def no_message_of_these_is_missing(talk: Talk, records: list[dict[str, Any]]) ->
         for record in records
         for ref in record.get("messages", ())
         if ref["place"] != "history"
+    } | {
+        derived_id(record["run"], body, str(n))
+        for record in records
+        for body, place, n, _ in record.get("sizes", {"rows": ()})["rows"]
+        if place == "own"
     }
     found = talk.rows("select id from conversation_messages where not is_history")
     assert {row["id"].hex for row in found} == brought

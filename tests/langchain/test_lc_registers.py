@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import random
 from typing import Any
-from uuid import UUID, uuid5
 
 import orjson
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lc_conversations import clear, tables
+from lc_conversations import tables
+from lc_records import MOMENT, body, hexid, store_all
 from psycopg.rows import dict_row
 
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.delivery import Delivery
-
-SPACE = UUID("5c0ffee0-0000-4000-8000-000000000000")
-MOMENT = 1_790_000_000_000_000
-
-
-def hexid(name: str) -> str:
-    return uuid5(SPACE, name).hex
-
-
-def body(text: str, role: str) -> dict[str, Any]:
-    return {"id": hexid(f"{role} {text}"), "core": [role, text, None, None, None]}
-
 
 SOURCES = st.sampled_from(["langchain", "langsmith", "otel"])
 TEXTS = st.sampled_from(["yes", "no", "cook", "serve"])
@@ -70,6 +58,7 @@ def record_sets(draw: st.DrawFn) -> list[bytes]:
             for _ in range(draw(st.integers(0, 2))):
                 seen += 1
                 records.append(end(draw, span, root, kind, tree, place, seen))
+                add_sizes(draw, records, root)
     return [orjson.dumps(record) for record in records]
 
 
@@ -153,38 +142,24 @@ def end(draw: st.DrawFn, span: str, root: str, kind: str, tree: int, place: int,
     return record
 
 
-def store_all(
-    connection: psycopg.Connection[Any],
-    lines: list[bytes],
-    chance: random.Random | None,
-    builders: int,
-    by_copy: Delivery | None = None,
-) -> dict[str, list[dict[str, Any]]]:
-    """Write the lines: as they are in one batch, or in any order, batching and duplication by several writers.
-
-    Args:
-        by_copy: writes the rows that may be new by COPY.
-    """
-    clear(connection)
-    made = [Builder() for _ in range(builders)]
-    if chance is None:
-        batches = [lines]
-    else:
-        given_lines = lines + [line for line in lines if chance.random() < 0.4]
-        chance.shuffle(given_lines)
-        batches = []
-        while given_lines:
-            size = chance.randint(1, len(given_lines))
-            batches.append(given_lines[:size])
-            given_lines = given_lines[size:]
-    for batch in batches:
-        builder = (chance or random).choice(made)
-        if by_copy is None:
-            write_batch(connection, builder.build(batch).payload)
-        else:
-            by_copy.send(builder.build(batch, packed=True))
-            by_copy.collect()
-    return tables(connection)
+def add_sizes(draw: st.DrawFn, records: list[dict[str, Any]], root: str) -> None:
+    """The last record tells sizes of messages that others of its run have told."""
+    told = {
+        (ref["body"], ref["place"], ref["n"])
+        for record in records
+        if record["run"] == root
+        for ref in record.get("messages", ())
+        if ref["place"] != "out" and record["t"] == "start"
+    }
+    sized = draw(st.lists(st.sampled_from(sorted(told)), max_size=2, unique=True)) if told else []
+    if not sized:
+        return
+    last = records[-1]
+    # Told after what it is about.
+    last["at"] += 10_000_000
+    last["sizes"] = {"rows": [[*key, draw(st.integers(0, 20))] for key in sized], "chars": 50}
+    if draw(st.booleans()):
+        last["sizes"]["before"] = draw(st.integers(0, 100))
 
 
 # Long only where it fails: the example is then made small.

@@ -20,7 +20,7 @@ from chopsky_trace.enrich import columns
 from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
-from chopsky_trace.enrich.messages import Telling, body_row, message_rows, telling
+from chopsky_trace.enrich.messages import BARE, Telling, body_row, message_rows, telling
 from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.enrich.registers import (
     CALL_KINDS,
@@ -278,7 +278,7 @@ class _Work:
 
     def _take_end(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
         numbers = self._numbers(record)
-        if record.get("messages"):
+        if record.get("messages") or record.get("sizes"):
             self.tellings.append(telling(record, stamp, numbers))
         known = self.ends.get(record["id"])
         if known is not None and stamp <= known.stamp:
@@ -393,7 +393,7 @@ class _Work:
         for row in self._message_rows():
             self.pause()
             # A row whose body the run has told before is perhaps one that an earlier batch brought.
-            new = (row["conversation_run_id"], row["body_id"]) in self.told
+            new = (row["conversation_run_id"], row["body_id"]) in self.told and BARE not in row
             body = packed_bodies.get(row["body_id"]) if new else None
             tail = _packed(columns.MESSAGE_LAYOUT, row) if body is not None else None
             head = columns.MESSAGE_HEAD + columns.new_uuid(row["id"]) + columns.uuid(row["body_id"])
@@ -447,7 +447,7 @@ def _timed(row: Row) -> Row:
 
 
 def _message_json(row: Row, bodies: Mapping[str, Row]) -> Row:
-    return _timed({**row, **bodies.get(row["body_id"], {})})
+    return _timed({**row, **(bodies.get(row["body_id"], {}) if BARE not in row else {})})
 
 
 def _without_nul(value: Any) -> Any:

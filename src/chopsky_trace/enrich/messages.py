@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from chopsky_trace.enrich.registers import Row, new_tuple
+from chopsky_trace.enrich.sizes import estimated, set_size, shares
 from chopsky_trace.records import derived_id, text_of
 
 NUMBER_FIELDS = (
@@ -19,6 +20,9 @@ NUMBER_FIELDS = (
     "provider",
     "version",
 )
+
+BARE = "bare"
+"""Marks a row of which the batch has its size and nothing else: the database has the rest, or will."""
 
 
 class Telling(NamedTuple):
@@ -34,6 +38,8 @@ class Telling(NamedTuple):
     provider: str | None
     numbers: Row | None
     """Its call's."""
+    sizes: dict[str, Any] | None
+    """Sizes."""
 
 
 def telling(record: dict[str, Any], stamp: str, numbers: Row | None) -> Telling:
@@ -43,12 +49,13 @@ def telling(record: dict[str, Any], stamp: str, numbers: Row | None) -> Telling:
         record["id"],
         record["run"],
         record["at"],
-        record["messages"],
+        record.get("messages", ()),
         stamp,
         get("duration_ms"),
         get("model") or get("model_requested"),
         get("provider"),
         numbers,
+        get("sizes"),
     )
     return new_tuple(Telling, fields)
 
@@ -73,14 +80,7 @@ def body_row(body: dict[str, Any]) -> Row:
 
 def message_rows(tellings: list[Telling], bodies: dict[str, Row], pause: Callable[[], None]) -> list[Row]:
     """The rows, each once, without their bodies' columns, and with their places among the run's rows that are here."""
-    owned: dict[tuple[str, str], int] = {}
-    for telling in tellings:
-        for ref in telling.refs:
-            if ref["place"] != "history":
-                key = (telling.run, ref["body"])
-                count = ref["n"] + 1
-                if count > owned.get(key, 0):
-                    owned[key] = count
+    owned = _owned(tellings)
     rows: dict[str, Row] = {}
     for telling in tellings:
         pause()
@@ -92,6 +92,9 @@ def message_rows(tellings: list[Telling], bodies: dict[str, Row], pause: Callabl
             known = rows.setdefault(row["id"], row)
             if known is not row:
                 rows[row["id"]] = _merged(known, row)
+    for telling in tellings:
+        if telling.sizes:
+            _add_sizes(telling, telling.sizes, rows, owned)
     # Right where the whole run is in this batch; else the database puts it right.
     places: dict[str, int] = {}
     for row in sorted(rows.values(), key=_place):
@@ -100,23 +103,56 @@ def message_rows(tellings: list[Telling], bodies: dict[str, Row], pause: Callabl
     return list(rows.values())
 
 
+def _owned(tellings: list[Telling]) -> dict[tuple[str, str], int]:
+    """Run and body -> how many rows of that body the run owns."""
+    owned: dict[tuple[str, str], int] = {}
+    for telling in tellings:
+        for ref in telling.refs:
+            if ref["place"] != "history":
+                key = (telling.run, ref["body"])
+                count = ref["n"] + 1
+                if count > owned.get(key, 0):
+                    owned[key] = count
+        if telling.sizes:
+            for body, place, n, _ in telling.sizes["rows"]:
+                if place == "own" and n >= owned.get((telling.run, body), 0):
+                    owned[telling.run, body] = n + 1
+    return owned
+
+
+def _add_sizes(
+    telling: Telling, sizes: dict[str, Any], rows: dict[str, Row], owned: dict[tuple[str, str], int]
+) -> None:
+    run = telling.run
+    for body, place, n, size in shares(sizes, telling.numbers):
+        if place == "history" and n < owned.get((run, body), 0):
+            continue
+        row_id = _row_id(run, place, body, n)
+        row = rows.get(row_id)
+        if row is None or BARE in row:
+            # Told in another batch: the database adds this to it, and nothing else.
+            ref = {"body": body, "place": place, "n": n, "internal": True, "position": 0}
+            made = _message(telling, ref, {})
+            made[BARE] = True
+            row = rows[row_id] = made if row is None else _merged(row, made)
+        set_size(row, size)
+
+
+def _row_id(owner: str, place: str, body: str, n: int) -> str:
+    """The id of a message row; of an output the call is its owner, else the run."""
+    return derived_id(owner, body, "history", str(n)) if place == "history" else derived_id(owner, body, str(n))
+
+
 def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> Row:
     run, body, n, place = telling.run, ref["body"], ref["n"], ref["place"]
-    span = telling.span
-    if place == "out":
-        span = ref.get("span", span)
-        names = span, body, str(n)
-    elif place == "own":
-        names = run, body, str(n)
-    else:
-        names = run, body, "history", str(n)
+    span = ref.get("span", telling.span)
     row: Row = {
         "body_id": body,
         "conversation_run_id": run,
         "is_internal": ref["internal"],
         "position": ref["position"],
         "created_at": ref.get("at", telling.at),
-        "id": derived_id(*names),
+        "id": _row_id(span if place == "out" else run, place, body, n),
     }
     if place == "out":
         row["span_id"] = span
@@ -132,13 +168,17 @@ def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> R
                 row["token_count"] = numbers.get("output_tokens")
                 row["token_count_source"] = numbers.get("usage_source")
         return row
+    if "chars" in ref:
+        row["token_count"], row["token_count_source"] = estimated(ref["chars"])
     if place == "own":
         row["span_id"] = span
-    else:
-        row["is_history"] = True
-        row["occurrence"] = n
+        row["cost"] = "0"
+        return row
+    row["is_history"] = True
+    row["occurrence"] = n
     known = bodies.get(body)
-    if known is None or known["role"] != "assistant":
+    # What an assistant said before was paid where it was said.
+    if known is not None and known["role"] != "assistant":
         row["cost"] = "0"
     return row
 
@@ -151,6 +191,8 @@ def _merged(a: Row, b: Row) -> Row:
     if later.get("version"):
         for name in NUMBER_FIELDS:
             row[name] = later.get(name)
+    elif a.get("token_count") is not None and b.get("token_count") is not None:
+        set_size(row, (second["token_count"], second["token_count_source"]))
     return row
 
 

@@ -14,7 +14,7 @@ from chopsky_trace.records import FORMAT, Kind, Status
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
 from chopsky_trace.sources.langchain_turns import answer_of
-from chopsky_trace.sources.memory import Draft, Root, answer_refs
+from chopsky_trace.sources.memory import Draft, Root, Spent, answer_refs
 
 MISSING: Any = object()
 """No inputs were given, which is not the same as None."""
@@ -56,6 +56,9 @@ class Ends(Out):
                         self._answer(root, draft, outputs)
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
+                if span.is_top and root.unsized:
+                    # What no model was given.
+                    root.size(draft, list(root.unsized), 0, None)
                 self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
@@ -74,13 +77,15 @@ class Ends(Out):
         with root.lock:
             try:
                 draft = self._ended(span, status, error)
+                if span.sizes is not None:
+                    root.size(draft, *span.sizes)
                 try:
                     self._says(draft, span, said)
                 except Exception as trouble:
                     self._unreadable(draft, "metadata", trouble)
                 try:
                     if results and self.with_outputs:
-                        self._said(draft, span, results)
+                        self._said(draft, span, results, said)
                     elif results and self.options.with_shapes:
                         draft["outputs"] = self.full.shape(results[0])
                 except Exception as trouble:
@@ -171,7 +176,7 @@ class Ends(Out):
         for body, said_by, n in root.last_output:
             refs.append({"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": said_by})
 
-    def _said(self, draft: Draft, span: OpenSpan, results: Sequence[Any]) -> None:
+    def _said(self, draft: Draft, span: OpenSpan, results: Sequence[Any], said: Mapping[str, Any]) -> None:
         root = span.root
         ids: list[str] = []
         root.last_output = []
@@ -185,7 +190,7 @@ class Ends(Out):
             ids.append(entry.id)
         draft["output_bodies"] = ids
         if span.node is not None:
-            root.extend(span.node, span.hex, ids[0])
+            root.extend(span.node, span.hex, ids[0], _spent(span, said))
 
     def _says(self, draft: Draft, span: OpenSpan, said: Mapping[str, Any]) -> None:
         """What the answer says of its model, usage and why it stopped: read where there is time for it."""
@@ -204,3 +209,19 @@ class Ends(Out):
         rest = draft.pop("metadata", None)
         if rest and self.options.with_content:
             draft["metadata"] = self.full.payload(span.root, draft, rest)
+
+
+def _spent(span: OpenSpan, said: Mapping[str, Any]) -> Spent | None:
+    """What this call's prompt and answer take in a prompt that goes on from them: reasoning is not sent again."""
+    usage: Any = said.get("usage_metadata")
+    if usage.__class__ is not dict:
+        return None
+    given: Any = usage.get("input_tokens")
+    got: Any = usage.get("output_tokens")
+    if given.__class__ is not int or got.__class__ is not int or not given:
+        return None
+    details: dict[str, Any] | None = usage.get("output_token_details")
+    if details:
+        # A service tier may stand before the name.
+        got -= sum([count for name, count in details.items() if name.endswith("reasoning") and count])
+    return span.model, span.tools, given + got

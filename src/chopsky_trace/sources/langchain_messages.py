@@ -24,7 +24,7 @@ from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, content_id, text_of
 from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, odd_float, same_blocks
-from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root
+from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root, chars_of
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -166,7 +166,10 @@ class Snapshot:
         root.tell(body_id, Fragment(encoded), draft, name if role == "assistant" else None, extra)
         if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
             root.refer(content, None, {"$content": body_id})
-        return Entry(body_id, role, content if is_text else text_of(content), bool(calls))
+        entry = Entry(body_id, role, content if is_text else text_of(content), bool(calls))
+        if calls:
+            entry.calls_chars = max(0, len(encoded) - len(entry.text))
+        return entry
 
     def _text_body(
         self,
@@ -279,7 +282,7 @@ class Snapshot:
     def _reference(self, root: Root, draft: Draft, message: Any) -> dict[str, str]:
         entry = self.entry(root, draft, message)
         if entry.id not in root.placed:
-            root.mention(draft, entry.id)
+            root.mention(draft, entry.id, chars_of(entry))
         return {"$message": entry.id}
 
     def _prompt_value(self, root: Root, draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,7 +333,7 @@ class Snapshot:
         if known is not None and known[0] is text:
             reference = known[2]
             if "$content" in reference and reference["$content"] not in root.placed:
-                root.mention(draft, reference["$content"])
+                root.mention(draft, reference["$content"], len(text))
             return reference
         if self.redactor is not None or len(text) > self.max_string:
             return text
@@ -384,8 +387,8 @@ class Snapshot:
             entries = begin.entries + entries
             ids = begin.ids + ids
         if not root.placed.issuperset(ids):
-            for position, body_id in enumerate(ids):
-                root.mention(draft, body_id, position)
+            for position, entry in enumerate(entries):
+                root.mention(draft, entry.id, chars_of(entry), position)
         found, node = root.compact(ids, begin)
         if many and node is not None and (begin is None or fresh):
             root.keep(root.lists, begin, items, entries, ids, node)

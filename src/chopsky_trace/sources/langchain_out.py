@@ -25,6 +25,7 @@ CONTENT_FIELDS = frozenset(
         "outputs",
         "bodies",
         "messages",
+        "sizes",
         "contents",
         "prompt",
         "output_bodies",
@@ -97,8 +98,8 @@ class Out:
                 question_refs(root, draft, question)
             elif span.deferred is not None:
                 # It was to come, and did not: then what the first call was asked.
-                for entry_id, n, position in root.first_tail:
-                    root.own(draft, entry_id, n, position, internal=False, at=root.started)
+                for told in root.first_tail:
+                    root.own(draft, *told, internal=False, at=root.started)
         draft["inputs"] = self.full.payload(root, draft, inputs)
 
     def _without_secrets(self, values: Mapping[str, Any]) -> Mapping[str, Any]:

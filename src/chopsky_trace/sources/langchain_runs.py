@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.records import Kind, Scope
-from chopsky_trace.sources.memory import Draft, Node, Root
+from chopsky_trace.sources.memory import Draft, Key, Node, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -44,6 +44,9 @@ class OpenSpan:
     events: list[tuple[bytes, Draft]] | None = None
     provider: str | None = None
     model: str | None = None
+    tools: Any = None
+    sizes: tuple[list[Key], int, int | None] | None = None
+    """Message rows new with this call's prompt, the length of all that is, and what the input was before."""
 
 
 class Runs:

@@ -14,7 +14,7 @@ from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
-from chopsky_trace.sources.memory import Draft, Entry, Root, prompt_refs
+from chopsky_trace.sources.memory import Draft, Entry, Root, growth, prompt_refs
 from chopsky_trace.sources.sampling import is_sampled
 
 running_config = var_child_runnable_config.get
@@ -113,6 +113,7 @@ class Starts(Out):
             try:
                 self._describe(draft, span, metadata, tags, config)
                 if params:
+                    span.tools = params.get("tools")
                     self._params(draft, root, params)
             except Exception as error:
                 self._unreadable(draft, "metadata", error)
@@ -292,10 +293,18 @@ class Starts(Out):
         ids = (
             [entry.id for entry in entries] if begin is None else begin.ids + [e.id for e in entries[len(begin.ids) :]]
         )
-        draft["prompt"], span.node, known = root.prompt(span.hex, entries, ids, begin)
+        draft["prompt"], span.node, known, spent = root.prompt(span.hex, entries, ids, begin)
         if not isinstance(prompt, str):
             root.keep(root.prefixes, begin, prompt, entries, ids, span.node)
-        prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
+        fresh = prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
+        if fresh:
+            before = None
+            if not root.called:
+                before = 0
+            elif spent is not None and spent[0] == span.model and spent[1] == span.tools:
+                before = spent[2]
+            span.sizes = fresh, growth(entries, known), before
+        root.called = True
 
     def _params(self, draft: Draft, root: Root, params: Mapping[str, Any]) -> None:
         if not self.options.with_content:

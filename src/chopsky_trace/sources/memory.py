@@ -7,7 +7,7 @@ it, so a prompt is told as "the first `take` messages of that call's prompt and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, cast
 
@@ -38,6 +38,8 @@ class Entry:
     calls: Any = None
     blocks: list[Any] | None = None
     name: str | None = None
+    calls_chars = 0
+    """About how long the calls are that it makes."""
 
     def __init__(self, body_id: str, role: Role, text: str, has_calls: bool) -> None:
         self.id = body_id
@@ -46,10 +48,16 @@ class Entry:
         self.has_calls = has_calls
 
 
+Spent = tuple[str | None, Any, int]
+"""A call's model, its tools, and the tokens that its prompt and visible output take in the next prompt."""
+Key = tuple[str, str, int]
+"""Place, body and n: one message row of a run."""
+
+
 class Node:
     """A place in the tree of prompts: `depth` messages from its top, first reached by `span`."""
 
-    __slots__ = ("children", "depth", "links", "name", "span")
+    __slots__ = ("children", "depth", "links", "name", "span", "spent")
 
     def __init__(self, span: str | None, depth: int, links: int) -> None:
         self.children: dict[str, Node] = {}
@@ -58,6 +66,8 @@ class Node:
         self.links = links
         self.name: str | None = None
         """The assistant's name, as `span` told it."""
+        self.spent: Spent | None = None
+        """Of a call's output: what the call, whose prompt this continues, reported."""
 
 
 class Prefix:
@@ -140,6 +150,8 @@ class Root:
     named = False
     """Whether an assistant message has a name: then each prompt is told with its names."""
     held_bytes = 0
+    called = False
+    """Whether a model was called."""
 
     def __init__(self, root_id: str, started: int, epoch: int) -> None:
         self.id = root_id
@@ -160,7 +172,9 @@ class Root:
         self.texts: dict[int, tuple[Any, Any, dict[str, str]]] = {}
         """Long texts and documents told: id() -> (the object, its state then, the reference that stands for it)."""
         self.placed: set[str] = set()
-        self.owned: set[tuple[str, str, int]] = set()
+        self.owned: set[Key] = set()
+        self.unsized: dict[Key, int] = {}
+        """Message rows told whose size in tokens is not: their lengths."""
         self.tree = Node(None, 0, 0)
         self.entry_nodes: dict[str, Node] = {}
         self.prefixes: dict[int, Prefix] = {}
@@ -170,7 +184,7 @@ class Root:
         self.outputs: dict[str, tuple[str, int]] = {}
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
-        self.first_tail: list[tuple[str, int, int]] = []
+        self.first_tail: list[tuple[str, int, int, int]] = []
 
     # -- bodies
 
@@ -194,7 +208,9 @@ class Root:
 
     # -- message rows
 
-    def own(self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool, at: int | None = None) -> bool:
+    def own(
+        self, draft: Draft, entry_id: str, n: int, position: int, chars: int, *, internal: bool, at: int | None = None
+    ) -> bool:
         """The root itself brought this message into the conversation; whether that is news."""
         if ("shown", entry_id, n) in self.owned:
             return False
@@ -204,6 +220,10 @@ class Root:
         news = internal or ("own", entry_id, n) not in self.owned
         self.owned.add(key)
         self.placed.add(entry_id)
+        if news:
+            self.unsized["own", entry_id, n] = chars
+            # That row goes.
+            self.unsized.pop(("history", entry_id, n), None)
         ref: MessageRef = {"body": entry_id, "place": "own", "n": n, "position": position, "internal": internal}
         if at is not None:
             ref["at"] = at
@@ -211,9 +231,21 @@ class Root:
         return news
 
     def history(
-        self, draft: Draft, entry_id: str, n: int, position: int, *, internal: bool = True, now: bool = False
+        self,
+        draft: Draft,
+        entry_id: str,
+        n: int,
+        position: int,
+        chars: int,
+        *,
+        internal: bool = True,
+        now: bool = False,
+        waits: bool = False,
     ) -> None:
-        """A message that some earlier run, if any, said; `now`: it is not from before this run, so it stands here."""
+        """A message that some earlier run, if any, said.
+
+        `now`: it is not from before this run, so it stands here. `waits`: a call of this run may tell its size.
+        """
         key = ("history", entry_id, n)
         if key in self.owned:
             return
@@ -222,6 +254,10 @@ class Root:
         ref: MessageRef = {"body": entry_id, "place": "history", "n": n, "position": position, "internal": internal}
         if not now:
             ref["at"] = self.started
+        if waits:
+            self.unsized[key] = chars
+        else:
+            ref["chars"] = chars
         draft["messages"].append(ref)
 
     def said(self, draft: Draft, entry: Entry, span: str, n: int, *, internal: bool) -> None:
@@ -232,11 +268,24 @@ class Root:
             self.answers[entry.text] = entry.id
         draft["messages"].append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
 
-    def mention(self, draft: Draft, entry_id: str, position: int = 0) -> None:
+    def mention(self, draft: Draft, entry_id: str, chars: int, position: int = 0) -> None:
         """A payload refers to it, at this place of a list: it must have a row somewhere."""
         if entry_id not in self.placed:
             # What turns up once a call has answered was not there at the beginning.
-            self.history(draft, entry_id, 0, position, now=bool(self.outputs))
+            self.history(draft, entry_id, 0, position, chars, now=bool(self.outputs), waits=True)
+
+    # -- sizes
+
+    def size(self, draft: Draft, keys: Iterable[Key], chars: int, before: int | None) -> None:
+        """The rows of these that nobody has told the size of: from this end on it is known."""
+        unsized = self.unsized
+        rows = [
+            (body, place, n, unsized.pop((place, body, n))) for place, body, n in keys if (place, body, n) in unsized
+        ]
+        if rows:
+            draft["sizes"] = {"rows": rows, "chars": chars}
+            if before is not None:
+                draft["sizes"]["before"] = before
 
     # -- prompts
 
@@ -272,13 +321,17 @@ class Root:
 
     def prompt(
         self, span: str, entries: Sequence[Entry], ids: list[str], begin: Prefix | None = None
-    ) -> tuple[Prompt, Node, int]:
-        """The prompt as references, the tree's node at its end, and how many messages were known as its beginning."""
+    ) -> tuple[Prompt, Node, int, Spent | None]:
+        """The prompt as references, the tree's node at its end, how many messages were known as its beginning.
+
+        And, where that beginning is an earlier call's prompt and output, what that call reported.
+        """
         if begin is None:
             node, known = _walk(self.tree, ids)
         else:
             node, known = _walk(begin.node, ids[len(begin.ids) :])
             known += len(begin.ids)
+        spent = node.spent
         if node.span is None or node.links >= MAX_LINKS:
             prompt: Prompt = {"bodies": ids}
             links = 0
@@ -298,7 +351,7 @@ class Root:
             names = self._names(span, entries, links)
             if names:
                 prompt["names"] = names
-        return prompt, node, known
+        return prompt, node, known, spent
 
     def _names(self, span: str, entries: Sequence[Entry], links: int) -> dict[str, str]:
         """Place -> name of the assistant messages whose name is not what the calls that this prompt extends told."""
@@ -316,10 +369,13 @@ class Root:
             node = child
         return names
 
-    def extend(self, node: Node, span: str, body_id: str) -> None:
+    def extend(self, node: Node, span: str, body_id: str, spent: Spent | None) -> None:
         """The call's output stands behind its prompt."""
-        if body_id not in node.children:
-            node.children[body_id] = Node(span, node.depth + 1, node.links if node.span == span else node.links + 1)
+        child = node.children.get(body_id)
+        if child is None:
+            child = Node(span, node.depth + 1, node.links if node.span == span else node.links + 1)
+            node.children[body_id] = child
+        child.spent = spent
 
     def compact(self, ids: list[str], begin: Prefix | None = None) -> tuple[dict[str, Any], Node | None]:
         """A list of messages in a payload: a stretch of some call's prompt and output if it is one, then the rest.
@@ -355,21 +411,34 @@ def _last_asked(entries: Sequence[Entry]) -> int:
     return last
 
 
-def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[str], known: int, *, shown: bool) -> None:
+def chars_of(entry: Entry) -> int:
+    """A message's length: its text, and the calls it makes."""
+    return len(entry.text) + entry.calls_chars
+
+
+def prompt_refs(
+    root: Root, draft: Draft, entries: Sequence[Entry], ids: list[str], known: int, *, shown: bool
+) -> list[Key]:
     """Message rows that follow from one prompt: its tail is the root's own, the rest is history.
 
     Counting equal bodies keeps a genuine repeat apart from a message that is merely sent again.
+
+    Returns:
+        The rows that are new with this prompt, whose sizes its call can tell.
     """
     tail = _tail(entries)
     last = -1
     first = not root.first_tail
+    fresh: list[Key] = []
     # What came before both was told with an earlier prompt.
     for index in range(min(known, tail), len(ids)):
         entry = entries[index]
         body = entry.id
         if index < tail or entry.role == "system":
             if index >= known:
-                root.history(draft, body, ids[:index].count(body), index)
+                n = ids[:index].count(body)
+                root.history(draft, body, n, index, chars_of(entry), waits=entry.role == "system")
+                fresh.append(("history", body, n))
             continue
         asked = entry.role == "user"
         if asked and last < 0:
@@ -377,21 +446,29 @@ def prompt_refs(root: Root, draft: Draft, entries: Sequence[Entry], ids: list[st
         internal = not (shown and asked)
         if asked and (root.resumed or index < last):
             # An earlier run may have asked it, and had no answer.
-            root.history(draft, body, ids[:index].count(body), index, internal=internal)
+            root.history(draft, body, ids[:index].count(body), index, len(entry.text), internal=internal)
             continue
         own = ids[tail:index].count(body)
-        news = root.own(draft, body, own, index, internal=internal)
+        news = root.own(draft, body, own, index, len(entry.text), internal=internal)
+        if index >= known:
+            fresh.append(("own", body, own))
         if first and asked:
-            root.first_tail.append((body, own, index))
+            root.first_tail.append((body, own, index, len(entry.text)))
         if tail and (n := ids[:index].count(body)) > own:
             # Said again in this very run, where it owns one already.
-            root.history(draft, body, n, index, internal=internal or news, now=not news)
+            root.history(draft, body, n, index, len(entry.text), internal=internal or news, now=not news)
+    return fresh
+
+
+def growth(entries: Sequence[Entry], known: int) -> int:
+    """Length of what came to a prompt of which so many messages were known."""
+    return sum([chars_of(entry) for entry in entries[known:]])
 
 
 def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     """Message rows of a root's own input: what the user said now, and what they are known to have said before."""
     if len(entries) == 1 and entries[0].role == "user":
-        root.own(draft, entries[0].id, 0, QUESTION_POSITION, internal=False, at=root.started)
+        root.own(draft, entries[0].id, 0, QUESTION_POSITION, len(entries[0].text), internal=False, at=root.started)
         return
     tail = _tail(entries)
     last = _last_asked(entries)
@@ -401,12 +478,13 @@ def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
         internal = entry.has_calls or entry.role not in ("user", "assistant")
         n = ids[:index].count(body)
         if index < tail or entry.role == "system" or (entry.role == "user" and index < last):
-            root.history(draft, body, n, index, internal=internal)
+            root.history(draft, body, n, index, chars_of(entry), internal=internal, waits=entry.role == "system")
             continue
         own = ids[tail:index].count(body)
-        root.own(draft, body, own, QUESTION_POSITION + index, internal=internal, at=root.started)
+        chars = len(entry.text)
+        root.own(draft, body, own, QUESTION_POSITION + index, chars, internal=internal, at=root.started)
         if n > own:
-            root.history(draft, body, n, index, internal=internal)
+            root.history(draft, body, n, index, chars, internal=internal)
 
 
 def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
@@ -414,7 +492,7 @@ def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     for n, entry in enumerate(entries):
         known = root.outputs.get(entry.id) or _same_text(root, entry)
         if known is None:
-            root.own(draft, entry.id, 0, QUESTION_POSITION * 2 + n, internal=False)
+            root.own(draft, entry.id, 0, QUESTION_POSITION * 2 + n, chars_of(entry), internal=False)
             continue
         body_id, (span, place) = (entry.id, known) if entry.id in root.outputs else (root.answers[entry.text], known)
         draft["messages"].append(

@@ -300,7 +300,7 @@ with run as (
         m.token_count, m.cost, 0, 0
     from run r
     join public.conversation_messages m on m.conversation_run_id = r.id
-    where m.span_id is null and (m.token_count is not null or m.cost <> 0)
+    where m.span_id is null and not m.is_history and (m.token_count is not null or m.cost <> 0)
         and not exists (select 1 from by_hand h where h.id = r.id)
     union all
     select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, 0, 0 from by_hand h

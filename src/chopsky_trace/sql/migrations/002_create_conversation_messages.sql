@@ -36,7 +36,8 @@ comment on column public.conversation_messages.sequence is 'Place within the run
 comment on column public.conversation_messages.content is 'The text, as a person reads it.';
 comment on column public.conversation_messages.parts is 'The content as the provider had it, where it was more than one text.';
 comment on column public.conversation_messages.is_internal is 'True for what the user neither said nor was answered: system prompts, stuffed prompts, tool traffic, intermediate answers.';
-comment on column public.conversation_messages.token_count is 'The message''s own size in tokens, set once; NULL where it cannot be known.';
+comment on column public.conversation_messages.token_count is 'The message''s own size in tokens, set once: its call''s output tokens, or what the input grew by; NULL where it cannot be known.';
+comment on column public.conversation_messages.token_count_source is 'reported: by the call. computed: a share, by length, of what the call''s input grew by. estimated: from the length. unknown: the call reported none.';
 comment on column public.conversation_messages.cost is 'USD. The first output message of a model call carries the call''s cost, others 0; NULL where the price is unknown.';
 comment on column public.conversation_messages.is_history is 'Known only from a prompt or payload, not from the run that said it; goes when its owner arrives.';
 

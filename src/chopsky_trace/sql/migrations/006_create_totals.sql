@@ -61,11 +61,11 @@ begin
         select
             c.conversation_run_id as run_id,
             count(*) filter (where not c.is_internal) as messages,
-            sum(c.token_count) filter (where c.span_id is null and c.role <> 'assistant') as hand_input,
-            sum(c.token_count) filter (where c.span_id is null and c.role = 'assistant') as hand_output,
-            sum(c.token_count) filter (where c.span_id is null) as hand_tokens,
+            sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role <> 'assistant') as hand_input,
+            sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role = 'assistant') as hand_output,
+            sum(c.token_count) filter (where c.span_id is null and not c.is_history) as hand_tokens,
             sum(c.cost) filter (where c.span_id is null and not c.is_history) as hand_cost,
-            avg(c.response_time_ms) filter (where c.span_id is null) as hand_time
+            avg(c.response_time_ms) filter (where c.span_id is null and not c.is_history) as hand_time
         from public.conversation_messages c
         where c.conversation_run_id = any (run_ids)
         group by c.conversation_run_id

@@ -150,7 +150,7 @@ begin
     end if;
     update public.conversation_messages m
     set role = b.role, content = b.content, parts = b.parts, tool_calls = b.tool_calls, tool_call_id = b.tool_call_id,
-        name = b.name, metadata = b.metadata
+        name = b.name, metadata = b.metadata, cost = coalesce(m.cost, case when m.is_history and b.role <> 'assistant' then 0 end)
     from (select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)) p
     cross join lateral (
         select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
@@ -165,7 +165,8 @@ revoke all on function public.chopsky_fill_messages(uuid[], uuid[]) from public,
 grant execute on function public.chopsky_fill_messages(uuid[], uuid[]) to service_role;
 
 -- Message rows; the merge of two records of one row is commutative: visible if either says so, the earlier place,
--- and the numbers of the later version. Returns runs whose rows went while settling.
+-- and the numbers of the later version. What no call said has no version: its size is told once, and should two ends tell
+-- it, what follows from reported numbers stands before an estimate, then the higher. Returns runs whose rows went while settling.
 create function public.chopsky_write_messages(messages json) returns uuid[]
 language plpgsql set search_path = ''
 as $$
@@ -225,8 +226,10 @@ begin
             -- A body that an earlier batch brought is not sent again: its row has it.
             coalesce(w.role, b.role, 'user'), coalesce(w.content, b.content), coalesce(w.parts, b.parts),
             coalesce(w.tool_calls, b.tool_calls), coalesce(w.tool_call_id, b.tool_call_id), coalesce(w.name, b.name),
-            w.is_internal, w.token_count, w.token_count_source, w.response_time_ms, w.cost, w.model, w.provider,
-            coalesce(w.metadata, b.metadata, '{}'), w.session_key, w.is_history, w.occurrence, w.position, w.version, w.created_at
+            w.is_internal, w.token_count, w.token_count_source, w.response_time_ms,
+            -- Only what an assistant said may have been paid somewhere else.
+            coalesce(w.cost, case when w.is_history and w.body_id is not null and coalesce(w.role, b.role) <> 'assistant' then 0 end),
+            w.model, w.provider, coalesce(w.metadata, b.metadata, '{}'), w.session_key, w.is_history, w.occurrence, w.position, w.version, w.created_at
         from wanted w
         left join lateral (
             select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
@@ -253,10 +256,21 @@ begin
                 when excluded.version > coalesce(m.version, '') then excluded.span_id
                 when m.version is null and (excluded.created_at, excluded.position) < (m.created_at, m.position) then excluded.span_id
                 else m.span_id end,
-            token_count = case when excluded.version > coalesce(m.version, '') then excluded.token_count else m.token_count end,
-            token_count_source = case when excluded.version > coalesce(m.version, '') then excluded.token_count_source else m.token_count_source end,
+            (token_count, token_count_source) = (
+                select z.token_count, z.token_count_source
+                from (values
+                    (excluded.token_count, excluded.token_count_source, true), (m.token_count, m.token_count_source, false)
+                ) z (token_count, token_count_source, is_new)
+                where z.is_new = coalesce(excluded.version > coalesce(m.version, '') or (
+                    m.version is null and excluded.version is null
+                    and (excluded.token_count_source = 'computed', excluded.token_count) > (coalesce(m.token_count_source = 'computed', false), coalesce(m.token_count, -1))
+                ), false)
+            ),
             response_time_ms = case when excluded.version > coalesce(m.version, '') then excluded.response_time_ms else m.response_time_ms end,
-            cost = case when excluded.version > coalesce(m.version, '') then excluded.cost else m.cost end,
+            cost = case
+                when excluded.version > coalesce(m.version, '') then excluded.cost
+                when m.version is null and excluded.version is null then coalesce(m.cost, excluded.cost)
+                else m.cost end,
             model = case when excluded.version > coalesce(m.version, '') then excluded.model else m.model end,
             provider = case when excluded.version > coalesce(m.version, '') then excluded.provider else m.provider end,
             version = case when excluded.version > coalesce(m.version, '') then excluded.version else m.version end
@@ -270,6 +284,8 @@ begin
             or (m.tool_call_id is null and excluded.tool_call_id is not null)
             or (m.name is null and excluded.name is not null)
             or (m.metadata = '{}' and excluded.metadata <> '{}')
+            or (m.version is null and excluded.version is null and m.cost is null and excluded.cost is not null)
+            or (m.version is null and excluded.version is null and (excluded.token_count_source = 'computed', excluded.token_count) > (coalesce(m.token_count_source = 'computed', false), coalesce(m.token_count, -1)))
         returning 1
     )
     select array_agg(g.session_key), array_agg(g.body_id) into keys, bodies

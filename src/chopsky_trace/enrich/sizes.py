@@ -1,0 +1,59 @@
+"""How many tokens a message takes: its share of what its call reported, or an estimate from its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chopsky_trace.enrich.registers import Row
+
+CHARS_PER_TOKEN = 4
+TOKENS_PER_MESSAGE = 3
+"""As `count_tokens_approximately` of langchain_core has them: four characters a token, rounded up, and three tokens for
+the message around them."""
+
+Size = tuple[int, str]
+"""Tokens, and where they are from."""
+_RANK = {"estimated": 1, "computed": 2}
+
+
+def estimated(chars: int) -> Size:
+    """The size of a message of so many characters, where nothing better is known."""
+    return -(-chars // CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE, "estimated"
+
+
+def shares(sizes: Mapping[str, Any], numbers: Row | None) -> Iterator[tuple[str, str, int, Size]]:
+    """(body, place, n, size) of each message whose size an end tells.
+
+    What the call's input exceeds `before` by is shared out by length, so that all that came to the prompt has,
+    together, exactly what came to the input. Where the input is not known, or nothing says what it was before, sizes
+    are estimated.
+
+    Args:
+        sizes: the record's Sizes.
+        numbers: the columns of the call's usage; None where the end is not a call's.
+    """
+    rows: list[tuple[str, str, int, int]] = sizes["rows"]
+    given, before = (numbers or {}).get("input_tokens"), sizes.get("before")
+    if given is None or before is None:
+        for body, place, n, chars in rows:
+            yield body, place, n, estimated(chars)
+        return
+    grown = max(0, given - before)
+    source = "estimated" if numbers and numbers.get("usage_source") == "estimated" else "computed"
+    # An empty message is not nothing: the one that came shall have what came.
+    total = max(sizes["chars"], sum(max(chars, 1) for _, _, _, chars in rows))
+    passed = 0
+    for body, place, n, chars in rows:
+        # By what has been shared out so far, so that rounding neither loses nor adds any.
+        share = -(passed * grown // total)
+        passed += max(chars, 1)
+        yield body, place, n, (share + passed * grown // total, source)
+
+
+def set_size(row: Row, size: Size) -> None:
+    """Gives a message its size, unless it has a better one: the rule that chopsky_write_messages has."""
+    count, source = size
+    known = row.get("token_count")
+    if known is None or (_RANK[source], count) > (_RANK.get(row["token_count_source"], 0), known):
+        row["token_count"], row["token_count_source"] = size
