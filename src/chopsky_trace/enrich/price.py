@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from chopsky_trace.enrich.model_names import candidates
+from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.records import Cost, Usage
 
 if TYPE_CHECKING:
@@ -358,6 +359,8 @@ def price(
     at: datetime,
     cached: bool,
     service_tier: str | None,
+    tenant_id: str | None = None,
+    overrides: Overrides | None = None,
 ) -> Cost:
     """The cost of one call in USD, computed from its usage; unknown where a price or a deciding count is missing.
 
@@ -371,6 +374,8 @@ def price(
         at: when the call was made; aware.
         cached: LangChain's own cache answered, so nothing was charged.
         service_tier: as the response says; else what `usage` has.
+        tenant_id: whose call it was, for prices that hold for one tenant.
+        overrides: the team's own prices, which go before the public ones; None where there are none.
     """
     if cached:
         return {"amount": "0", "source": "computed", "rates": {"cache_hit": True}}
