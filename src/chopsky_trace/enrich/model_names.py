@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
@@ -47,6 +48,12 @@ PROVIDERS = {
     "moonshot": "moonshotai",
     "moonshot_ai": "moonshotai",
 }
+_SUFFIX = re.compile(
+    r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{2}-\d{2,4}|\d{3,8}|latest|default)|[-.]v\d+(?:\.\d+)?|:\d+(?:k|m)?)+"
+)
+"""What names a version of a model: -2024-08-06, @20250929, -0125, -latest, -v1:0."""
+_PREFIX = re.compile(r"(?:[\w.@:-]+/)+|(?:(?:us|eu|apac|au|jp|in|ca|sa|global|us-gov)\.)?(?:[a-z0-9]+\.)?")
+"""What says where it is: models/, us.anthropic."""
 GATEWAYS = frozenset(("litellm", "litellm_proxy"))
 """Names that say how a call went, not who answered it: the model's prefix says that."""
 CLOSED = frozenset(("openai", "anthropic", "google", "x-ai"))
@@ -60,14 +67,42 @@ def candidates(
     """(provider id or None, model name, which of the two names) to look up, the likeliest first.
 
     The model that answered decides. The one asked for stands in only where no other answered, or the two are one name
-    with and without its date or region: an unknown answering model is not priced as another.
+    with and without its date, version or region: an unknown answering model is not priced as another.
     """
     seat = provider_id(provider)
     answered, asked = tidy(model), tidy(model_requested)
     if answered:
         yield from _forms(seat, answered, "model", gateway)
-    if asked and asked != answered and (not answered or asked in answered or answered in asked):
+    if asked and asked != answered and (not answered or is_same(asked, answered)):
         yield from _forms(seat, asked, "model_requested", gateway)
+
+
+def names_of(
+    provider: str | None, model: str | None, model_requested: str | None, gateway: str | None = None
+) -> tuple[tuple[str | None, str], ...]:
+    """(provider id or None, model name) that a call goes by, in lower case: as reported first, then parts of it.
+
+    An Azure deployment or a Bedrock profile is a name of one's own, and comes before the model that answered for it.
+    """
+    reported = (provider or "").strip().lower() or None
+    seat = provider_id(provider)
+    answered, asked = tidy(model), tidy(model_requested)
+    names: dict[tuple[str | None, str], None] = {}
+    whole = [asked] if asked and (not answered or seat in ("azure", "aws")) else []
+    for name in [*whole, *([answered] if answered else [])]:
+        names[reported, name.lower()] = names[seat, name.lower()] = None
+    for found_seat, name, _ in candidates(provider, model, model_requested, gateway):
+        names[found_seat, name.lower()] = None
+    return tuple(names)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two names are of one model: one has a date, version, region or folder that the other lacks."""
+    one, other = one.lower(), other.lower()
+    short, long = sorted((one, other), key=len)
+    if long.startswith(short):
+        return _SUFFIX.fullmatch(long, len(short)) is not None
+    return long.endswith(short) and _PREFIX.fullmatch(long, 0, len(long) - len(short)) is not None
 
 
 def provider_id(provider: str | None) -> str | None:
