@@ -159,6 +159,8 @@ class SpanEnd(TypedDict):
     provider: NotRequired[str]
     model: NotRequired[str]
     model_requested: NotRequired[str]
+    tenant: NotRequired[str]
+    """Whose call it was, as far as its source knew: prices may depend on it, and the start may be in another batch."""
     response_id: NotRequired[str]
     finish_reason: NotRequired[str]
     said: NotRequired[Any]

@@ -37,6 +37,13 @@ def status_text(data: Mapping[str, Any], found: Sequence[JournalInfo], width: in
         lines.append(f"Schema    {at}, {SCHEMA_WORDS[schema['state']]}")
     if data["writers"]:
         lines += ["", writers_table(data["writers"], width)]
+        for row in data["writers"]:
+            trouble = row["prices"].get("error") or ", ".join(row["prices"].get("unusable") or ())
+            if trouble:
+                who = f"{present.one_line(row['host'], 20)}:{row['process_id']}"
+                lines.append(
+                    Text(f"Prices    {who} lacks prices of your own: {present.one_line(trouble)}", style="red")
+                )
     elif schema and schema["current"] is not None:
         lines.append("Writers   none has written here yet")
     for journal in found:

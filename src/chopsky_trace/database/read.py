@@ -29,6 +29,7 @@ TABLES = (
     "conversation_prefixes",
     "conversation_runs",
     "conversation_spans",
+    "model_prices",
     "writer_status",
 )
 FUNCTIONS = (

@@ -21,6 +21,7 @@ from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.messages import BARE, Telling, body_row, message_rows, telling
+from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.enrich.registers import (
     CALL_KINDS,
@@ -158,11 +159,19 @@ class Batch:
 class Builder:
     """Builds batches; holds no state of the runs."""
 
-    def __init__(self, pause: Callable[[], None] | None = None, *, keep_media: bool = False) -> None:
+    def __init__(
+        self,
+        pause: Callable[[], None] | None = None,
+        *,
+        keep_media: bool = False,
+        overrides: Callable[[], Overrides | None] | None = None,
+    ) -> None:
         self.pause = pause or _go_on
         """Called between rows, so that a busy worker lets the application's threads run."""
         self.keep_media = keep_media
         """Whether images, audio and files go into the database, or only their id, type and size."""
+        self.overrides = overrides or _no_prices
+        """The team's own prices, as they are now."""
 
     def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Batch:
         """One batch of these records.
@@ -185,6 +194,7 @@ class _Work:
         self.pause = pause = how.pause
         self.prefixes = Prefixes()
         self.contents = Contents(how.keep_media, self.prefixes)
+        self.overrides = how.overrides()
         self.packs = packs
         self.starts: dict[str, Register] = {}
         self.ends: dict[str, Register] = {}
@@ -298,7 +308,7 @@ class _Work:
         if record["kind"] not in CALL_KINDS:
             return None
         start = self.starts.get(record["id"])
-        return call_numbers(record, start.asked if start is not None else NOBODY)
+        return call_numbers(record, start.asked if start is not None else NOBODY, self.overrides)
 
     # -- rows
 
@@ -463,3 +473,7 @@ def _without_nul(value: Any) -> Any:
 
 def _go_on() -> None:
     """No pause."""
+
+
+def _no_prices() -> None:
+    """No prices of the team's own."""

@@ -219,6 +219,7 @@ END = (
     Column("usage_source", word),
     Column("cost", decimal),
     Column("cost_source", word),
+    Column("reported_cost", decimal),
     Column("price_rates", jsonb),
     Column("finish_reason", word),
     Column("outputs", jsonb),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
+from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
 from chopsky_trace.records import RETRY_TAG, Usage, timestamp
@@ -112,8 +113,8 @@ def needs_start(record: dict[str, Any]) -> bool:
     return not (record.get("provider") and record.get("model_requested"))
 
 
-def call_numbers(record: dict[str, Any], asked: Asked) -> Row:
-    """Usage and cost of a model call, once, at the call itself."""
+def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | None = None) -> Row:
+    """Usage and cost of a model call, once, at the call itself; `overrides`: the team's own prices."""
     provider = record.get("provider") or asked.provider
     requested = record.get("model_requested") or asked.model
     cached = bool(record.get("cached"))
@@ -128,6 +129,8 @@ def call_numbers(record: dict[str, Any], asked: Asked) -> Row:
     details = usage.get("details")
     if details:
         row["usage_details"] = details
+        if not cached and "reported_cost_usd" in details:
+            row["reported_cost"] = details["reported_cost_usd"]
     cost = price(
         usage,
         provider=provider,
@@ -136,6 +139,8 @@ def call_numbers(record: dict[str, Any], asked: Asked) -> Row:
         at=timestamp(record.get("started") or record["at"]),
         cached=cached,
         service_tier=reported.get("service_tier"),
+        tenant_id=record.get("tenant"),
+        overrides=overrides,
     )
     row["cost"] = cost["amount"]
     row["cost_source"] = cost["source"]

@@ -198,6 +198,9 @@ class Ends(Out):
             draft["provider"] = span.provider
         if span.model:
             draft["model_requested"] = span.model
+        tenant = span.root.scope.get("tenant_id")
+        if tenant:
+            draft["tenant"] = tenant
         if not said:
             return
         if self.options.with_content and self.options.redactor is None and span.root.sampled:

@@ -318,7 +318,7 @@ limit %(limit)s
 -- What each writer says of itself, the latest first.
 select
     w.writer_id, w.host, w.process_id, w.version, w.schema_number, w.started_at, w.last_write_at, w.backlog_records,
-    w.backlog_bytes, w.stored_records, w.losses
+    w.backlog_bytes, w.stored_records, w.losses, w.prices
 from public.writer_status w
 order by w.last_write_at desc
 limit %(limit)s

@@ -155,6 +155,7 @@ create table public.conversation_spans (
     usage_source text,
     cost numeric(24,10),
     cost_source text,
+    reported_cost numeric(24,10),
     price_rates jsonb,
     finish_reason text,
     outputs jsonb,
@@ -163,6 +164,32 @@ create table public.conversation_spans (
     end_version text collate "C",
     duplicate_of uuid,
     abandoned_at timestamp with time zone,
+    created_at timestamp with time zone not null default now()
+);
+
+--: table public.model_prices
+create table public.model_prices (
+    id uuid not null default gen_random_uuid(),
+    tenant_id text,
+    provider text,
+    model text,
+    model_pattern text,
+    valid_from timestamp with time zone,
+    valid_until timestamp with time zone,
+    input_mtok numeric,
+    output_mtok numeric,
+    cache_read_mtok numeric,
+    cache_write_mtok numeric,
+    cache_write_5m_mtok numeric,
+    cache_write_1h_mtok numeric,
+    other_rates jsonb not null default '{}'::jsonb,
+    tiers jsonb not null default '[]'::jsonb,
+    flex_factor numeric,
+    priority_factor numeric,
+    batch_factor numeric,
+    request_usd numeric,
+    note text,
+    source text,
     created_at timestamp with time zone not null default now()
 );
 
@@ -178,7 +205,8 @@ create table public.writer_status (
     backlog_records bigint not null default 0,
     backlog_bytes bigint not null default 0,
     stored_records bigint not null default 0,
-    losses jsonb not null default '{}'::jsonb
+    losses jsonb not null default '{}'::jsonb,
+    prices jsonb not null default '{}'::jsonb
 );
 
 --: constraint public.chopsky_migrations chopsky_migrations_pkey
@@ -259,6 +287,72 @@ alter table public.conversation_runs add constraint conversation_runs_user_satis
 --: constraint public.conversation_spans conversation_spans_pkey
 alter table public.conversation_spans add constraint conversation_spans_pkey PRIMARY KEY (id);
 
+--: constraint public.model_prices model_prices_batch_factor_check
+alter table public.model_prices add constraint model_prices_batch_factor_check CHECK (((batch_factor >= (0)::numeric) AND (batch_factor < (1000)::numeric) AND (scale(batch_factor) <= 6)));
+
+--: constraint public.model_prices model_prices_cache_read_mtok_check
+alter table public.model_prices add constraint model_prices_cache_read_mtok_check CHECK (((cache_read_mtok >= (0)::numeric) AND (cache_read_mtok < '1000000000'::numeric) AND (scale(cache_read_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_cache_write_1h_mtok_check
+alter table public.model_prices add constraint model_prices_cache_write_1h_mtok_check CHECK (((cache_write_1h_mtok >= (0)::numeric) AND (cache_write_1h_mtok < '1000000000'::numeric) AND (scale(cache_write_1h_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_cache_write_5m_mtok_check
+alter table public.model_prices add constraint model_prices_cache_write_5m_mtok_check CHECK (((cache_write_5m_mtok >= (0)::numeric) AND (cache_write_5m_mtok < '1000000000'::numeric) AND (scale(cache_write_5m_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_cache_write_mtok_check
+alter table public.model_prices add constraint model_prices_cache_write_mtok_check CHECK (((cache_write_mtok >= (0)::numeric) AND (cache_write_mtok < '1000000000'::numeric) AND (scale(cache_write_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_flex_factor_check
+alter table public.model_prices add constraint model_prices_flex_factor_check CHECK (((flex_factor >= (0)::numeric) AND (flex_factor < (1000)::numeric) AND (scale(flex_factor) <= 6)));
+
+--: constraint public.model_prices model_prices_input_mtok_check
+alter table public.model_prices add constraint model_prices_input_mtok_check CHECK (((input_mtok >= (0)::numeric) AND (input_mtok < '1000000000'::numeric) AND (scale(input_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_model_check
+alter table public.model_prices add constraint model_prices_model_check CHECK (((model <> ''::text) AND (length(model) <= 512)));
+
+--: constraint public.model_prices model_prices_model_or_pattern
+alter table public.model_prices add constraint model_prices_model_or_pattern CHECK ((num_nonnulls(model, model_pattern) = 1));
+
+--: constraint public.model_prices model_prices_model_pattern_check
+alter table public.model_prices add constraint model_prices_model_pattern_check CHECK (((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)));
+
+--: constraint public.model_prices model_prices_other_rates_check
+alter table public.model_prices add constraint model_prices_other_rates_check CHECK ((jsonb_typeof(other_rates) = 'object'::text));
+
+--: constraint public.model_prices model_prices_output_mtok_check
+alter table public.model_prices add constraint model_prices_output_mtok_check CHECK (((output_mtok >= (0)::numeric) AND (output_mtok < '1000000000'::numeric) AND (scale(output_mtok) <= 12)));
+
+--: constraint public.model_prices model_prices_pkey
+alter table public.model_prices add constraint model_prices_pkey PRIMARY KEY (id);
+
+--: constraint public.model_prices model_prices_priority_factor_check
+alter table public.model_prices add constraint model_prices_priority_factor_check CHECK (((priority_factor >= (0)::numeric) AND (priority_factor < (1000)::numeric) AND (scale(priority_factor) <= 6)));
+
+--: constraint public.model_prices model_prices_provider_check
+alter table public.model_prices add constraint model_prices_provider_check CHECK (((provider <> ''::text) AND (provider = lower(provider))));
+
+--: constraint public.model_prices model_prices_range_not_empty
+alter table public.model_prices add constraint model_prices_range_not_empty CHECK ((valid_from < valid_until));
+
+--: constraint public.model_prices model_prices_request_usd_check
+alter table public.model_prices add constraint model_prices_request_usd_check CHECK (((request_usd >= (0)::numeric) AND (request_usd < '1000000'::numeric) AND (scale(request_usd) <= 12)));
+
+--: constraint public.model_prices model_prices_some_price
+alter table public.model_prices add constraint model_prices_some_price CHECK (((num_nonnulls(input_mtok, output_mtok, request_usd) > 0) OR (other_rates <> '{}'::jsonb)));
+
+--: constraint public.model_prices model_prices_tenant_id_check
+alter table public.model_prices add constraint model_prices_tenant_id_check CHECK ((tenant_id <> ''::text));
+
+--: constraint public.model_prices model_prices_tiers_check
+alter table public.model_prices add constraint model_prices_tiers_check CHECK ((jsonb_typeof(tiers) = 'array'::text));
+
+--: constraint public.model_prices model_prices_valid_from_check
+alter table public.model_prices add constraint model_prices_valid_from_check CHECK (((EXTRACT(year FROM (valid_from AT TIME ZONE 'UTC'::text)) >= (1970)::numeric) AND (EXTRACT(year FROM (valid_from AT TIME ZONE 'UTC'::text)) <= (9998)::numeric)));
+
+--: constraint public.model_prices model_prices_valid_until_check
+alter table public.model_prices add constraint model_prices_valid_until_check CHECK (((EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) >= (1970)::numeric) AND (EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) <= (9998)::numeric)));
+
 --: constraint public.writer_status writer_status_pkey
 alter table public.writer_status add constraint writer_status_pkey PRIMARY KEY (writer_id);
 
@@ -322,8 +416,65 @@ CREATE INDEX idx_conversation_spans_conversation_run_id ON public.conversation_s
 --: index idx_conversation_spans_open
 CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btree (created_at) WHERE (status = 'active'::text);
 
+--: index idx_conversation_spans_reported_cost
+CREATE INDEX idx_conversation_spans_reported_cost ON public.conversation_spans USING btree (conversation_run_id) WHERE (reported_cost IS NOT NULL);
+
+--: index idx_model_prices_key
+CREATE UNIQUE INDEX idx_model_prices_key ON public.model_prices USING btree (tenant_id, provider, lower(model), model_pattern, valid_from) NULLS NOT DISTINCT;
+
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: function public.chopsky_check_model_price()
+CREATE OR REPLACE FUNCTION public.chopsky_check_model_price()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    -- Without what stands for itself.
+    bare text := regexp_replace(regexp_replace(new.model_pattern, '\\.', 'x', 'g'), '\[[^\]]*\]', 'x', 'g');
+    rate record;
+    tier jsonb;
+    above numeric;
+    last numeric := 0;
+begin
+    if bare ~ '\(\?[^:]|[*+?}][*+?{]' or new.model_pattern ~ '\\[^dDwWsS.^$*+?()\[\]{}|\\/:@, _-]|\[[.:=]' then
+        raise exception 'model_pattern is no pattern of model names: %', new.model_pattern using
+            errcode = 'invalid_regular_expression',
+            hint = 'Use characters, ., [a-z], \d, \w, |, ( ), *, +, ?, {2,4}; no look-around, back references or lazy repetition.';
+    end if;
+    -- Fails with the reason where it is no regular expression.
+    perform '' ~ ('^(?:' || new.model_pattern || ')$') where new.model_pattern is not null;
+    for rate in
+        select r.key, r.value from jsonb_each(case jsonb_typeof(new.other_rates) when 'object' then new.other_rates else '{}' end) r
+        union all
+        select t.key, t.value
+        from jsonb_array_elements(case jsonb_typeof(new.tiers) when 'array' then new.tiers else '[]' end) e
+        cross join lateral jsonb_each(case jsonb_typeof(e) when 'object' then e else '{"": null}' end) t
+        where t.key <> 'above_input_tokens'
+    loop
+        if rate.key !~ '^[a-z0-9]+(_[a-z0-9]+)*_(mtok|kcount|hours)$' then
+            raise exception '"%" is no price key', rate.key using
+                errcode = 'check_violation', hint = 'Price keys are like input_audio_mtok and web_searches_kcount.';
+        end if;
+        if jsonb_typeof(rate.value) <> 'number' then
+            raise exception 'the price of % is no number', rate.key using errcode = 'check_violation';
+        end if;
+        if (rate.value)::numeric not between 0 and 999999999 or scale((rate.value)::numeric) > 12 then
+            raise exception 'the price of % is negative, too large or too fine: %', rate.key, rate.value using errcode = 'check_violation';
+        end if;
+    end loop;
+    for tier in select e from jsonb_array_elements(case jsonb_typeof(new.tiers) when 'array' then new.tiers else '[]' end) e loop
+        above := case when jsonb_typeof(tier -> 'above_input_tokens') = 'number' then (tier ->> 'above_input_tokens')::numeric end;
+        if above is null or above <= last or above <> trunc(above) or above > 1e12 then
+            raise exception 'each tier has above_input_tokens, a whole number above the last one''s and above 0' using errcode = 'check_violation';
+        end if;
+        last := above;
+    end loop;
+    return new;
+end
+$function$;
 
 --: function public.chopsky_content(run_id uuid, content_id uuid)
 CREATE OR REPLACE FUNCTION public.chopsky_content(run_id uuid, content_id uuid)
@@ -1293,7 +1444,7 @@ AS $function$
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
@@ -1301,7 +1452,7 @@ AS $function$
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
-        r.usage_details, r.usage_source, r.cost, r.cost_source, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
+        r.usage_details, r.usage_source, r.cost, r.cost_source, r.reported_cost, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
@@ -1309,7 +1460,7 @@ AS $function$
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
-        usage_details jsonb, usage_source text, cost numeric, cost_source text, price_rates jsonb, finish_reason text, outputs jsonb,
+        usage_details jsonb, usage_source text, cost numeric, cost_source text, reported_cost numeric, price_rates jsonb, finish_reason text, outputs jsonb,
         output_bodies uuid[], end_metadata jsonb, end_version text
     )
     order by r.id
@@ -1332,13 +1483,13 @@ AS $function$
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     ) = (
         select x.* from (select
             excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
             excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
             excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
-            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.price_rates,
+            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.reported_cost, excluded.price_rates,
             excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
         ) x where excluded.end_version > coalesce(s.end_version, '')
         union all
@@ -1346,7 +1497,7 @@ AS $function$
             s.status, s.error, s.model, s.response_id, s.ended_at, s.response_time_ms,
             s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
             s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
-            s.usage_details, s.usage_source, s.cost, s.cost_source, s.price_rates,
+            s.usage_details, s.usage_source, s.cost, s.cost_source, s.reported_cost, s.price_rates,
             s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
         ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
     ),
@@ -1511,6 +1662,9 @@ CREATE TRIGGER conversation_spans_inserted AFTER INSERT ON public.conversation_s
 --: trigger public.conversation_spans conversation_spans_updated
 CREATE TRIGGER conversation_spans_updated AFTER UPDATE ON public.conversation_spans REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
+--: trigger public.model_prices model_prices_checked
+CREATE TRIGGER model_prices_checked BEFORE INSERT OR UPDATE ON public.model_prices FOR EACH ROW EXECUTE FUNCTION public.chopsky_check_model_price();
+
 --: row level security public.chopsky_migrations
 alter table public.chopsky_migrations enable row level security;
 
@@ -1531,6 +1685,9 @@ alter table public.conversation_runs enable row level security;
 
 --: row level security public.conversation_spans
 alter table public.conversation_spans enable row level security;
+
+--: row level security public.model_prices
+alter table public.model_prices enable row level security;
 
 --: row level security public.writer_status
 alter table public.writer_status enable row level security;
@@ -1574,6 +1731,11 @@ with check (true);
 
 --: policy public.conversation_spans conversation_spans_service
 create policy conversation_spans_service on public.conversation_spans as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.model_prices model_prices_service
+create policy model_prices_service on public.model_prices as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -1683,6 +1845,9 @@ grant execute on function public.conversation_transcript(conversation_run_id uui
 
 --: grant public.conversation_transcript(conversation_run_id uuid) to service_role
 grant execute on function public.conversation_transcript(conversation_run_id uuid) to service_role;
+
+--: grant public.model_prices to service_role
+grant delete, insert, select, update on table public.model_prices to service_role;
 
 --: grant public.recompute_runs(run_ids uuid[]) to service_role
 grant execute on function public.recompute_runs(run_ids uuid[]) to service_role;
@@ -1843,6 +2008,9 @@ comment on table public.conversation_spans is 'One unit of work in a conversatio
 --: comment public.conversation_spans.abandoned_at
 comment on column public.conversation_spans.abandoned_at is 'Set by the reaper when no end came; a real end outranks it.';
 
+--: comment public.conversation_spans.cost
+comment on column public.conversation_spans.cost is 'In USD, computed from the tokens. NULL = unknown.';
+
 --: comment public.conversation_spans.cost_source
 comment on column public.conversation_spans.cost_source is 'reported, computed, estimated or unknown.';
 
@@ -1879,14 +2047,68 @@ comment on column public.conversation_spans.prompt_names is 'Place in the prompt
 --: comment public.conversation_spans.prompt_prefix
 comment on column public.conversation_spans.prompt_prefix is 'The row of conversation_prefixes with which the rest of a long prompt begins; prompt_bodies follow.';
 
+--: comment public.conversation_spans.reported_cost
+comment on column public.conversation_spans.reported_cost is 'In USD, what the provider itself said that it charges; NULL where it says nothing.';
+
 --: comment public.conversation_spans.usage_source
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';
 
 --: comment public.conversation_transcript(conversation_run_id uuid)
 comment on function public.conversation_transcript(conversation_run_id uuid) is 'What the user said and was answered in a run, under the caller''s row level security.';
 
+--: comment public.model_prices
+comment on table public.model_prices is 'The team''s own prices in USD, before the public price list. A row is the whole price of a model: what it does not name is charged as the whole it is part of (cached tokens as input), and audio, images put out, and searches not at all.';
+
+--: comment public.model_prices.batch_factor
+comment on column public.model_prices.batch_factor is 'The same for batches.';
+
+--: comment public.model_prices.cache_write_mtok
+comment on column public.model_prices.cache_write_mtok is 'What is written into the provider''s cache, for whatever time it has no price of its own.';
+
+--: comment public.model_prices.flex_factor
+comment on column public.model_prices.flex_factor is 'What the prices of tokens are multiplied by in the service tier flex. NULL: such a call has no price.';
+
+--: comment public.model_prices.input_mtok
+comment on column public.model_prices.input_mtok is 'USD per million tokens; so are the next five.';
+
+--: comment public.model_prices.model
+comment on column public.model_prices.model is 'The whole name, whatever its case. Either this or model_pattern.';
+
+--: comment public.model_prices.model_pattern
+comment on column public.model_prices.model_pattern is 'A regular expression of the whole name, without look-around and back references.';
+
+--: comment public.model_prices.other_rates
+comment on column public.model_prices.other_rates is 'Further prices by genai-prices'' key: {"input_audio_mtok": 40, "web_searches_kcount": 10}.';
+
+--: comment public.model_prices.priority_factor
+comment on column public.model_prices.priority_factor is 'The same for the service tier priority.';
+
+--: comment public.model_prices.provider
+comment on column public.model_prices.provider is 'As the framework reports it, or genai-prices'' id. NULL: any.';
+
+--: comment public.model_prices.request_usd
+comment on column public.model_prices.request_usd is 'USD for the call itself, beside its tokens.';
+
+--: comment public.model_prices.source
+comment on column public.model_prices.source is 'Where the price is from: a contract, a page.';
+
+--: comment public.model_prices.tenant_id
+comment on column public.model_prices.tenant_id is 'NULL: for all.';
+
+--: comment public.model_prices.tiers
+comment on column public.model_prices.tiers is 'Long contexts: [{"above_input_tokens": 200000, "input_mtok": 6}]. Above so many input tokens these prices hold for the whole call.';
+
+--: comment public.model_prices.valid_from
+comment on column public.model_prices.valid_from is 'The first moment it holds for, by the start of the call. NULL: always did.';
+
+--: comment public.model_prices.valid_until
+comment on column public.model_prices.valid_until is 'The first moment it no longer holds for. NULL: still does.';
+
 --: comment public.recompute_runs(run_ids uuid[])
 comment on function public.recompute_runs(run_ids uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
 
 --: comment public.writer_status
 comment on table public.writer_status is 'One row per writing process: last write, backlog, and losses counted by reason.';
+
+--: comment public.writer_status.prices
+comment on column public.writer_status.prices is 'The team''s own prices as it last read them: rows applied, unusable ones, why a look failed.';

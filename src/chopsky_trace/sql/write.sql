@@ -21,14 +21,14 @@ select public.chopsky_reap(make_interval(secs => %(older_than_s)s));
 -- report_status --
 -- What a writer says of itself is seen in the database too, where nobody reads its logs.
 insert into public.writer_status as w (
-    writer_id, host, process_id, version, schema_number, started_at, backlog_records, backlog_bytes, stored_records, losses
+    writer_id, host, process_id, version, schema_number, started_at, backlog_records, backlog_bytes, stored_records, losses, prices
 )
-select r.writer_id, r.host, r.process_id, r.version, r.schema_number, r.started_at, r.backlog_records, r.backlog_bytes, r.stored_records, r.losses
+select r.writer_id, r.host, r.process_id, r.version, r.schema_number, r.started_at, r.backlog_records, r.backlog_bytes, r.stored_records, r.losses, coalesce(r.prices, '{}')
 from json_to_record(%(status)s::json) as r (
     writer_id uuid, host text, process_id integer, version text, schema_number integer, started_at timestamptz,
-    backlog_records bigint, backlog_bytes bigint, stored_records bigint, losses jsonb
+    backlog_records bigint, backlog_bytes bigint, stored_records bigint, losses jsonb, prices jsonb
 )
 on conflict (writer_id) do update
 set last_write_at = now(), version = excluded.version, schema_number = excluded.schema_number,
     backlog_records = excluded.backlog_records, backlog_bytes = excluded.backlog_bytes,
-    stored_records = excluded.stored_records, losses = excluded.losses;
+    stored_records = excluded.stored_records, losses = excluded.losses, prices = excluded.prices;

@@ -8,12 +8,13 @@ import select
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from chopsky_trace.errors import EmbeddedError, MigrationError
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.losses import logger
+from chopsky_trace.writer.prices import TeamPrices
 
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
@@ -44,6 +45,7 @@ class Standing:
     backlog_bytes: int
     stored_records: int
     losses: dict[str, int]
+    prices: dict[str, Any]
 
 
 class Delivery:
@@ -59,6 +61,8 @@ class Delivery:
         self._batch: Built | None = None
         self._distance_s = 0.0
         self._wary = 0
+        self._served = False
+        self.prices = TeamPrices()
         self.reused = False
         """Whether the last write went over a connection that had already served: it may have died of idleness."""
 
@@ -68,6 +72,17 @@ class Delivery:
             return False
         return records >= COPY_RECORDS and records * COPY_SAVES_S > COPY_ROUND_TRIPS * self._distance_s
 
+    def prepare(self) -> None:
+        """What must be known before a batch is built: the team's prices. Nothing may be under way.
+
+        Raises:
+            Exception: as `send`.
+        """
+        self.reused = self._connection is not None and self._served
+        connection = self.connected()
+        if self.prices.is_due:
+            self.prices.read(connection)
+
     def send(self, batch: Built) -> None:
         """Begins to store one batch in one transaction; `collect` says what became of it.
 
@@ -76,7 +91,7 @@ class Delivery:
         """
         from chopsky_trace.database.write import send_batch, send_rows
 
-        self.reused = self._connection is not None
+        self.reused = self._connection is not None and self._served
         connection = self.connected()
         timeout_s = self._settings.statement_timeout_s
         self._batch = batch
@@ -105,6 +120,7 @@ class Delivery:
             return
         try:
             finish(exchange)
+            self._served = True
         except Exception as error:
             if batch.packed is None or trouble(error) in ("transient", "size"):
                 raise
@@ -133,6 +149,7 @@ class Delivery:
             "backlog_bytes": standing.backlog_bytes,
             "stored_records": standing.stored_records,
             "losses": standing.losses,
+            "prices": standing.prices,
         }
         report_status(self._connection, json.dumps(status).encode())
 
@@ -181,10 +198,12 @@ class Delivery:
             try:
                 migrate.ensure(connection, auto=self.target.is_embedded)
                 self._distance_s = distance_s(connection)
+                self.prices.read(connection)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
+            self._served = False
             logger.debug("Connected to %s", self.target.shown)
         return connection
 

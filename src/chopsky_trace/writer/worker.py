@@ -171,6 +171,8 @@ class Worker:
         if not chunk.records:
             return self._settle(more=chunk.corrupt_until is not None) if sent else self._pass_over(segment, chunk)
         self._suppress_tracing()
+        if sent is None and (unready := self._prepare(segment, chunk)) is not None:
+            return unready
         batch = error = None
         try:
             batch = self._build(chunk.records)
@@ -185,6 +187,25 @@ class Worker:
         if isinstance(error, MemoryError) and len(chunk.records) == 1:
             raise error
         return self._refuse(segment, chunk, error or RuntimeError())
+
+    def _prepare(self, segment: Segment, chunk: Chunk) -> bool | None:
+        """None: a batch can be built. Else that failed, and this is whether to go on at once."""
+        try:
+            self._delivery.prepare()
+        except Exception as error:
+            return self._failed(segment, chunk, error)
+        trouble = self._delivery.prices.error
+        if trouble is None:
+            self._losses.forget("prices")
+        else:
+            self._losses.note(
+                "prices",
+                (
+                    f"The team's own prices (table model_prices) cannot be read, costs may lack them: {trouble}. "
+                    "Run `chopsky-trace doctor`."
+                ),
+            )
+        return None
 
     def _pass_over(self, segment: Segment, chunk: Chunk) -> bool:
         """Counts a record that cannot be read as lost; False where there is none."""
@@ -242,6 +263,9 @@ class Worker:
         self._limit = min(self._limit * 2, self._settings.batch_records)
         self._losses.forget("write")
         self._commit(segment, chunk.ends[-1], len(chunk.records))
+        if self._delivery.prices.is_due:
+            # Nothing is under way now; while batches follow one another there is no other time for it.
+            self._aside(self._delivery.prepare)
         if self._is_due("status", STATUS_S):
             self._aside(lambda: self._delivery.report(self._standing()))
 
@@ -360,7 +384,8 @@ class Worker:
 
     def _standing(self) -> Standing:
         waiting = self._journal.accepted - self._journal.settled
-        return Standing(waiting, self._journal.backlog_bytes(), self.stored, self._losses.counts())
+        prices = self._delivery.prices.stats()
+        return Standing(waiting, self._journal.backlog_bytes(), self.stored, self._losses.counts(), prices)
 
     def _suppress_tracing(self) -> None:
         """Our own SQL is not to be traced by an instrumented driver; for the life of this thread, once is enough."""

@@ -146,6 +146,7 @@ class Writer:
             "backlog_bytes": self._journal.backlog_bytes(),
             "memory_records": self._journal.in_memory(),
             "losses": self._losses.counts(),
+            "prices": self._delivery.prices.stats(),
             "last_write_at": worker.last_write_at if worker else None,
             "last_error": worker.last_error if worker else None,
             "epoch": self.epoch,
@@ -175,4 +176,8 @@ class Writer:
         # Brings the prices with it: not for the application's thread.
         from chopsky_trace.enrich.batch import Builder as BatchBuilder
 
-        return BatchBuilder(Breather(self._delivery.advance), keep_media=self._settings.keep_media)
+        return BatchBuilder(
+            Breather(self._delivery.advance),
+            keep_media=self._settings.keep_media,
+            overrides=lambda: self._delivery.prices.overrides,
+        )

@@ -41,6 +41,7 @@ create table public.conversation_spans (
     usage_source text,
     cost numeric(24, 10),
     cost_source text,
+    reported_cost numeric(24, 10),
     price_rates jsonb,
     finish_reason text,
     outputs jsonb,
@@ -63,12 +64,15 @@ comment on column public.conversation_spans.input_tokens is 'The whole: cached t
 comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';
 comment on column public.conversation_spans.cost_source is 'reported, computed, estimated or unknown.';
+comment on column public.conversation_spans.cost is 'In USD, computed from the tokens. NULL = unknown.';
+comment on column public.conversation_spans.reported_cost is 'In USD, what the provider itself said that it charges; NULL where it says nothing.';
 comment on column public.conversation_spans.price_rates is 'The rates the cost was computed with, and where they are from.';
 comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
 comment on column public.conversation_spans.abandoned_at is 'Set by the reaper when no end came; a real end outranks it.';
 comment on column public.conversation_spans.created_at is 'When the server first had the span; started_at and ended_at are the client''s clock.';
 
 create index idx_conversation_spans_conversation_run_id on public.conversation_spans (conversation_run_id, started_at);
+create index idx_conversation_spans_reported_cost on public.conversation_spans (conversation_run_id) where reported_cost is not null;
 create index idx_conversation_spans_open on public.conversation_spans (created_at) where status = 'active';
 
 revoke all on table public.conversation_spans from public, anon, authenticated, service_role;

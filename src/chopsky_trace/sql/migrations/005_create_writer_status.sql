@@ -10,9 +10,11 @@ create table public.writer_status (
     backlog_records bigint not null default 0,
     backlog_bytes bigint not null default 0,
     stored_records bigint not null default 0,
-    losses jsonb not null default '{}'
+    losses jsonb not null default '{}',
+    prices jsonb not null default '{}'
 );
 comment on table public.writer_status is 'One row per writing process: last write, backlog, and losses counted by reason.';
+comment on column public.writer_status.prices is 'The team''s own prices as it last read them: rows applied, unusable ones, why a look failed.';
 create index idx_writer_status_last_write_at on public.writer_status (last_write_at);
 
 revoke all on table public.writer_status from public, anon, authenticated, service_role;

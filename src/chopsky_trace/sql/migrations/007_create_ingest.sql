@@ -11,7 +11,7 @@ as $$
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
@@ -19,7 +19,7 @@ as $$
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
-        r.usage_details, r.usage_source, r.cost, r.cost_source, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
+        r.usage_details, r.usage_source, r.cost, r.cost_source, r.reported_cost, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
@@ -27,7 +27,7 @@ as $$
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
-        usage_details jsonb, usage_source text, cost numeric, cost_source text, price_rates jsonb, finish_reason text, outputs jsonb,
+        usage_details jsonb, usage_source text, cost numeric, cost_source text, reported_cost numeric, price_rates jsonb, finish_reason text, outputs jsonb,
         output_bodies uuid[], end_metadata jsonb, end_version text
     )
     order by r.id
@@ -50,13 +50,13 @@ as $$
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     ) = (
         select x.* from (select
             excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
             excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
             excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
-            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.price_rates,
+            excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.reported_cost, excluded.price_rates,
             excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
         ) x where excluded.end_version > coalesce(s.end_version, '')
         union all
@@ -64,7 +64,7 @@ as $$
             s.status, s.error, s.model, s.response_id, s.ended_at, s.response_time_ms,
             s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
             s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
-            s.usage_details, s.usage_source, s.cost, s.cost_source, s.price_rates,
+            s.usage_details, s.usage_source, s.cost, s.cost_source, s.reported_cost, s.price_rates,
             s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
         ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
     ),

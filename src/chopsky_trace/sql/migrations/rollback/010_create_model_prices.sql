@@ -1,0 +1,2 @@
+drop table public.model_prices;
+drop function public.chopsky_check_model_price();
