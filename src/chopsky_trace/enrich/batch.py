@@ -300,8 +300,10 @@ class _Work:
             packed = _packed(columns.END_LAYOUT, record, end_derived(record, numbers), stamp)
         else:
             row = end_row(record, stamp, numbers)
+        kind = record["kind"]
+        asked = new_tuple(Asked, (record.get("provider"), record.get("model_requested"))) if numbers else NOBODY
         self.ends[record["id"]] = new_tuple(
-            Register, (stamp, record["run"], line, row, packed, record["at"], record["kind"], None, NOBODY)
+            Register, (stamp, record["run"], line, row, packed, record["at"], kind, None, asked)
         )
 
     def _numbers(self, record: dict[str, Any]) -> Row | None:
@@ -365,6 +367,9 @@ class _Work:
             if start is not None:
                 row["conversation_run_id"] = start.run
                 row |= start.row if start.row is not None else self._row_again(start)
+            elif end is not None:
+                # Until its start comes, the row says what the call was priced by.
+                row["provider"], row["model_requested"] = end.asked
             rows.append(_timed(row))
         return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.price import price
@@ -24,6 +24,11 @@ COUNTS = (
     "reasoning_tokens",
     "audio_tokens",
 )
+SPLIT_WRITES: dict[str, Literal["cache_write_5m_tokens", "cache_write_1h_tokens"]] = {
+    "cache_write_5m": "cache_write_5m_tokens",
+    "cache_write_1h": "cache_write_1h_tokens",
+}
+"""Names in `usage_details` of counts that are no columns; the normaliser gives these names to nothing else."""
 START_FIELDS = {
     "at": "started_at",
     "source": "source",
@@ -126,7 +131,7 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
         value = get(name)
         if value is not None:
             row[name] = value
-    details = usage.get("details")
+    details = _kept(usage, reported.get("service_tier"))
     if details:
         row["usage_details"] = details
         if not cached and "reported_cost_usd" in details:
@@ -147,3 +152,16 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
     if cost["rates"]:
         row["price_rates"] = cost["rates"]
     return row
+
+
+def _kept(usage: Usage, service_tier: Any) -> dict[str, Any] | None:
+    """What no column has and a price may depend on, so that the call can be priced again from its row alone."""
+    details = usage.get("details")
+    beside: dict[str, Any] = {}
+    for kept, name in SPLIT_WRITES.items():
+        count = usage.get(name)
+        if count is not None:
+            beside[kept] = count
+    if service_tier:
+        beside["service_tier"] = service_tier
+    return {**(details or {}), **beside} if beside else details
