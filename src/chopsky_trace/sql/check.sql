@@ -52,7 +52,7 @@ with run as (
         sum(m.token_count) filter (where m.span_id is null and not m.is_history) as total_tokens,
         -- What is known of a message from a later prompt only was paid where it was said.
         sum(m.cost) filter (where m.span_id is null and not m.is_history) as cost,
-        avg(m.response_time_ms) filter (where m.span_id is null) as response_time
+        avg(m.response_time_ms) filter (where m.span_id is null and not m.is_history) as response_time
     from public.conversation_messages m
     where m.conversation_run_id between %(low)s and %(high)s
     group by m.conversation_run_id
@@ -145,7 +145,8 @@ select
     s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'cost' as field, trim_scale(m.cost)::text as stored,
     trim_scale(s.cost)::text as derived, 'the messages of the call do not carry its cost' as cause
 from (
-    select c.conversation_run_id, c.span_id, case when count(c.cost) = count(*) then sum(c.cost) end as cost
+    -- Where the first output's cost is unknown, the others' 0 does not make a sum.
+    select c.conversation_run_id, c.span_id, case when not bool_or(c.cost is null and c.version is not null) then sum(c.cost) end as cost
     from public.conversation_messages c
     where c.conversation_run_id between %(low)s and %(high)s and c.span_id is not null and c.role = 'assistant' and not c.is_history
     group by c.conversation_run_id, c.span_id
