@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from chopsky_trace import __version__
 from chopsky_trace.commands import present
+from chopsky_trace.commands import reprice as repricing
 from chopsky_trace.commands import show as views
 from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
 from chopsky_trace.commands.doctor import examine
@@ -23,6 +24,7 @@ from chopsky_trace.database import embedded
 from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.read import COST_KEYS, Reader, RunFilter, explained
+from chopsky_trace.database.reprice import Wanted
 from chopsky_trace.errors import TraceError
 from chopsky_trace.settings import EMBEDDED
 from chopsky_trace.writer import journals
@@ -307,6 +309,37 @@ def _with_progress(call: Call, reader: Reader) -> Any:
         for batch in checks.check(reader, patience_s=call.settings.abandon_after_s):
             yield batch
             progress.advance(task, batch.runs)
+
+
+@command(
+    main,
+    examples="reprice --from 2026-10-01 --dry-run\n"
+    "reprice --from 2026-10-01 --to 2026-11-01 --model gpt-4o-mini\n"
+    "reprice --from 30d --tenant acme --yes --json",
+)
+@click.option("--from", "since", type=moment, required=True, metavar="TIME", help="Calls that began then or later.")
+@click.option(
+    "--to", "until", type=moment, metavar="TIME", help="Calls that began before: 24h, 7d, or an ISO date. Default: now."
+)
+@click.option("--model", help="Calls that this model answered, or that asked for it.")
+@click.option("--provider", help="Calls of this provider, as it was reported.")
+@click.option("--tenant", "tenant_id", help="Calls of this tenant.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show what would change.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, yes: bool, **narrow: Any) -> None:
+    """Price past calls again.
+
+    By the prices as they are known now, each at its own time. Tokens never change.
+    """
+    until = until or datetime.now(UTC)
+    if since >= until:
+        raise click.UsageError("--from must be before --to")
+    if not (dry_run or yes):
+        if call.as_json or not sys.stdin.isatty():
+            raise click.UsageError("Repricing overwrites costs; say --yes where nobody is asked, or --dry-run to look")
+        click.confirm(f"Overwrite the costs of these calls of {call.target.shown}?", abort=True, err=True)
+    if not repricing.run(call, Wanted(since=since, until=until, **narrow), dry_run=dry_run):
+        raise click.exceptions.Exit(1)
 
 
 @command(main, examples="stop\nstop --json")

@@ -23,7 +23,7 @@ from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.connect import Connection
 
 Invoke = Callable[..., Result]
-COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "stop", "doctor")
+COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "reprice", "stop", "doctor")
 
 
 @pytest.fixture
@@ -363,8 +363,8 @@ def closed_port() -> int:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(name,) for name in COMMANDS if name not in ("show", "rollback", "stop")]
-    + [("show", "12345678"), ("rollback", "--yes")],
+    [(name,) for name in COMMANDS if name not in ("show", "rollback", "reprice", "stop")]
+    + [("show", "12345678"), ("rollback", "--yes"), ("reprice", "--from", "24h", "--yes")],
 )
 def test_no_command_shows_a_password_or_a_traceback(invoke: Invoke, arguments: tuple[str, ...]):
     url = f"postgresql://chef:hunter22@127.0.0.1:{closed_port()}/kitchen"

@@ -53,3 +53,11 @@ def test_the_later_record_of_a_register_wins_whatever_the_order() -> None:
     for lines in ([early, late], [late, early], [late, early, late]):
         rows = orjson.loads(Builder().build(lines).payload)["spans"]
         assert [row["name"] for row in rows] == ["late"]
+
+
+def test_a_calls_end_alone_says_what_it_was_priced_by_and_its_start_knows_better() -> None:
+    end = start(t="end", kind="llm", status="completed", provider="openai", model_requested="gpt-5", usage={})
+    begun = start(kind="llm", provider="azure", model="gpt-5-mini")
+    for lines, told in (([end], ("openai", "gpt-5")), ([end, begun], ("azure", "gpt-5-mini"))):
+        (row,) = orjson.loads(Builder().build(lines).payload)["spans"]
+        assert (row["provider"], row["model_requested"]) == told

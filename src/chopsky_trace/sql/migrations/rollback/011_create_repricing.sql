@@ -1,0 +1,2 @@
+drop function public.chopsky_write_costs(json);
+drop table public.conversation_repricings;
