@@ -73,6 +73,8 @@ def label(span: Row, *, depth: int = 0, outside: bool = False) -> Text:
         facts.append(duration(span["response_time_ms"]))
     if span["time_to_first_token_ms"] is not None:
         facts.append(f"first token {duration(span['time_to_first_token_ms'])}")
+    if span["output_tokens_per_second"]:
+        facts.append(f"{span['output_tokens_per_second']:,.0f} tokens/s")
     if facts:
         text.append("  " + ", ".join(facts), style="dim")
     if span["status"] != "completed":

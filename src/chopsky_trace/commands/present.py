@@ -232,13 +232,20 @@ def cost_table(rows: Sequence[Row], total: Row, by: str, width: int) -> Table:
     columns = [title, "Runs", "Tokens", "Unmeasured", "Cost", "Unpriced"]
     if wide:
         columns[2:2] = ["Input", "Output"]
+    timed = by == "model" and width >= 120
+    if timed:
+        columns += ["First token", "Tokens/s"]
 
     def cells(name: str, row: Row) -> list[Cell]:
         unmeasured, unpriced = row["unmeasured_calls"], row["unpriced_calls"]
         counts = ("input_tokens", "output_tokens", "total_tokens") if wide else ("total_tokens",)
         sums: list[Cell] = [tokens(row[key]) if row[key] is not None or not unmeasured else UNKNOWN for key in counts]
         money_sum = cost(row["cost"], 0) if row["cost"] is not None or not unpriced else UNKNOWN
-        return [name, f"{row['runs']:,}", *sums, _calls(unmeasured), money_sum, _calls(unpriced)]
+        times: list[Cell] = []
+        if timed:
+            speed = row["output_tokens_per_second"]
+            times = [duration(row["time_to_first_token_ms"]), f"{speed:,.0f}" if speed else NONE]
+        return [name, f"{row['runs']:,}", *sums, _calls(unmeasured), money_sum, _calls(unpriced), *times]
 
     listed = [cells(_cost_key(row), row) for row in rows] + [cells("all", total)]
     return table(columns, listed, width, right=columns[1:], flexible=title, total=True)

@@ -11,6 +11,11 @@ with relation as (
     from pg_catalog.pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'
         and not exists (select 1 from pg_catalog.pg_depend d where d.objid = p.oid and d.deptype = 'e')
+), viewed as (
+    select c.oid, format('public.%I', c.relname) as name, c.relowner, c.relacl, c.reloptions
+    from pg_catalog.pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind = 'v'
+        and not exists (select 1 from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'e')
 ), attribute as (
     select
         a.attrelid, a.attnum, a.attname,
@@ -55,6 +60,11 @@ where not exists (select 1 from pg_catalog.pg_constraint n where n.conindid = i.
 union all
 select 5, 'function', f.name, rtrim(pg_catalog.pg_get_functiondef(f.oid), e'\n') || ';' from routine f
 union all
+select 5, 'view', v.name, format(
+    e'create view %s%s as\n%s', v.name, ' with (' || array_to_string(v.reloptions, ', ') || ')', pg_catalog.pg_get_viewdef(v.oid)
+)
+from viewed v
+union all
 select 6, 'trigger', format('%s %I', r.name, t.tgname), pg_catalog.pg_get_triggerdef(t.oid) || ';'
 from pg_catalog.pg_trigger t
 join relation r on r.oid = t.tgrelid
@@ -76,6 +86,8 @@ select 9, 'grant', format('%s to %s', o.name, g.grantee), format(
 )
 from (
     select r.name, 'table' as object_kind, r.relowner as owner, coalesce(r.relacl, pg_catalog.acldefault('r', r.relowner)) as acl from relation r
+    union all
+    select v.name, 'table', v.relowner, coalesce(v.relacl, pg_catalog.acldefault('r', v.relowner)) from viewed v
     union all
     select f.name, 'function', f.proowner, coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner)) from routine f
 ) o
@@ -106,6 +118,15 @@ select 11, 'comment', format('%s.%I', r.name, a.attname), format('comment on col
 from relation r
 join pg_catalog.pg_description d on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_class'::regclass and d.objsubid > 0
 join attribute a on a.attrelid = r.oid and a.attnum = d.objsubid
+union all
+select 11, 'comment', v.name, format('comment on view %s is %L;', v.name, d.description)
+from viewed v
+join pg_catalog.pg_description d on d.objoid = v.oid and d.classoid = 'pg_catalog.pg_class'::regclass and d.objsubid = 0
+union all
+select 11, 'comment', format('%s.%I', v.name, a.attname), format('comment on column %s.%I is %L;', v.name, a.attname, d.description)
+from viewed v
+join pg_catalog.pg_description d on d.objoid = v.oid and d.classoid = 'pg_catalog.pg_class'::regclass and d.objsubid > 0
+join pg_catalog.pg_attribute a on a.attrelid = v.oid and a.attnum = d.objsubid
 union all
 select 11, 'comment', f.name, format('comment on function %s is %L;', f.name, d.description)
 from routine f

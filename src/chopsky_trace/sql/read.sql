@@ -129,7 +129,8 @@ select
     s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
     s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
     s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
-    s.finish_reason, s.duplicate_of, s.tags
+    s.finish_reason, s.duplicate_of, s.tags,
+    (select c.output_tokens_per_second from public.conversation_calls c where c.id = s.id) as output_tokens_per_second
 from public.conversation_spans s
 where s.conversation_run_id = %(run_id)s
     and (%(after)s::uuid is null or (coalesce(s.started_at, s.created_at), s.id) > (
@@ -153,7 +154,8 @@ select
     s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
     s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
     s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
-    s.finish_reason, s.duplicate_of, s.tags
+    s.finish_reason, s.duplicate_of, s.tags,
+    (select c.output_tokens_per_second from public.conversation_calls c where c.id = s.id) as output_tokens_per_second
 from picked p
 join public.conversation_spans s on s.id = p.id
 order by coalesce(s.started_at, s.created_at), s.id
@@ -173,7 +175,10 @@ from unnest(%(ids)s::uuid[]) i (id)
 
 -- span --
 -- One span with its payloads.
-select s.* from public.conversation_spans s where s.id = %(id)s
+select s.*, c.output_tokens_per_second
+from public.conversation_spans s
+left join public.conversation_calls c on c.id = s.id
+where s.id = %(id)s
 
 -- span_ids --
 -- One page of a run's spans as `spans` has them: which they are, so that their payloads can be read a few at a time.
@@ -280,7 +285,10 @@ with run as (
 ), part as (
     select
         s.conversation_run_id as run_id, coalesce(s.model, s.model_requested) as key, s.provider, s.is_call::integer as calls,
-        s.input_tokens, s.output_tokens, s.total_tokens, s.cost,
+        s.input_tokens, s.output_tokens, s.total_tokens, s.cost, s.time_to_first_token_ms,
+        -- As in conversation_calls.
+        case when s.output_tokens is not null and not coalesce(s.usage_details @> '{"cache_hit": true}', false)
+            then greatest(s.response_time_ms - coalesce(s.time_to_first_token_ms, 0), 0) end as writing_ms,
         (s.is_counted and s.cost is null)::integer as unpriced, (s.is_counted and s.total_tokens is null)::integer as unmeasured
     from (
         select
@@ -297,18 +305,21 @@ with run as (
     select
         m.conversation_run_id, m.model, m.provider, 0,
         case when m.role <> 'assistant' then m.token_count end, case when m.role = 'assistant' then m.token_count end,
-        m.token_count, m.cost, 0, 0
+        m.token_count, m.cost, null, null, 0, 0
     from run r
     join public.conversation_messages m on m.conversation_run_id = r.id
     where m.span_id is null and not m.is_history and (m.token_count is not null or m.cost <> 0)
         and not exists (select 1 from by_hand h where h.id = r.id)
     union all
-    select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, 0, 0 from by_hand h
+    select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, null, null, 0, 0
+    from by_hand h
 )
 select
     grouping(p.key) = 1 as is_total, p.key, p.provider, count(distinct p.run_id) as runs, coalesce(sum(p.calls), 0) as calls,
     sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens, sum(p.total_tokens) as total_tokens,
-    sum(p.cost) as cost, coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls
+    sum(p.cost) as cost, coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls,
+    round(avg(p.time_to_first_token_ms), 3) as time_to_first_token_ms,
+    round(sum(p.output_tokens) filter (where p.writing_ms > 0) * 1000 / sum(p.writing_ms) filter (where p.writing_ms > 0), 3) as output_tokens_per_second
 from part p
 group by grouping sets ((p.key, p.provider), ())
 order by is_total desc, cost desc nulls last, total_tokens desc nulls last, p.key, p.provider
