@@ -233,6 +233,9 @@ class _Work:
         said = record.get("said")
         if said:
             record.update(facts_of(said, record["id"]))
+        if record.get("cached"):
+            # LangChain plays a cached answer back as a stream: no model took that time.
+            record.pop("first_token_ms", None)
         if "contents" in record:
             self.contents.told(run, record["contents"])
         if len(line) > LONG_CHARS and _may_be_long(record, line):

@@ -16,6 +16,7 @@ from langchain_core.tracers.base import BaseTracer
 from chopsky_trace.records import Kind
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_events import MISSING, Recorder
+from chopsky_trace.sources.langchain_streams import chunk_says, event_says
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -126,12 +127,12 @@ class Callbacks(BaseTracer):
         except Exception as error:
             self._failed(where, error)
 
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> Any:
-        """A token was streamed: only the first one's time is kept."""
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> Any:
+        """A token was streamed: only the time of the first that carries anything is kept."""
         try:
             recorder = self._recorder
             # Called for every token: what is not the first must cost next to nothing.
-            if recorder is not None and run_id.int in recorder.runs.waiting:
+            if recorder is not None and run_id.int in recorder.runs.waiting and chunk_says(token, chunk):
                 recorder.token(run_id)
         except Exception as error:
             self._failed("on_llm_new_token", error)
@@ -140,7 +141,7 @@ class Callbacks(BaseTracer):
         """The newer streaming protocol: its first content is the first token."""
         try:
             recorder = self._recorder
-            if recorder is not None and event["event"] == "content-block-delta":
+            if recorder is not None and run_id.int in recorder.runs.waiting and event_says(event):
                 recorder.token(run_id)
         except Exception as error:
             self._failed("on_stream_event", error)
