@@ -166,6 +166,9 @@ class SpanEnd(TypedDict):
     said: NotRequired[Any]
     """What a LangChain answer says of model, response and usage: those fields follow from it, in the worker."""
     usage: NotRequired[Any]
+    lengths: NotRequired[dict[str, int]]
+    """Of the call's texts, where tokens are to be estimated from them: `input_chars`, and, of what has them, `messages`
+    and `images` of the prompt, and `output_chars`."""
     cached: NotRequired[bool]
     outputs: NotRequired[Any]
     output_bodies: NotRequired[list[str]]

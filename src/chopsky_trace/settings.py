@@ -49,6 +49,13 @@ class Settings:
     sample_rate: float = field(
         default=1.0, metadata={"doc": "Share of runs kept with content, 0 to 1; numbers and failures are always kept"}
     )
+    estimate_usage: bool = field(
+        default=False,
+        metadata={
+            "doc": "Estimate the tokens of calls that report none (streams without usage, abandoned or failed ones)"
+            " from the lengths of their texts; marked `estimated`"
+        },
+    )
     honour_langsmith_hide: bool = field(
         default=True, metadata={"doc": "Leave out inputs/outputs where LANGSMITH_HIDE_INPUTS/_OUTPUTS say so"}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
+from chopsky_trace.enrich.estimate import estimated
 from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.price import price
 from chopsky_trace.enrich.usage import normalise
@@ -125,6 +126,8 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
     cached = bool(record.get("cached"))
     reported: dict[str, Any] = record.get("usage") or {}
     usage: Usage = normalise(reported, provider=provider, cached=cached)
+    if "lengths" in record:
+        usage = estimated(usage, record)
     row: Row = {"usage_source": usage.get("source", "unknown")}
     get = usage.get
     for name in COUNTS:

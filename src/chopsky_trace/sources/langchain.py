@@ -142,6 +142,7 @@ class SupabaseTracer(Callbacks):
             hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
             sample_rate=rate,
             max_string=settings.max_field_bytes,
+            estimates=settings.estimate_usage,
         )
         runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
         return Recorder(runs, writer, options, self._lost_field)

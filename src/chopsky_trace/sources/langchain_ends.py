@@ -11,6 +11,7 @@ from orjson import Fragment
 
 from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.records import FORMAT, Kind, Status
+from chopsky_trace.sources.langchain_lengths import lengths_of
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
 from chopsky_trace.sources.langchain_turns import answer_of
@@ -83,6 +84,8 @@ class Ends(Out):
                     self._says(draft, span, said)
                 except Exception as trouble:
                     self._unreadable(draft, "metadata", trouble)
+                if span.asked is not None and not said.get("usage_metadata"):
+                    self._measure(draft, span.asked, results)
                 try:
                     if results and self.with_outputs:
                         self._said(draft, span, results, said)
@@ -93,6 +96,13 @@ class Ends(Out):
                 self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
+
+    def _measure(self, draft: Draft, asked: tuple[Any, Any], results: Sequence[Any]) -> None:
+        """What its tokens can be estimated from, in the worker."""
+        try:
+            draft["lengths"] = lengths_of(asked, results)
+        except Exception as trouble:
+            self.lost_field("lengths", trouble)
 
     def _unopened(self, key: int, kind: Kind) -> OpenSpan | None:
         """For an end that stands alone, because its start was before our time; None for one told twice."""

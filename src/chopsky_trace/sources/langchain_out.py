@@ -59,6 +59,7 @@ class Out:
         self.short = min(options.max_string, LONG_CHARS)
         self.with_inputs = options.with_inputs
         self.with_outputs = options.with_outputs
+        self.estimates = options.estimates
         self.tags_as_given = options.with_content and options.redactor is None
         self.lost_field = lost_field
         self.full = Snapshot(options.redactor, max_string=options.max_string)

@@ -47,6 +47,8 @@ class OpenSpan:
     tools: Any = None
     sizes: tuple[list[Key], int, int | None] | None = None
     """Message rows new with this call's prompt, the length of all that is, and what the input was before."""
+    asked: tuple[Any, Any] | None = None
+    """The prompt and the tools, where tokens may have to be estimated."""
 
 
 class Runs:
@@ -97,6 +99,7 @@ class Options:
     """What a tracer was told, resolved."""
 
     __slots__ = (
+        "estimates",
         "max_string",
         "metadata",
         "redactor",
@@ -121,6 +124,7 @@ class Options:
         hide_outputs: bool,
         sample_rate: float,
         max_string: int,
+        estimates: bool = False,
     ) -> None:
         self.scope = scope
         self.tags = tags
@@ -132,3 +136,4 @@ class Options:
         self.with_shapes = not (with_content and not hide_inputs and not hide_outputs)
         self.sample_rate = sample_rate
         self.max_string = max_string
+        self.estimates = estimates

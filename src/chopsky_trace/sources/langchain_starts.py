@@ -124,6 +124,8 @@ class Starts(Out):
                     draft["inputs"] = self.full.shape(prompt)
             except Exception as error:
                 self._unreadable(draft, "inputs", error)
+            if self.estimates:
+                span.asked = prompt, params.get("tools") if params else None
             self.runs.waiting.add(key)
             self._emit(root, draft)
 
