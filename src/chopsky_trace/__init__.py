@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from chopsky_trace.scope import context
     from chopsky_trace.settings import Settings
     from chopsky_trace.sources.langchain import SupabaseTracer
+    from chopsky_trace.sources.langchain_embeddings import traced_embeddings
     from chopsky_trace.writer import aflush_all as aflush
     from chopsky_trace.writer import flush_all as flush
 
 __version__ = "0.1.0"
-__all__ = ["Settings", "SupabaseTracer", "TraceError", "__version__", "aflush", "context", "flush"]
+__all__ = [
+    "Settings",
+    "SupabaseTracer",
+    "TraceError",
+    "__version__",
+    "aflush",
+    "context",
+    "flush",
+    "traced_embeddings",
+]
 
 _HOMES = {
     "SupabaseTracer": ("chopsky_trace.sources.langchain", "SupabaseTracer"),
+    "traced_embeddings": ("chopsky_trace.sources.langchain_embeddings", "traced_embeddings"),
     "Settings": ("chopsky_trace.settings", "Settings"),
     "TraceError": ("chopsky_trace.errors", "TraceError"),
     "context": ("chopsky_trace.scope", "context"),

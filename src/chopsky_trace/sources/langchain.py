@@ -147,6 +147,14 @@ class SupabaseTracer(Callbacks):
         runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
         return Recorder(runs, writer, options, self._lost_field)
 
+    def recorder(self) -> Recorder | None:
+        """What makes the records, for what is traced without callbacks; None while tracing is off."""
+        return self._recorder or self._events()
+
+    def lost(self, where: str, error: Exception) -> None:
+        """Count something that could not be recorded, for what is traced without callbacks."""
+        self._failed(where, error)
+
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
         return self._writer.flush(timeout_s) if self._writer is not None else not self._off

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
     from langchain_core.tracers.schemas import Run
+
+retrieving: ContextVar[tuple[Any, UUID] | None] = ContextVar("chopsky_trace_retrieving", default=None)
+"""The tracer and run of the retriever that was asked last here: LangChain tells only the runs inside a chain, tool or
+node which run they are in. It may have ended: that cannot be told to this context, so whoever asks has to look."""
 
 
 class Callbacks(BaseTracer):
@@ -279,6 +284,7 @@ class Callbacks(BaseTracer):
         try:
             events = self._recorder or self._events()
             if events is not None:
+                retrieving.set((self, run_id))
                 events.start(
                     "retriever",
                     run_id,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chopsky_trace.sources.langchain_ends import MISSING, Ends
-from chopsky_trace.sources.langchain_starts import Starts
+from chopsky_trace.sources.langchain_embedding_spans import EmbeddingSpans
+from chopsky_trace.sources.langchain_ends import MISSING
 
 __all__ = ["MISSING", "Recorder"]
 
 
-class Recorder(Starts, Ends):
-    """Makes records of events and puts them. One per tracer; the runs are shared."""
+class Recorder(EmbeddingSpans):
+    """Makes records of events, and of embedding calls, and puts them. One per tracer; the runs are shared."""

@@ -34,6 +34,8 @@ PLAIN_PARAMS = frozenset(
         "_type",
         "reasoning_effort",
         "service_tier",
+        "dimensions",
+        "operation",
     )
 )
 
@@ -60,7 +62,7 @@ class Starts(Out):
             return
         root = span.root
         with root.lock:
-            draft = _begun(span, name)
+            draft = begun(span, name)
             try:
                 self._describe(draft, span, metadata, tags, config)
             except Exception as error:
@@ -105,7 +107,7 @@ class Starts(Out):
             return
         root = span.root
         with root.lock:
-            draft = _begun(span, name)
+            draft = begun(span, name)
             if provider:
                 draft["provider"] = span.provider = provider
             if model:
@@ -314,7 +316,8 @@ class Starts(Out):
         draft["params"] = self._open_payload(root, draft, {k: v for k, v in params.items() if v is not None})
 
 
-def _begun(span: OpenSpan, name: str | None) -> Draft:
+def begun(span: OpenSpan, name: str | None) -> Draft:
+    """A start, as far as it is the same for every kind."""
     return {
         "v": FORMAT,
         "t": "start",
