@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chopsky_trace.enrich.estimate import TOKENS_PER_MESSAGE, tokens
 from chopsky_trace.enrich.registers import Row
-
-CHARS_PER_TOKEN = 4
-TOKENS_PER_MESSAGE = 3
-"""As `count_tokens_approximately` of langchain_core has them: four characters a token, rounded up, and three tokens for
-the message around them."""
 
 Size = tuple[int, str]
 """Tokens, and where they are from."""
@@ -19,7 +15,7 @@ _RANK = {"estimated": 1, "computed": 2}
 
 def estimated(chars: int) -> Size:
     """The size of a message of so many characters, where nothing better is known."""
-    return -(-chars // CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE, "estimated"
+    return tokens(chars) + TOKENS_PER_MESSAGE, "estimated"
 
 
 def shares(sizes: Mapping[str, Any], numbers: Row | None) -> Iterator[tuple[str, str, int, Size]]:
