@@ -8,26 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-STATED_USAGE = (
-    "token_usage",
-    "usage",
-    "usage_metadata",
-    "token_count",
-    "amazon-bedrock-invocationMetrics",
-    "prompt_eval_count",
-    "eval_count",
-    "service_tier",
-    "serviceTier",
-    "speed",
-)
-"""Where providers state usage, and what changes its price, in a message's response metadata."""
-_STATED_USAGE = frozenset(STATED_USAGE)
+from chopsky_trace.enrich.usage_names import STATED
+
+_STATED_USAGE = frozenset(STATED)
 MODEL = ("model_name", "model", "model_id")
 RESPONSE_ID = ("id", "response_id")
 REASON = ("finish_reason", "stop_reason", "done_reason")
 """What providers call these."""
 NOT_RESPONSE_METADATA = frozenset(("headers", "token_usage", "usage"))
 """Told elsewhere, or none of the database's business."""
+TOLD_OF_USAGE = ("usage_metadata", "generations", "last_chunk", "partial")
+QUERIES = ("web_search_queries", "image_search_queries")
+"""What Gemini looked up: distinct, because merged stream chunks may repeat them."""
 
 
 def facts_of(said: Mapping[str, Any], span: str) -> dict[str, Any]:
@@ -35,7 +27,8 @@ def facts_of(said: Mapping[str, Any], span: str) -> dict[str, Any]:
 
     Args:
         said: any of `usage_metadata`, `response_metadata`, `generation_info`, `llm_output`, `message_id`,
-            `generations` (how many), each as LangChain has it.
+            `generations` (how many), each as LangChain has it; `server_tools` (how often each was used),
+            `last_chunk` (the last usage of a stream whose first chunk had one), `partial` (it did not complete).
         span: the call's own id, 32 hex digits.
 
     Returns:
@@ -72,19 +65,30 @@ def facts_of(said: Mapping[str, Any], span: str) -> dict[str, Any]:
 def _usage(said: Mapping[str, Any], response: Mapping[str, Any], overall: Mapping[str, Any]) -> dict[str, Any]:
     """All that was reported of tokens, not yet normalised."""
     usage: dict[str, Any] = {}
-    for name in ("usage_metadata", "generations"):
+    for name in TOLD_OF_USAGE:
         if said.get(name) is not None:
             usage[name] = said[name]
     native = overall.get("token_usage") or overall.get("usage")
     if native:
         usage["token_usage"] = native
     if not _STATED_USAGE.isdisjoint(response):
-        stated = {k: response[k] for k in STATED_USAGE if response.get(k) is not None}
+        stated = {k: response[k] for k in STATED if response.get(k) is not None}
         if stated:
             usage["response_metadata"] = stated
         if stated.get("service_tier"):
             usage["service_tier"] = stated["service_tier"]
+    tools = said.get("server_tools") or _grounding(response.get("grounding_metadata"))
+    if tools:
+        usage["server_tools"] = tools
     return usage
+
+
+def _grounding(told: Any) -> dict[str, int]:
+    found = _mapping(told)
+    if not found:
+        return {}
+    asked = {query for name in QUERIES for query in found.get(name) or () if isinstance(query, str)}
+    return {"web_searches": len(asked)} if asked else {}
 
 
 def _is_cache_hit(said: Mapping[str, Any], message_id: str, span: str) -> bool:

@@ -7,136 +7,13 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+from chopsky_trace.enrich import usage_names as names
 from chopsky_trace.records import Usage
 
 MAX_COUNT = 2**53
 """A count above this is not believed: no provider bills so many tokens for a call, and JSON readers would round it."""
 MAX_DETAILS = 40
 """Most further counts kept of one call."""
-
-TIERS = ("priority", "flex")
-"""Service tiers that LangChain writes as prefixes of its detail keys."""
-
-# LangChain's UsageMetadata: input_token_details and output_token_details.
-_INPUT_PARTS = {
-    "cache_read": "cache_read",
-    "cache_creation": "cache_write",
-    "ephemeral_5m_input_tokens": "cache_write_5m",
-    "ephemeral_1h_input_tokens": "cache_write_1h",
-    "audio": "input_audio_tokens",
-    "image": "input_image_tokens",
-    "video": "input_video_tokens",
-    "text": "input_text_tokens",
-}
-_OUTPUT_PARTS = {
-    "reasoning": "reasoning",
-    "audio": "output_audio_tokens",
-    "image": "output_image_tokens",
-    "video": "output_video_tokens",
-    "text": "output_text_tokens",
-}
-
-# What providers call the same. A slot that ends in "_beside" is not part of the whole that stands next to it.
-_NATIVE = {
-    **dict.fromkeys(
-        (
-            "prompt_tokens",
-            "input_tokens",
-            "inputTokens",
-            "inputTokenCount",
-            "prompt_token_count",
-            "promptTokenCount",
-            "prompt_eval_count",
-        ),
-        "input",
-    ),
-    **dict.fromkeys(
-        (
-            "completion_tokens",
-            "output_tokens",
-            "outputTokens",
-            "outputTokenCount",
-            "candidates_token_count",
-            "candidatesTokenCount",
-            "eval_count",
-            "generated_tokens",
-        ),
-        "output",
-    ),
-    **dict.fromkeys(("total_tokens", "totalTokens", "total_token_count", "totalTokenCount"), "total"),
-    **dict.fromkeys(
-        (
-            "cached_tokens",
-            "num_cached_tokens",
-            "prompt_cache_hit_tokens",
-            "cached_content_token_count",
-            "cachedContentTokenCount",
-        ),
-        "cache_read",
-    ),
-    **dict.fromkeys(
-        ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount"), "cache_read_beside"
-    ),
-    **dict.fromkeys(
-        (
-            "cache_creation_input_tokens",
-            "cache_write_input_tokens",
-            "cacheWriteInputTokens",
-            "cacheWriteInputTokenCount",
-        ),
-        "cache_write_beside",
-    ),
-    **dict.fromkeys(("thoughts_token_count", "thoughtsTokenCount"), "reasoning_beside"),
-    **dict.fromkeys(("tool_use_prompt_token_count", "toolUsePromptTokenCount"), "tool_use_prompt_tokens"),
-    "reasoning_tokens": "reasoning",
-    # Says again what the difference of two others says.
-    "prompt_cache_miss_tokens": "",
-}
-_NATIVE_INPUT = {
-    "cached_tokens": "cache_read",
-    "cache_write_tokens": "cache_write",
-    "cache_creation_tokens": "cache_write",
-    "audio_tokens": "input_audio_tokens",
-    "image_tokens": "input_image_tokens",
-    "video_tokens": "input_video_tokens",
-    "text_tokens": "input_text_tokens",
-}
-_NATIVE_OUTPUT = {
-    "reasoning_tokens": "reasoning",
-    "thinking_tokens": "reasoning",
-    "audio_tokens": "output_audio_tokens",
-    "image_tokens": "output_image_tokens",
-    "video_tokens": "output_video_tokens",
-    "text_tokens": "output_text_tokens",
-}
-_NESTED: dict[str, Mapping[str, str]] = {
-    **dict.fromkeys(("prompt_tokens_details", "input_tokens_details", "prompt_token_details"), _NATIVE_INPUT),
-    **dict.fromkeys(("completion_tokens_details", "output_tokens_details", "completion_token_details"), _NATIVE_OUTPUT),
-    "cache_creation": {"ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h"},
-    "server_tool_use": {"web_search_requests": "web_searches", "web_fetch_requests": "web_fetches"},
-    "billed_units": {
-        "input_tokens": "billed_input_tokens",
-        "output_tokens": "billed_output_tokens",
-        "search_units": "rerank_searches",
-    },
-    "tokens": _NATIVE,
-}
-_MODALITIES = {
-    "prompt_tokens_details": "input_{}_tokens",
-    "promptTokensDetails": "input_{}_tokens",
-    "candidates_tokens_details": "output_{}_tokens",
-    "candidatesTokensDetails": "output_{}_tokens",
-    "cache_tokens_details": "cache_{}_read_tokens",
-    "cacheTokensDetails": "cache_{}_read_tokens",
-}
-# Where the callback carries a provider's own numbers inside response_metadata.
-_CONTAINERS = ("token_usage", "usage", "usage_metadata", "token_count", "amazon-bedrock-invocationMetrics")
-_WHOLE = frozenset(
-    ("input", "output", "total", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
-)
-_ORDINARY_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
-_ORDINARY = frozenset(("prompt_tokens", "completion_tokens", "total_tokens", *_ORDINARY_DETAILS))
-_AUDIO = ("input_audio_tokens", "output_audio_tokens")
 
 # A record comes from JSON, so `__class__ is dict` is enough, and the fastest of tests.
 Counts = dict[str, int]
@@ -148,8 +25,11 @@ def normalise(reported: Any, *, provider: str | None, cached: bool) -> Usage:
 
     Args:
         reported: `usage_metadata` (LangChain's convention), `token_usage` (the provider's own, from `llm_output`) and a
-            subset of `response_metadata`, each a dict or None. The first that states a number is believed.
-        provider: LangChain's `ls_provider`. The known shapes tell themselves apart, so it decides nothing yet.
+            subset of `response_metadata`, each a dict or None. The first that states a number is believed. Beside
+            them `server_tools` (counts), `last_chunk` (the usage of a stream's last chunk, where its first had one
+            already) and `partial` (the call did not complete).
+        provider: LangChain's `ls_provider`. The known shapes tell themselves apart; it decides only what LangChain's
+            package for that provider is known to add wrongly.
         cached: LangChain's own cache answered; the numbers of the first call stay as reported.
     """
     counts: Counts = {}
@@ -158,7 +38,7 @@ def normalise(reported: Any, *, provider: str | None, cached: bool) -> Usage:
         told: dict[str, Any] = reported
         stated = told.get("usage_metadata")
         if stated:
-            _read_langchain(stated, counts, details)
+            _read_langchain(_whole_stream(stated, told.get("last_chunk")), counts, details)
             _drop_placeholder(counts, details)
         native = told.get("token_usage")
         if native and not (stated and _adds_nothing(native)):
@@ -166,9 +46,18 @@ def normalise(reported: Any, *, provider: str | None, cached: bool) -> Usage:
         response = told.get("response_metadata")
         if response:
             _read_response(response, counts, details, same_as=native)
+        tools = told.get("server_tools")
+        if tools:
+            _merge(counts, details, tools)
+        if told.get("partial"):
+            _cut_short(counts, details)
     if not counts:
         return _result(counts, details, cached)
     _drop_placeholder(counts, details)
+    if provider == "xai":
+        _take_added_reasoning_out(counts)
+    elif provider == "cohere" and _is_billed_only(reported.get("response_metadata")):
+        details["counted"] = "billed units"
     _complete(counts, details)
     broken = _violations(counts)
     if broken:
@@ -178,9 +67,9 @@ def normalise(reported: Any, *, provider: str | None, cached: bool) -> Usage:
 
 def _adds_nothing(native: Any) -> bool:
     """Whether OpenAI's ordinary shape says no more than LangChain has already taken from it: most calls, so it pays."""
-    if native.__class__ is not dict or not native.keys() <= _ORDINARY:
+    if native.__class__ is not dict or not native.keys() <= names.ORDINARY:
         return False
-    for name in _ORDINARY_DETAILS:
+    for name in names.ORDINARY_DETAILS:
         parts = native.get(name)
         if parts and (parts.__class__ is not dict or any(parts.values())):
             return False
@@ -189,12 +78,12 @@ def _adds_nothing(native: Any) -> bool:
 
 def _result(counts: Counts, details: Details, cached: bool) -> Usage:
     get = counts.get
-    heard, spoken = get(_AUDIO[0]), get(_AUDIO[1])
+    heard, spoken = get(names.AUDIO[0]), get(names.AUDIO[1])
     audio = None if heard is None and spoken is None else (heard or 0) + (spoken or 0)
-    if not counts.keys() <= _WHOLE:
+    if not counts.keys() <= names.WHOLE:
         for name, count in counts.items():
             # Zero of a further count says nothing.
-            if count and name not in _WHOLE and len(details) < MAX_DETAILS:
+            if count and name not in names.WHOLE and len(details) < MAX_DETAILS:
                 details[name] = count
     if cached:
         details["cache_hit"] = True
@@ -228,10 +117,10 @@ def _read_langchain(stated: Any, counts: Counts, details: Details) -> None:
             _take(counts, details, slot, name, value)
     parts = metadata.get("input_token_details")
     if parts:
-        _read_parts(parts, _INPUT_PARTS, "input", counts, details)
+        _read_parts(parts, names.INPUT_PARTS, "input", counts, details)
     parts = metadata.get("output_token_details")
     if parts:
-        _read_parts(parts, _OUTPUT_PARTS, "output", counts, details)
+        _read_parts(parts, names.OUTPUT_PARTS, "output", counts, details)
 
 
 def _read_parts(parts: Any, slots: Mapping[str, str], side: str, counts: Counts, details: Details) -> None:
@@ -241,7 +130,7 @@ def _read_parts(parts: Any, slots: Mapping[str, str], side: str, counts: Counts,
         slot = slots.get(name)
         if slot is None:
             tier, _, part = name.partition("_")
-            if tier in TIERS:
+            if tier in names.TIERS:
                 details["service_tier"] = tier
                 if not part:
                     # `priority: 60` is the remainder that is not cached or reasoned, not one more part.
@@ -267,7 +156,7 @@ def _merge(counts: Counts, details: Details, native: Any) -> None:
     if native.__class__ is not dict:
         return
     own: Counts = {}
-    _read_native(native, _NATIVE, own, details, depth=0)
+    _read_native(native, names.NATIVE, own, details, depth=0)
     if "cache_read_beside" in own or "cache_write_beside" in own:
         _include_cache(own)
     thoughts = own.pop("reasoning_beside", None)
@@ -309,13 +198,16 @@ def _read_native(
             elif slot is None:
                 _read_other(name, value, own, details)
         elif kind is dict:
-            inner = _NESTED.get(name)
+            inner = names.NESTED.get(name)
             if inner is not None and depth < 2:
                 _read_native(value, inner, own, details, depth + 1)
             elif name in ("cost", "cost_details"):
                 _read_other(name, value, own, details)
         elif kind is list:
-            _read_modalities(name, value, own)
+            if name == "iterations":
+                _read_iterations(value, own, details)
+            else:
+                _read_modalities(name, value, own)
         elif slot and value is not None:
             _take(own, details, slot, name, value)
         elif value is not None:
@@ -332,16 +224,17 @@ def _read_other(name: str, value: Any, own: Counts, details: Details) -> None:
         _reported_cost(details, amount, Decimal(1))
     elif name in ("is_byok", "cost_details"):
         details.setdefault("gateway", "openrouter")
-    elif name in ("service_tier", "serviceTier", "speed"):
-        _tier(details, "speed" if name == "speed" else "service_tier", value)
+    elif name in names.PRICED_BY:
+        _word(details, names.PRICED_BY[name], value)
     elif type(value) is int and value and len(name) <= 64 and len(own) < MAX_DETAILS and not name.endswith("_time"):
         own.setdefault(name, value)
 
 
-def _tier(details: Details, name: str, value: Any) -> None:
+def _word(details: Details, name: str, value: Any) -> None:
+    """What a price depends on besides counts: a tier, a speed, a place."""
     if value.__class__ is dict:
         value = value.get("type")
-    if isinstance(value, str) and 0 < len(value) <= 64:
+    if isinstance(value, str) and 0 < len(value) <= 64 and value not in names.NOWHERE:
         # Merged stream chunks repeat it: "defaultdefault".
         details.setdefault(name, once(value).lower())
 
@@ -365,48 +258,114 @@ def _reported_cost(details: Details, amount: Any, scale: Decimal) -> None:
 
 def _read_modalities(name: str, entries: list[Any], own: Counts) -> None:
     """Google's [{modality, token_count}, ...]."""
-    pattern = _MODALITIES.get(name)
+    pattern = names.MODALITIES.get(name)
     if pattern is None:
         return
     for entry in entries[:16]:
         if entry.__class__ is dict:
             told: dict[str, Any] = entry
             count = told.get("token_count", told.get("tokenCount"))
-            modality = str(told.get("modality", "")).rpartition(".")[2].lower()
+            named = told.get("modality", "")
+            modality = names.MODALITY_NUMBERS.get(named) if type(named) is int else str(named)
+            modality = (modality or "").rpartition(".")[2].lower()
             if type(count) is int and 0 <= count <= MAX_COUNT and modality.isalpha() and len(modality) <= 16:
                 own[pattern.format(modality)] = count
+
+
+def _read_iterations(entries: list[Any], own: Counts, details: Details) -> None:
+    """Anthropic's steps of one call: its top-level counts leave out those that compacted the conversation."""
+    told: list[dict[str, Any]] = []
+    sums = {"billed_input_tokens": 0, "billed_output_tokens": 0}
+    for entry in entries[:16]:
+        if entry.__class__ is dict:
+            step: Counts = {}
+            _read_native(entry, names.NATIVE, step, {}, depth=2)
+            _include_cache(step)
+            sums["billed_input_tokens"] += step.get("input", 0)
+            sums["billed_output_tokens"] += step.get("output", 0)
+            kind = entry.get("type")
+            shown: dict[str, Any] = {"type": kind} if isinstance(kind, str) and len(kind) <= 64 else {}
+            told.append(shown | {f"{name}_tokens": count for name, count in step.items() if name in names.WHOLE})
+    if len(told) > 1:
+        details["iterations"] = told
+        own.update(sums)
 
 
 def _read_response(response: Any, counts: Counts, details: Details, *, same_as: Any) -> None:
     if response.__class__ is not dict:
         return
     told: dict[str, Any] = response
-    for name in _CONTAINERS:
+    for name in names.CONTAINERS:
         if name in told:
             native = told[name]
             # llm_output and response_metadata carry one dict, or equal ones.
             if native and native is not same_as and native != same_as:
                 _merge(counts, details, native)
-    if "prompt_eval_count" in told:
-        _merge(counts, details, {name: told[name] for name in ("prompt_eval_count", "eval_count") if name in told})
-    for name in ("service_tier", "serviceTier", "speed"):
+    if not names.STATED_BARE.isdisjoint(told):
+        _merge(counts, details, {name: told[name] for name in names.BARE if name in told})
+    for name, key in names.PRICED_BY.items():
         if name in told:
-            _tier(details, "speed" if name == "speed" else "service_tier", told[name])
+            _word(details, key, told[name])
+
+
+def _whole_stream(stated: Any, last: Any) -> Any:
+    """The usage of a stream, of which LangChain adds up the chunks'.
+
+    Some gateways (vLLM's continuous usage, Perplexity's and older xAI interfaces) repeat with every chunk what was used
+    so far: the last chunk then has all of it. Where each chunk has its own part, the last one's input is 0.
+    """
+    if last.__class__ is dict and stated.__class__ is dict:
+        whole, summed = last.get("input_tokens"), stated.get("input_tokens")
+        if type(whole) is int and type(summed) is int and 0 < whole < summed:
+            return last
+    return stated
+
+
+def _cut_short(counts: Counts, details: Details) -> None:
+    """A call that failed or was left: what it had said so far. Output 0 is then what is not yet known."""
+    if counts.get("output") == 0:
+        del counts["output"]
+        counts.pop("total", None)
+    if counts:
+        details["partial"] = True
+
+
+def _take_added_reasoning_out(counts: Counts) -> None:
+    """LangChain's xAI package adds the reasoning to the output, also where the output included it."""
+    whole, output, total, reasoning = (counts.get(name, 0) for name in ("input", "output", "total", "reasoning"))
+    if reasoning and total and whole + output == total + reasoning and reasoning <= output - reasoning:
+        counts["output"] = output - reasoning
+
+
+def _is_billed_only(response: Any) -> bool:
+    """Of Cohere's streams LangChain tells what was billed, in a shape of its own, not what was read and written."""
+    counted: Any = response.get("token_count") if response.__class__ is dict else None
+    return counted.__class__ is dict and "total_tokens" in counted
 
 
 def _drop_placeholder(counts: Counts, details: Details) -> None:
-    """No model answers an empty prompt: input 0 beside output is a framework's stand-in for a number it lost."""
-    if counts.get("input") == 0 and counts.get("output"):
-        if counts.get("total") == counts["output"]:
-            del counts["total"]
-        del counts["input"]
-        for part in ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h"):
-            if counts.get(part) == 0:
-                del counts[part]
-        violations: list[str] = details.setdefault("violations", [])
+    """No model answers an empty prompt: input 0 is a framework's stand-in for a number it lost, or never had."""
+    if counts.get("input") != 0:
+        return
+    output = counts.get("output")
+    if output:
         said = "input_tokens is 0 beside an output: taken as not reported"
-        if said not in violations:
-            violations.append(said)
+    elif output == 0 and not counts.get("total"):
+        said = "all counts are 0: taken as not reported"
+        del counts["output"]
+    else:
+        return
+    if counts.get("total", 0) == (output or 0):
+        counts.pop("total", None)
+    del counts["input"]
+    for part in ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", *names.AUDIO):
+        if counts.get(part) == 0:
+            del counts[part]
+    if output == 0 and counts.get("reasoning") == 0:
+        del counts["reasoning"]
+    violations: list[str] = details.setdefault("violations", [])
+    if said not in violations:
+        violations.append(said)
 
 
 def _complete(counts: Counts, details: Details) -> None:
@@ -415,10 +374,9 @@ def _complete(counts: Counts, details: Details) -> None:
     short, long = get("cache_write_5m"), get("cache_write_1h")
     if short is not None or long is not None:
         split = (short or 0) + (long or 0)
-        written = get("cache_write", 0)
         # LangChain sets the whole to 0 when it has the split; Anthropic itself states both.
-        if written != split:
-            counts["cache_write"] = written + split
+        if not get("cache_write"):
+            counts["cache_write"] = split
     whole, output, total = get("input"), get("output"), get("total")
     if total is None:
         if whole is not None and output is not None:
@@ -453,13 +411,19 @@ def _violations(counts: Counts) -> list[str]:
     if whole is not None:
         if get("cache_read", 0) + get("cache_write", 0) > whole:
             broken.append("cache_read_tokens + cache_write_tokens > input_tokens")
-        if get("input_audio_tokens", 0) > whole:
-            broken.append("input_audio_tokens > input_tokens")
+        _check_parts(counts, names.INPUT_MODALITIES, whole, "input_tokens", broken)
     if output is not None:
         if get("reasoning", 0) > output:
             broken.append("reasoning_tokens > output_tokens")
-        if get("output_audio_tokens", 0) > output:
-            broken.append("output_audio_tokens > output_tokens")
+        _check_parts(counts, names.OUTPUT_MODALITIES, output, "output_tokens", broken)
+    if get("cache_write_5m", 0) + get("cache_write_1h", 0) > get("cache_write", 0):
+        broken.append("cache_write_5m_tokens + cache_write_1h_tokens > cache_write_tokens")
     if total is not None and total < (whole or 0) + (output or 0):
         broken.append("total_tokens < input_tokens + output_tokens")
     return broken
+
+
+def _check_parts(counts: Counts, parts: tuple[str, ...], whole: int, name: str, broken: list[str]) -> None:
+    held = [part for part in parts if counts.get(part)]
+    if held and sum(counts[part] for part in held) > whole:
+        broken.append(f"{' + '.join(held)} > {name}")

@@ -17,7 +17,7 @@ from langchain_core.tracers.base import BaseTracer
 from chopsky_trace.records import Kind
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_events import MISSING, Recorder
-from chopsky_trace.sources.langchain_streams import chunk_says, event_says
+from chopsky_trace.sources.langchain_streams import event_says
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -118,6 +118,9 @@ class Callbacks(BaseTracer):
             known = metadata or {}
             params = kwargs.get("invocation_params")
             model = known.get("ls_model_name") or fields.model_in(params)
+            provider = known.get("ls_provider")
+            if provider == "openai":
+                provider = fields.provider_at(serialized)
             events.start_model(
                 run_id,
                 parent_run_id,
@@ -125,7 +128,7 @@ class Callbacks(BaseTracer):
                 metadata,
                 tags,
                 prompt,
-                known.get("ls_provider"),
+                provider,
                 model,
                 params,
             )
@@ -137,8 +140,8 @@ class Callbacks(BaseTracer):
         try:
             recorder = self._recorder
             # Called for every token: what is not the first must cost next to nothing.
-            if recorder is not None and run_id.int in recorder.runs.waiting and chunk_says(token, chunk):
-                recorder.token(run_id)
+            if recorder is not None and run_id.int in recorder.runs.waiting:
+                recorder.chunk(run_id, token, chunk)
         except Exception as error:
             self._failed("on_llm_new_token", error)
 
@@ -173,6 +176,7 @@ class Callbacks(BaseTracer):
             if response is not None:
                 results, said = fields.answered(response)
                 results = [r for r in results if getattr(r, "content", r)]
+                said["partial"] = True
             events.end_model(run_id, status, results, said, text)
         except Exception as trouble:
             self._failed("on_llm_error", trouble)

@@ -213,6 +213,8 @@ class Ends(Out):
             draft["tenant"] = tenant
         if not said:
             return
+        if span.last_chunk is not None:
+            said = {**said, "last_chunk": span.last_chunk}
         if self.options.with_content and self.options.redactor is None and span.root.sampled:
             draft["said"] = self._open_payload(span.root, draft, said)
             return

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
+from chopsky_trace.enrich.server_tools import server_tools
 from chopsky_trace.records import Kind, Scope, Status
+from chopsky_trace.sources.hosts import provider_of
 
 # First found wins; LangChain's, LangSmith's and Langfuse's spellings.
 SCOPE_KEYS: dict[str, tuple[str, ...]] = {
@@ -107,6 +109,13 @@ def name_of(serialized: Mapping[str, Any] | None) -> str | None:
     return None
 
 
+def provider_at(serialized: Mapping[str, Any] | None) -> str:
+    """Who answers a call of OpenAI's form; `openai` where the address does not tell."""
+    arguments = serialized.get("kwargs") if serialized else None
+    base = cast("dict[str, Any]", arguments).get("openai_api_base") if arguments.__class__ is dict else None
+    return provider_of(base) if base.__class__ is str else "openai"
+
+
 def model_in(params: Mapping[str, Any] | None) -> str | None:
     """The model that the call's parameters name."""
     for key in ("model", "model_name", "model_id") if params else ():
@@ -164,6 +173,12 @@ def answered(response: Any) -> tuple[list[Any], dict[str, Any]]:
             said["response_metadata"] = metadata
             said["message_id"] = held.get("id")
             reason_told = "finish_reason" in metadata
+            # Most answers are a text: what the provider's own tools did stands in blocks.
+            content: Any = held.get("content")
+            if content.__class__ is list:
+                tools = server_tools(content)
+                if tools:
+                    said["server_tools"] = tools
         info = getattr(first[0], "generation_info", None)
         if info and not reason_told:
             said["generation_info"] = info

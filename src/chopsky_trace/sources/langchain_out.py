@@ -13,12 +13,15 @@ from chopsky_trace.enrich.secrets import is_open, without_secrets
 from chopsky_trace.records import LONG_CHARS
 from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot
 from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
+from chopsky_trace.sources.langchain_streams import chunk_says
 from chopsky_trace.sources.langchain_turns import question_of
 from chopsky_trace.sources.memory import Draft, Root, question_refs
 
 TOLD = frozenset(("bodies", "messages", "contents"))
 HELD_BYTES = 2_000_000
 EVENTS_KEPT = 100
+OWN_SUMS = frozenset(("google_genai", "google_vertexai", "anthropic-bedrock"))
+"""Providers whose packages state usage from the first chunk on, each chunk its own part: nothing to look into."""
 CONTENT_FIELDS = frozenset(
     (
         "inputs",
@@ -65,10 +68,27 @@ class Out:
         self.full = Snapshot(options.redactor, max_string=options.max_string)
 
     def token(self, run_id: UUID) -> None:
-        self.runs.waiting.discard(run_id.int)
+        """The first token of a call came."""
         span = self.runs.open.get(run_id.int)
         if span is not None and span.first_token is None:
             span.first_token = monotonic_ns()
+        self.runs.waiting.discard(run_id.int)
+
+    def chunk(self, run_id: UUID, token: Any, chunk: Any) -> None:
+        """A chunk of a call that has not said anything yet, or whose first chunks stated usage."""
+        span = self.runs.open.get(run_id.int)
+        if span is not None:
+            # LangChain adds the chunks' usages up. Wrong where each repeats the whole: then the last one has it.
+            usage = getattr(getattr(chunk, "message", None), "usage_metadata", None)
+            if usage is not None and span.provider not in OWN_SUMS:
+                span.last_chunk = usage
+            if span.first_token is None:
+                if not chunk_says(token, chunk):
+                    return
+                span.first_token = monotonic_ns()
+            if span.last_chunk is not None:
+                return
+        self.runs.waiting.discard(run_id.int)
 
     def note(self, run_id: UUID, name: str, data: Any) -> None:
         """A custom event: kept with the span's end."""

@@ -38,6 +38,8 @@ class OpenSpan:
     above: Mapping[str, Any] | None = None
     """The parent span's metadata."""
     first_token: int | None = None
+    last_chunk: Mapping[str, Any] | None = None
+    """The latest usage of a stream whose first chunk had one already."""
     node: Node | None = None
     shown = False
     deferred: Draft | None = None
@@ -61,7 +63,7 @@ class Runs:
         """Span -> its run, of the latest ended spans."""
         self.max_open_roots = max_open_roots
         self.waiting: set[int] = set()
-        """Model calls that have not given a token yet."""
+        """Model calls that have not given a token yet, or whose every chunk may state usage."""
 
     def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
         root = Root(root_hex, started, epoch)
