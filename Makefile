@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-postgres check format schema bench clean
+.PHONY: help demo test test-postgres conformance check format schema bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: .venv/.dev ## all tests, on a PostgreSQL 18 that they start themselves
 
 test-postgres: .venv/.dev ## the database tests on PostgreSQL 15 and 17
 	$(BIN)/python tests/postgres_versions.py 15 17 -- -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+conformance: .venv/.dev ## recorded and made-up exchanges with providers against what the tables say of them, as a table
+	$(BIN)/python -m pytest tests/conformance -q -n 0 $(PYTEST_ARGS)
 
 check: .venv/.dev ## format, lint, types, architecture, spelling
 	$(BIN)/ruff format --check .
