@@ -18,6 +18,7 @@ from chopsky_trace.commands import reprice as repricing
 from chopsky_trace.commands import show as views
 from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
 from chopsky_trace.commands.doctor import examine
+from chopsky_trace.commands.prices import prices
 from chopsky_trace.commands.report import check_text, run_line, status_text
 from chopsky_trace.database import check as checks
 from chopsky_trace.database import embedded
@@ -42,6 +43,9 @@ def main() -> None:
     terminal, an embedded PostgreSQL. Exit codes: 0 fine, 1 failed or problems found, 2 wrong usage.
     """
     prepare_output()
+
+
+main.add_command(prices)
 
 
 @command(main, examples="migrate\nmigrate --verify")

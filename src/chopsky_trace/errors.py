@@ -47,3 +47,7 @@ class ReadError(TraceError):
 
 class AmbiguousError(TraceError):
     """Give more characters of the id, or the key of the one you mean."""
+
+
+class PricesError(TraceError):
+    """Nothing was changed; mend it and run the command again."""

@@ -226,8 +226,12 @@ def runs_table(rows: Sequence[Row], width: int) -> Table:
 
 
 def cost_table(rows: Sequence[Row], total: Row, by: str, width: int) -> Table:
-    """Sums of what is known, how many calls are not in them, and the sum of all below."""
+    """Sums of what is known, how many calls are not in them, and the sum of all below.
+
+    What providers said themselves stands beside, where any did; `(2)` says that it is of two calls.
+    """
     wide = width >= 100
+    reported = bool(total["reported_calls"])
     title = "Day (UTC)" if by == "day" else by.capitalize()
     columns = [title, "Runs", "Tokens", "Unmeasured", "Cost", "Unpriced"]
     if wide:
@@ -235,6 +239,8 @@ def cost_table(rows: Sequence[Row], total: Row, by: str, width: int) -> Table:
     timed = by == "model" and width >= 120
     if timed:
         columns += ["First token", "Tokens/s"]
+    if reported:
+        columns.append("Reported")
 
     def cells(name: str, row: Row) -> list[Cell]:
         unmeasured, unpriced = row["unmeasured_calls"], row["unpriced_calls"]
@@ -245,7 +251,9 @@ def cost_table(rows: Sequence[Row], total: Row, by: str, width: int) -> Table:
         if timed:
             speed = row["output_tokens_per_second"]
             times = [duration(row["time_to_first_token_ms"]), f"{speed:,.0f}" if speed else NONE]
-        return [name, f"{row['runs']:,}", *sums, _calls(unmeasured), money_sum, _calls(unpriced), *times]
+        told = f"{money(row['reported_cost'])} ({row['reported_calls']:,})" if row["reported_calls"] else NONE
+        shown: list[Cell] = [told] if reported else []
+        return [name, f"{row['runs']:,}", *sums, _calls(unmeasured), money_sum, _calls(unpriced), *times, *shown]
 
     listed = [cells(_cost_key(row), row) for row in rows] + [cells("all", total)]
     return table(columns, listed, width, right=columns[1:], flexible=title, total=True)

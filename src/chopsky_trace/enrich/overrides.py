@@ -7,15 +7,17 @@ latest `valid_from`; the lowest id. No two rows are equal in it, so the order in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 
 from chopsky_trace.enrich.model_names import names_of, provider_id
 from chopsky_trace.enrich.patterns import Pattern
 from chopsky_trace.enrich.price_list import STANDARD
-from chopsky_trace.enrich.rates import KNOWN_COUNTS, PriceError, Rates, compiled, units
+from chopsky_trace.enrich.rates import PriceError, Rates, compiled, is_charged, units
 
 MAX_NAMES = 4_096
 """Calls' names whose rows are remembered at once; beyond it the oldest are forgotten."""
@@ -33,16 +35,27 @@ RATE_COLUMNS = (
 """Columns that are prices, by genai-prices' key. Further keys are in `other_rates`."""
 FACTORS = {"flex": "flex_factor", "priority": "priority_factor", "batch": "batch_factor"}
 """Service tier -> the column of what it multiplies the prices of tokens by."""
+_WITHIN = (
+    ("cache_read_mtok", "input_mtok"),
+    ("cache_write_mtok", "input_mtok"),
+    ("cache_write_5m_mtok", "cache_write_mtok"),
+    ("cache_write_1h_mtok", "cache_write_mtok"),
+)
+_LACKING = re.compile(r"Missing \w+ price for (.+): (\w+)")
+"""How genai-prices says that prices do not fit together."""
 ABOVE = "above_input_tokens"
 """Of a tier: its prices hold for the whole call above so many input tokens."""
 
 Row = Mapping[str, Any]
 
 
+@lru_cache(1)
 def other_keys() -> list[str]:
     """The price keys that `other_rates` may have."""
-    keys = {str(unit.get("price_key", key)) for key, unit in units().items() if key in KNOWN_COUNTS}
-    return sorted(keys.difference(RATE_COLUMNS))
+    known = units()
+    keys = {str(unit.get("price_key", key)) for key, unit in known.items() if is_charged(key, known)}
+    # For the request there is a column.
+    return sorted(keys.difference((*RATE_COLUMNS, "requests_kcount")))
 
 
 def rates_of(row: Row, *, origin: str, factor: Decimal | None = None) -> Rates:
@@ -60,7 +73,27 @@ def rates_of(row: Row, *, origin: str, factor: Decimal | None = None) -> Rates:
         if key not in allowed:
             raise ValueError(f"{str(key)[:60]} is no price key for other_rates; these are: {', '.join(allowed)}")
         values[key] = value
-    tiers: dict[str, list[Tier]] = {}
+    values = {key: Decimal(value) for key, value in values.items()}
+    for key, found in _tiers(row, values).items():
+        values[key] = TieredPrices(base=values[key], tiers=[Tier(start=above, price=price) for above, price in found])
+    if row.get("request_usd") is not None:
+        values["requests_kcount"] = Decimal(row["request_usd"]) * 1000
+    for part, whole in _WITHIN:
+        if part in values and whole not in values:
+            raise ValueError(f"{part} needs {whole} beside it: what is not {part} is charged so")
+    model = row["model"] or row["model_pattern"]
+    try:
+        return compiled(ModelPrice(**values), origin=origin, provider=row["provider"], model=model, factor=factor)
+    except ValueError as error:
+        lacking = _LACKING.search(str(error))
+        if lacking is None:
+            raise
+        raise ValueError(f"a price of {lacking[1]} needs one of {lacking[2]} beside it, in other_rates") from None
+
+
+def _tiers(row: Row, values: Mapping[str, Any]) -> dict[str, list[tuple[int, Decimal]]]:
+    """(above so many input tokens, price) by price key."""
+    tiers: dict[str, list[tuple[int, Decimal]]] = {}
     last = 0
     for entry in cast("Sequence[Mapping[str, Any]]", row.get("tiers") or ()):
         above = int(entry[ABOVE])
@@ -71,19 +104,8 @@ def rates_of(row: Row, *, origin: str, factor: Decimal | None = None) -> Rates:
             if key != ABOVE:
                 if key not in values:
                     raise ValueError(f"a tier has {str(key)[:60]}, which has no price below it")
-                tiers.setdefault(key, []).append(Tier(start=above, price=Decimal(value)))
-    values = {key: Decimal(value) for key, value in values.items()}
-    for key, found in tiers.items():
-        values[key] = TieredPrices(base=values[key], tiers=found)
-    if row.get("request_usd") is not None:
-        values["requests_kcount"] = Decimal(row["request_usd"]) * 1000
-    return compiled(
-        ModelPrice(**values),
-        origin=origin,
-        provider=row["provider"],
-        model=row["model"] or row["model_pattern"],
-        factor=factor,
-    )
+                tiers.setdefault(key, []).append((above, Decimal(value)))
+    return tiers
 
 
 class _Override:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, cast
 
+from chopsky_trace.enrich.doubts import days_of, doubt
 from chopsky_trace.enrich.model_names import candidates, provider_id
 from chopsky_trace.enrich.rates import PriceError, Rates, compiled, stored
 
@@ -29,15 +30,16 @@ Pairs = tuple[tuple[str, str], ...]
 class _Found:
     """A model of the price list, with its rates by time and tier."""
 
-    def __init__(self, provider: Provider, model: ModelInfo, origin: str, version: str) -> None:
+    def __init__(self, provider: Provider, model: ModelInfo, name: str, origin: str, version: str) -> None:
         self.origin = origin
+        self._name = name
         self._provider, self._model, self._version = provider, model, version
         # As in genai-prices: another provider's model, borrowed, has no tiers here.
         owned = any(model is one for one in provider.models)
         self._variants = variants = (model.price_variants or []) if owned else []
         self._pairs: dict[tuple[str | None, str | None], Pairs] = {}
         self._kept: dict[Any, Rates | str | None] = {}
-        self._dates: list[date] = []
+        self._dates: list[date] = days_of(provider.id, name)
         self._times: list[time] = []
         self._stable = True
         conditions = model.prices if isinstance(model.prices, list) else []
@@ -85,6 +87,9 @@ class _Found:
             ):
                 return _no_tier(name, value)
         prices = self._model.get_prices(at, context or None)
+        doubted = doubt(self._provider.id, self._name, at, stored(prices))
+        if doubted is not None:
+            return doubted
         if not stored(prices) and not self._model.id.endswith(":free"):
             # An empty price is a gap in the list, not a gift, unless the name says so.
             return None
@@ -218,7 +223,7 @@ class PriceList:
                 home = next((one for one in providers if one.id == seat), None)
             info = home.find_model(lowered, all_providers=providers) if home else None
             if home and info:
-                return _Found(home, info, origin, self._version)
+                return _Found(home, info, lowered, origin, self._version)
         return None
 
 

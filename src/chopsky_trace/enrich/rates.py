@@ -275,7 +275,7 @@ def compiled(
     priced = [
         (key, unit)
         for key, unit in known.items()
-        if unit.get("price_key", key) in values and (key in KNOWN_COUNTS or key == "requests" or _needed_by(key, known))
+        if unit.get("price_key", key) in values and (key == "requests" or is_charged(key, known))
     ]
     priced.sort(key=lambda item: (-len(item[1]["dimensions"]), item[0]))
     each = {key: _each(values[unit.get("price_key", key)], unit, factor) for key, unit in priced}
@@ -331,6 +331,11 @@ def _exponent(price: Decimal) -> int:
     """Of its last digit that counts: 0 or less."""
     exponent = price.normalize(EXACT).as_tuple().exponent
     return max(-MAX_PLACES, min(0, exponent)) if isinstance(exponent, int) else 0
+
+
+def is_charged(key: str, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a unit can be counted, or is where two that can be counted meet."""
+    return key in KNOWN_COUNTS or bool(_needed_by(key, known))
 
 
 def _needed_by(key: str, known: Mapping[str, Mapping[str, Any]]) -> tuple[frozenset[str], ...]:

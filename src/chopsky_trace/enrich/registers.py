@@ -139,6 +139,9 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
         row["usage_details"] = details
         if not cached and "reported_cost_usd" in details:
             row["reported_cost"] = details["reported_cost_usd"]
+    if record["kind"] == "embedding" and get("output_tokens") is None:
+        # It has none, and some lists price them.
+        usage = {**usage, "output_tokens": 0}
     cost = price(
         usage,
         provider=provider,

@@ -251,8 +251,15 @@ order by p.position
 select
     grouping(k.key) = 1 as is_total, k.key, null::text as provider, count(*) as runs, null::bigint as calls,
     sum(r.total_input_tokens) as input_tokens, sum(r.total_output_tokens) as output_tokens, sum(r.total_tokens_used) as total_tokens,
-    sum(r.total_cost) as cost, coalesce(sum(r.unpriced_calls), 0) as unpriced_calls, coalesce(sum(r.unmeasured_calls), 0) as unmeasured_calls
+    sum(r.total_cost) as cost, sum(o.cost) as reported_cost, coalesce(sum(o.calls), 0)::bigint as reported_calls,
+    coalesce(sum(r.unpriced_calls), 0) as unpriced_calls, coalesce(sum(r.unmeasured_calls), 0) as unmeasured_calls
 from public.conversation_runs r
+left join (
+    select s.conversation_run_id as run_id, sum(s.reported_cost) as cost, count(*) as calls
+    from public.conversation_spans s
+    where s.reported_cost is not null and s.duplicate_of is null
+    group by 1
+) o on o.run_id = r.id
 cross join lateral (
     select case %(by)s
         when 'user' then r.user_id
@@ -285,7 +292,7 @@ with run as (
 ), part as (
     select
         s.conversation_run_id as run_id, coalesce(s.model, s.model_requested) as key, s.provider, s.is_call::integer as calls,
-        s.input_tokens, s.output_tokens, s.total_tokens, s.cost, s.time_to_first_token_ms,
+        s.input_tokens, s.output_tokens, s.total_tokens, s.cost, s.reported_cost, s.time_to_first_token_ms,
         -- As in conversation_calls.
         case when s.output_tokens is not null and not coalesce(s.usage_details @> '{"cache_hit": true}', false)
             then greatest(s.response_time_ms - coalesce(s.time_to_first_token_ms, 0), 0) end as writing_ms,
@@ -305,19 +312,20 @@ with run as (
     select
         m.conversation_run_id, m.model, m.provider, 0,
         case when m.role <> 'assistant' then m.token_count end, case when m.role = 'assistant' then m.token_count end,
-        m.token_count, m.cost, null, null, 0, 0
+        m.token_count, m.cost, null, null, null, 0, 0
     from run r
     join public.conversation_messages m on m.conversation_run_id = r.id
     where m.span_id is null and not m.is_history and (m.token_count is not null or m.cost <> 0)
         and not exists (select 1 from by_hand h where h.id = r.id)
     union all
-    select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, null, null, 0, 0
+    select h.id, null, null, 0, h.total_input_tokens, h.total_output_tokens, h.total_tokens_used, h.total_cost, null, null, null, 0, 0
     from by_hand h
 )
 select
     grouping(p.key) = 1 as is_total, p.key, p.provider, count(distinct p.run_id) as runs, coalesce(sum(p.calls), 0) as calls,
     sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens, sum(p.total_tokens) as total_tokens,
-    sum(p.cost) as cost, coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls,
+    sum(p.cost) as cost, sum(p.reported_cost) as reported_cost, count(p.reported_cost) as reported_calls,
+    coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls,
     round(avg(p.time_to_first_token_ms), 3) as time_to_first_token_ms,
     round(sum(p.output_tokens) filter (where p.writing_ms > 0) * 1000 / sum(p.writing_ms) filter (where p.writing_ms > 0), 3) as output_tokens_per_second
 from part p

@@ -317,6 +317,9 @@ alter table public.model_prices add constraint model_prices_model_or_pattern CHE
 --: constraint public.model_prices model_prices_model_pattern_check
 alter table public.model_prices add constraint model_prices_model_pattern_check CHECK (((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)));
 
+--: constraint public.model_prices model_prices_note_check
+alter table public.model_prices add constraint model_prices_note_check CHECK ((note <> ''::text));
+
 --: constraint public.model_prices model_prices_other_rates_check
 alter table public.model_prices add constraint model_prices_other_rates_check CHECK ((jsonb_typeof(other_rates) = 'object'::text));
 
@@ -340,6 +343,9 @@ alter table public.model_prices add constraint model_prices_request_usd_check CH
 
 --: constraint public.model_prices model_prices_some_price
 alter table public.model_prices add constraint model_prices_some_price CHECK (((num_nonnulls(input_mtok, output_mtok, request_usd) > 0) OR (other_rates <> '{}'::jsonb)));
+
+--: constraint public.model_prices model_prices_source_check
+alter table public.model_prices add constraint model_prices_source_check CHECK ((source <> ''::text));
 
 --: constraint public.model_prices model_prices_tenant_id_check
 alter table public.model_prices add constraint model_prices_tenant_id_check CHECK ((tenant_id <> ''::text));
