@@ -77,6 +77,29 @@ create table public.conversation_prefixes (
     created_at timestamp with time zone not null default now()
 );
 
+--: table public.conversation_repricings
+create table public.conversation_repricings (
+    id uuid not null default gen_random_uuid(),
+    status text not null default 'running'::text,
+    started_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now(),
+    ended_at timestamp with time zone,
+    calls_from timestamp with time zone not null,
+    calls_to timestamp with time zone not null,
+    model text,
+    provider text,
+    tenant_id text,
+    prices jsonb not null default '{}'::jsonb,
+    calls_seen bigint not null default 0,
+    calls_changed bigint not null default 0,
+    calls_skipped bigint not null default 0,
+    old_cost numeric,
+    new_cost numeric,
+    by_model jsonb not null default '[]'::jsonb,
+    done_by text not null default SESSION_USER,
+    application text default NULLIF(current_setting('application_name'::text, true), ''::text)
+);
+
 --: table public.conversation_runs
 create table public.conversation_runs (
     id uuid not null default gen_random_uuid(),
@@ -257,6 +280,21 @@ alter table public.conversation_messages add constraint conversation_messages_to
 --: constraint public.conversation_prefixes conversation_prefixes_pkey
 alter table public.conversation_prefixes add constraint conversation_prefixes_pkey PRIMARY KEY (id);
 
+--: constraint public.conversation_repricings conversation_repricings_calls_changed_check
+alter table public.conversation_repricings add constraint conversation_repricings_calls_changed_check CHECK ((calls_changed >= 0));
+
+--: constraint public.conversation_repricings conversation_repricings_calls_seen_check
+alter table public.conversation_repricings add constraint conversation_repricings_calls_seen_check CHECK ((calls_seen >= 0));
+
+--: constraint public.conversation_repricings conversation_repricings_calls_skipped_check
+alter table public.conversation_repricings add constraint conversation_repricings_calls_skipped_check CHECK ((calls_skipped >= 0));
+
+--: constraint public.conversation_repricings conversation_repricings_pkey
+alter table public.conversation_repricings add constraint conversation_repricings_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_repricings conversation_repricings_status_check
+alter table public.conversation_repricings add constraint conversation_repricings_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'interrupted'::text])));
+
 --: constraint public.conversation_runs conversation_runs_average_response_time_check
 alter table public.conversation_runs add constraint conversation_runs_average_response_time_check CHECK ((average_response_time >= (0)::numeric));
 
@@ -394,6 +432,9 @@ CREATE INDEX idx_conversation_messages_session_key_bare ON public.conversation_m
 
 --: index idx_conversation_messages_user_id_created_at
 CREATE INDEX idx_conversation_messages_user_id_created_at ON public.conversation_messages USING btree (user_id, created_at DESC) WHERE (user_id IS NOT NULL);
+
+--: index idx_conversation_repricings_started_at
+CREATE INDEX idx_conversation_repricings_started_at ON public.conversation_repricings USING btree (started_at DESC);
 
 --: index idx_conversation_runs_created_at
 CREATE INDEX idx_conversation_runs_created_at ON public.conversation_runs USING btree (created_at DESC, id DESC);
@@ -1294,6 +1335,62 @@ AS $function$
     where c.data is null and excluded.data is not null
 $function$;
 
+--: function public.chopsky_write_costs(costs json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_costs(costs json)
+ RETURNS SETOF uuid
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    run_ids uuid[];
+    written uuid[];
+    carriers uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    run_ids := array(select distinct g.conversation_run_id from json_to_recordset(costs) as g (conversation_run_id uuid));
+    -- As ingest does: runs first, in id order, then what is theirs.
+    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+
+    with given as materialized (
+        select * from json_to_recordset(costs) as g (
+            id uuid, conversation_run_id uuid, start_version text, end_version text, old_cost numeric, old_cost_source text,
+            cost numeric, cost_source text, price_rates jsonb
+        )
+    ), changed as (
+        update public.conversation_spans s
+        set cost = g.cost, cost_source = g.cost_source, price_rates = g.price_rates
+        from given g
+        where s.id = g.id and s.conversation_run_id = g.conversation_run_id and s.duplicate_of is null
+            and (s.start_version, s.end_version, s.cost, s.cost_source)
+                is not distinct from (g.start_version, g.end_version, g.old_cost, g.old_cost_source)
+        returning s.id
+    )
+    select coalesce(array_agg(c.id), '{}') into written from changed c;
+
+    carriers := array(
+        select distinct on (m.span_id) m.id
+        from public.conversation_messages m
+        -- Only a row that a call's end told of has a version.
+        where m.conversation_run_id = any (run_ids) and m.span_id = any (written)
+            and m.role = 'assistant' and not m.is_history and m.version is not null
+        order by m.span_id, m.position, m.id
+    );
+    update public.conversation_messages m
+    set cost = s.cost
+    from public.conversation_spans s
+    where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from s.cost;
+
+    perform public.chopsky_recompute(
+        array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written)), '{}'
+    );
+    perform set_config('chopsky_trace.recompute', was, true);
+    return query select u from unnest(written) u;
+end
+$function$;
+
 --: function public.chopsky_write_messages(messages json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_messages(messages json)
  RETURNS uuid[]
@@ -1514,6 +1611,51 @@ AS $function$
     where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
 $function$;
 
+--: view public.conversation_calls
+create view public.conversation_calls with (security_invoker=true) as
+ SELECT s.id,
+    s.conversation_run_id,
+    r.session_id,
+    r.user_id,
+    r.tenant_id,
+    r.project,
+    r.environment,
+    s.parent_span_id,
+    s.kind,
+    s.name,
+    s.source,
+    s.provider,
+    s.model,
+    s.model_requested,
+    s.status,
+    s.started_at,
+    s.ended_at,
+    s.response_time_ms,
+    s.time_to_first_token_ms,
+        CASE
+            WHEN (NOT c.cache_hit) THEN round((((s.output_tokens)::numeric * (1000)::numeric) / NULLIF(c.writing_ms, (0)::numeric)), 3)
+            ELSE NULL::numeric
+        END AS output_tokens_per_second,
+    s.input_tokens,
+    s.output_tokens,
+    s.total_tokens,
+    s.cache_read_tokens,
+    s.cache_write_tokens,
+    s.reasoning_tokens,
+    s.audio_tokens,
+    s.usage_source,
+    s.cost,
+    s.cost_source,
+    c.cache_hit,
+    s.finish_reason,
+    s.error,
+    s.duplicate_of
+   FROM ((public.conversation_spans s
+     JOIN public.conversation_runs r ON ((r.id = s.conversation_run_id)))
+     CROSS JOIN LATERAL ( SELECT COALESCE((s.usage_details @> '{"cache_hit": true}'::jsonb), false) AS cache_hit,
+            GREATEST((s.response_time_ms - COALESCE(s.time_to_first_token_ms, (0)::numeric)), (0)::numeric) AS writing_ms) c)
+  WHERE (s.kind = ANY (ARRAY['llm'::text, 'embedding'::text, 'image'::text]));
+
 --: function public.conversation_prompt(span_id uuid)
 CREATE OR REPLACE FUNCTION public.conversation_prompt(span_id uuid)
  RETURNS TABLE("position" integer, role text, content text, parts jsonb, tool_calls jsonb, tool_call_id text, name text)
@@ -1686,6 +1828,9 @@ alter table public.conversation_messages enable row level security;
 --: row level security public.conversation_prefixes
 alter table public.conversation_prefixes enable row level security;
 
+--: row level security public.conversation_repricings
+alter table public.conversation_repricings enable row level security;
+
 --: row level security public.conversation_runs
 alter table public.conversation_runs enable row level security;
 
@@ -1723,6 +1868,11 @@ with check (true);
 
 --: policy public.conversation_prefixes conversation_prefixes_service
 create policy conversation_prefixes_service on public.conversation_prefixes as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_repricings conversation_repricings_service
+create policy conversation_repricings_service on public.conversation_repricings as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -1810,6 +1960,9 @@ grant execute on function public.chopsky_tenant_id() to service_role;
 --: grant public.chopsky_write_contents(contents json) to service_role
 grant execute on function public.chopsky_write_contents(contents json) to service_role;
 
+--: grant public.chopsky_write_costs(costs json) to service_role
+grant execute on function public.chopsky_write_costs(costs json) to service_role;
+
 --: grant public.chopsky_write_messages(messages json) to service_role
 grant execute on function public.chopsky_write_messages(messages json) to service_role;
 
@@ -1822,6 +1975,9 @@ grant execute on function public.chopsky_write_spans(spans json) to service_role
 --: grant public.conversation_analytics to service_role
 grant delete, insert, select, update on table public.conversation_analytics to service_role;
 
+--: grant public.conversation_calls to service_role
+grant select on table public.conversation_calls to service_role;
+
 --: grant public.conversation_contents to service_role
 grant delete, insert, select, update on table public.conversation_contents to service_role;
 
@@ -1833,6 +1989,9 @@ grant delete, insert, select, update on table public.conversation_prefixes to se
 
 --: grant public.conversation_prompt(span_id uuid) to service_role
 grant execute on function public.conversation_prompt(span_id uuid) to service_role;
+
+--: grant public.conversation_repricings to service_role
+grant insert, select, update on table public.conversation_repricings to service_role;
 
 --: grant public.conversation_runs to service_role
 grant delete, insert, select, update on table public.conversation_runs to service_role;
@@ -1903,6 +2062,9 @@ comment on function public.chopsky_restore(value jsonb, run_id uuid, is_document
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
 
+--: comment public.chopsky_write_costs(costs json)
+comment on function public.chopsky_write_costs(costs json) is 'Writes new costs of calls that are still as they were read, with their messages and run totals; returns which it wrote.';
+
 --: comment public.conversation_analytics
 comment on table public.conversation_analytics is 'What can be said of a conversation run as a whole. A score that nothing is known for is NULL.';
 
@@ -1911,6 +2073,111 @@ comment on column public.conversation_analytics.error_count is 'Spans that faile
 
 --: comment public.conversation_analytics.retry_count
 comment on column public.conversation_analytics.retry_count is 'Attempts after the first (LangChain''s retry:attempt:N, N from 2).';
+
+--: comment public.conversation_calls
+comment on view public.conversation_calls is 'One row per model call: its run, model, times, tokens and cost. A retry or fallback is a call of its own. For totals leave out rows with duplicate_of.';
+
+--: comment public.conversation_calls.audio_tokens
+comment on column public.conversation_calls.audio_tokens is 'In input and output.';
+
+--: comment public.conversation_calls.cache_hit
+comment on column public.conversation_calls.cache_hit is 'LangChain''s own cache answered: the tokens are those of the first call, the cost is 0.';
+
+--: comment public.conversation_calls.cache_read_tokens
+comment on column public.conversation_calls.cache_read_tokens is 'Part of input_tokens.';
+
+--: comment public.conversation_calls.cache_write_tokens
+comment on column public.conversation_calls.cache_write_tokens is 'Part of input_tokens.';
+
+--: comment public.conversation_calls.conversation_run_id
+comment on column public.conversation_calls.conversation_run_id is 'The run that the call was made in.';
+
+--: comment public.conversation_calls.cost
+comment on column public.conversation_calls.cost is 'USD. NULL = unknown.';
+
+--: comment public.conversation_calls.cost_source
+comment on column public.conversation_calls.cost_source is 'reported, computed, estimated or unknown.';
+
+--: comment public.conversation_calls.duplicate_of
+comment on column public.conversation_calls.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+
+--: comment public.conversation_calls.ended_at
+comment on column public.conversation_calls.ended_at is 'The client''s clock; NULL while the call is under way.';
+
+--: comment public.conversation_calls.environment
+comment on column public.conversation_calls.environment is 'The run''s.';
+
+--: comment public.conversation_calls.error
+comment on column public.conversation_calls.error is 'Why the call failed.';
+
+--: comment public.conversation_calls.finish_reason
+comment on column public.conversation_calls.finish_reason is 'Why the model stopped, in the provider''s words.';
+
+--: comment public.conversation_calls.id
+comment on column public.conversation_calls.id is 'The span''s id.';
+
+--: comment public.conversation_calls.input_tokens
+comment on column public.conversation_calls.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
+
+--: comment public.conversation_calls.kind
+comment on column public.conversation_calls.kind is 'llm, embedding or image.';
+
+--: comment public.conversation_calls.model
+comment on column public.conversation_calls.model is 'The model that answered.';
+
+--: comment public.conversation_calls.model_requested
+comment on column public.conversation_calls.model_requested is 'The model that was asked for.';
+
+--: comment public.conversation_calls.name
+comment on column public.conversation_calls.name is 'The span''s name.';
+
+--: comment public.conversation_calls.output_tokens
+comment on column public.conversation_calls.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
+
+--: comment public.conversation_calls.output_tokens_per_second
+comment on column public.conversation_calls.output_tokens_per_second is 'output_tokens / (response_time_ms - time_to_first_token_ms) where it was streamed, else output_tokens / response_time_ms, times 1000. NULL where a part is unknown, the interval is 0, or a cache answered.';
+
+--: comment public.conversation_calls.parent_span_id
+comment on column public.conversation_calls.parent_span_id is 'The span that made the call; NULL where the call is the root.';
+
+--: comment public.conversation_calls.project
+comment on column public.conversation_calls.project is 'The run''s.';
+
+--: comment public.conversation_calls.provider
+comment on column public.conversation_calls.provider is 'Who served the model.';
+
+--: comment public.conversation_calls.reasoning_tokens
+comment on column public.conversation_calls.reasoning_tokens is 'Part of output_tokens.';
+
+--: comment public.conversation_calls.response_time_ms
+comment on column public.conversation_calls.response_time_ms is 'Milliseconds from start to end.';
+
+--: comment public.conversation_calls.session_id
+comment on column public.conversation_calls.session_id is 'The run''s.';
+
+--: comment public.conversation_calls.source
+comment on column public.conversation_calls.source is 'Who told of the call.';
+
+--: comment public.conversation_calls.started_at
+comment on column public.conversation_calls.started_at is 'The client''s clock.';
+
+--: comment public.conversation_calls.status
+comment on column public.conversation_calls.status is 'active, completed, failed, interrupted or abandoned.';
+
+--: comment public.conversation_calls.tenant_id
+comment on column public.conversation_calls.tenant_id is 'The run''s.';
+
+--: comment public.conversation_calls.time_to_first_token_ms
+comment on column public.conversation_calls.time_to_first_token_ms is 'Milliseconds to the first streamed chunk that carried content, reasoning or data of a tool call. NULL where nothing was streamed.';
+
+--: comment public.conversation_calls.total_tokens
+comment on column public.conversation_calls.total_tokens is 'Input and output. NULL = unknown.';
+
+--: comment public.conversation_calls.usage_source
+comment on column public.conversation_calls.usage_source is 'reported, computed, estimated or unknown.';
+
+--: comment public.conversation_calls.user_id
+comment on column public.conversation_calls.user_id is 'The run''s.';
 
 --: comment public.conversation_contents
 comment on table public.conversation_contents is 'Long texts and documents once per run, media once per session; payloads hold a reference to them.';
@@ -1968,6 +2235,30 @@ comment on column public.conversation_prefixes.length is 'Of the list that ends 
 
 --: comment public.conversation_prompt(span_id uuid)
 comment on function public.conversation_prompt(span_id uuid) is 'The exact prompt of a model call, in order. A row of NULLs is a message that is no longer stored.';
+
+--: comment public.conversation_repricings
+comment on table public.conversation_repricings is 'One row per reprice: there from its beginning, its counts moved in the same transactions as the costs.';
+
+--: comment public.conversation_repricings.by_model
+comment on column public.conversation_repricings.by_model is 'The same counts and costs for each provider and model; money as text.';
+
+--: comment public.conversation_repricings.calls_from
+comment on column public.conversation_repricings.calls_from is 'Calls that started then or later, and before calls_to; model, provider and tenant_id narrow them where they are not NULL.';
+
+--: comment public.conversation_repricings.calls_skipped
+comment on column public.conversation_repricings.calls_skipped is 'Calls that others kept changing meanwhile; they have their old cost.';
+
+--: comment public.conversation_repricings.done_by
+comment on column public.conversation_repricings.done_by is 'The database role that signed in, and application the name its connection gave.';
+
+--: comment public.conversation_repricings.old_cost
+comment on column public.conversation_repricings.old_cost is 'USD: the known costs of the calls seen, before; new_cost is after. NULL where none was known.';
+
+--: comment public.conversation_repricings.prices
+comment on column public.conversation_repricings.prices is 'Versions of what priced them: genai-prices, and the number and SHA-256 of the rows of model_prices.';
+
+--: comment public.conversation_repricings.status
+comment on column public.conversation_repricings.status is 'running, completed or interrupted. A row still running whose updated_at stands still is of a process that was killed.';
 
 --: comment public.conversation_runs
 comment on table public.conversation_runs is 'One conversation run: everything under one root span. id = the root run''s id = LangSmith''s trace id.';
