@@ -100,26 +100,33 @@ def stored_call(numbers: dict[str, Any], record: dict[str, Any]) -> dict[str, An
     row["cost"] = None if row["cost"] is None else stored(Decimal(row["cost"]))
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=record["started"])
     asked = {name: record.get(name) for name in ("provider", "model", "model_requested")}
-    return row | asked | {"at": at, "tenant_id": None}
+    return row | asked | {"at": at, "tenant_id": None, "kind": record["kind"]}
 
 
 def call(provider: str | None, model: str | None, **more: Any) -> dict[str, Any]:
     """A stored call of a model that has a price, unless another is named."""
     usage = {"usage_metadata": {"input_tokens": 1_000, "output_tokens": 100, "total_tokens": 1_100}}
-    record = {"provider": provider, "model": model, "usage": usage, "started": 1_795_000_000_000_000} | more
+    record = {
+        "kind": "llm",
+        "provider": provider,
+        "model": model,
+        "usage": usage,
+        "started": 1_795_000_000_000_000,
+    } | more
     return stored_call(call_numbers(record, NOBODY), record)
 
 
 @settings(max_examples=400, deadline=None)
-@given(names, names, usages, moments, st.booleans())
+@given(names, names, usages, moments, st.booleans(), st.sampled_from(["llm", "embedding"]))
 def test_a_call_priced_again_by_the_same_prices_is_the_same(
     seat: tuple[str | None, str | None],
     other: tuple[str | None, str | None],
     usage: dict[str, Any] | None,
     started: int,
     cached: bool,
+    kind: str,
 ):
-    record: dict[str, Any] = {"usage": usage, "started": started, "cached": cached, "provider": seat[0]}
+    record: dict[str, Any] = {"kind": kind, "usage": usage, "started": started, "cached": cached, "provider": seat[0]}
     record |= {"model": seat[1], "model_requested": other[1]}
     numbers = call_numbers(record, NOBODY)
     assert reprice(stored_call(numbers, record), None) is None

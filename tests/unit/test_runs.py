@@ -44,11 +44,11 @@ def test_a_chain_of_prompts_is_told_in_full_at_every_64th_link() -> None:
     full: list[int] = []
     for turn in range(200):
         entries.append(Entry(f"{turn:032x}", "user", "", False))
-        prompt, node, _ = root.prompt(f"{1_000 + turn:032x}", entries, [entry.id for entry in entries])
+        prompt, node, _, _ = root.prompt(f"{1_000 + turn:032x}", entries, [entry.id for entry in entries])
         if "extends" not in prompt:
             assert prompt["bodies"] == [e.id for e in entries]
             full.append(turn)
         entries.append(Entry(f"{500 + turn:032x}", "assistant", "", False))
-        root.extend(node, f"{1_000 + turn:032x}", entries[-1].id)
+        root.extend(node, f"{1_000 + turn:032x}", entries[-1].id, None)
     assert full == [n * (MAX_LINKS + 1) for n in range(len(full))]
     assert len(full) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -63,7 +64,7 @@ def import_(call: Call, file: str, form: Format | None) -> None:
     form = _format(file, form)
     try:
         # Bytes: a line's end within a text is part of it.
-        data = click.get_binary_stream("stdin").read() if file == "-" else Path(file).read_bytes()
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         rows = price_files.read(data.decode("utf-8-sig"), form)
     except UnicodeDecodeError:
         raise PricesError(f"{file} is not in UTF-8") from None

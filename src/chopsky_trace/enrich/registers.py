@@ -139,11 +139,8 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
         row["usage_details"] = details
         if not cached and "reported_cost_usd" in details:
             row["reported_cost"] = details["reported_cost_usd"]
-    if record["kind"] == "embedding" and get("output_tokens") is None:
-        # It has none, and some lists price them.
-        usage = {**usage, "output_tokens": 0}
     cost = price(
-        usage,
+        charged(usage, record["kind"]),
         provider=provider,
         model=record.get("model"),
         model_requested=requested,
@@ -158,6 +155,13 @@ def call_numbers(record: dict[str, Any], asked: Asked, overrides: Overrides | No
     if cost["rates"]:
         row["price_rates"] = cost["rates"]
     return row
+
+
+def charged(usage: Usage, kind: str) -> Usage:
+    """What is to be paid for: an embedding has no output, whose tokens some price lists want to know."""
+    if kind == "embedding" and usage.get("output_tokens") is None:
+        return {**usage, "output_tokens": 0}
+    return usage
 
 
 def _kept(usage: Usage, service_tier: Any) -> dict[str, Any] | None:

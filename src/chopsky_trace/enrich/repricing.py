@@ -12,7 +12,7 @@ import orjson
 
 from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.price import price
-from chopsky_trace.enrich.registers import COUNTS, SPLIT_WRITES
+from chopsky_trace.enrich.registers import COUNTS, SPLIT_WRITES, charged
 from chopsky_trace.records import Cost, Usage
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ def reprice(call: Mapping[str, Any], overrides: Overrides | None) -> Repriced | 
     """
     usage = usage_of(call)
     cost = price(
-        usage,
+        charged(usage, call["kind"]),
         provider=call["provider"],
         model=call["model"],
         model_requested=call["model_requested"],

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 retrieving: ContextVar[tuple[Any, UUID] | None] = ContextVar("chopsky_trace_retrieving", default=None)
 """The tracer and run of the retriever that was asked last here: LangChain tells only the runs inside a chain, tool or
 node which run they are in. It may have ended: that cannot be told to this context, so whoever asks has to look."""
+EMBEDDERS: list[str] = []
+"""Classes of embeddings that are traced in this process: where there are none, nobody asks for the retriever."""
 
 
 class Callbacks(BaseTracer):
@@ -288,7 +290,8 @@ class Callbacks(BaseTracer):
         try:
             events = self._recorder or self._events()
             if events is not None:
-                retrieving.set((self, run_id))
+                if EMBEDDERS:
+                    retrieving.set((self, run_id))
                 events.start(
                     "retriever",
                     run_id,

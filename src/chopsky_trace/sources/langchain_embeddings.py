@@ -14,7 +14,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.embedding_usage import Tally, seen_through
 from chopsky_trace.sources.langchain import SupabaseTracer
-from chopsky_trace.sources.langchain_callbacks import retrieving
+from chopsky_trace.sources.langchain_callbacks import EMBEDDERS, retrieving
 from chopsky_trace.sources.langchain_embedding_spans import Embedded, Embedding
 from chopsky_trace.sources.langchain_events import Recorder
 
@@ -70,6 +70,7 @@ def _made(
     if cls not in _classes:
         own = {"__module__": TracedEmbeddings.__module__, "__doc__": TracedEmbeddings.__doc__}
         _classes[cls] = type(cls.__name__, (TracedEmbeddings,), own)
+        EMBEDDERS.append(cls.__name__)
     return _classes[cls](wrapped, tracer, name, provider, model)
 
 

@@ -26,7 +26,7 @@ limit %(limit)s
 -- calls --
 -- All that the price of a call depends on, and what it is now; of those that are still ours to price.
 select
-    s.id, s.conversation_run_id, r.tenant_id, s.provider, s.model, s.model_requested,
+    s.id, s.conversation_run_id, r.tenant_id, s.kind, s.provider, s.model, s.model_requested,
     coalesce(s.started_at, s.ended_at - coalesce(s.response_time_ms, 0)::float8 * interval '1 millisecond') as at,
     s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens,
     s.audio_tokens, s.usage_details, s.usage_source, s.cost, s.cost_source, s.price_rates, s.start_version, s.end_version,
