@@ -25,11 +25,11 @@ COUNTS = (
     "reasoning_tokens",
     "audio_tokens",
 )
-SPLIT_WRITES: dict[str, Literal["cache_write_5m_tokens", "cache_write_1h_tokens"]] = {
-    "cache_write_5m": "cache_write_5m_tokens",
-    "cache_write_1h": "cache_write_1h_tokens",
-}
-"""Names in `usage_details` of counts that are no columns; the normaliser gives these names to nothing else."""
+SPLIT_WRITES: tuple[Literal["cache_write_5m_tokens"], Literal["cache_write_1h_tokens"]] = (
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+)
+"""Parts of the usage that have no columns and stand in `usage_details`; the normaliser gives their names to nothing else."""
 START_FIELDS = {
     "at": "started_at",
     "source": "source",
@@ -168,10 +168,10 @@ def _kept(usage: Usage, service_tier: Any) -> dict[str, Any] | None:
     """What no column has and a price may depend on, so that the call can be priced again from its row alone."""
     details = usage.get("details")
     beside: dict[str, Any] = {}
-    for kept, name in SPLIT_WRITES.items():
+    for name in SPLIT_WRITES:
         count = usage.get(name)
         if count is not None:
-            beside[kept] = count
+            beside[name] = count
     if service_tier:
         beside["service_tier"] = service_tier
     return {**(details or {}), **beside} if beside else details

@@ -67,8 +67,8 @@ def usage_of(call: Mapping[str, Any]) -> Usage:
     """The normalised usage that the columns of a call were made of."""
     details: dict[str, Any] = call["usage_details"] or {}
     usage: dict[str, Any] = {name: call[name] for name in COUNTS}
-    for kept, name in SPLIT_WRITES.items():
-        usage[name] = details.get(kept)
+    for name in SPLIT_WRITES:
+        usage[name] = details.get(name)
     usage["source"] = call["usage_source"] or "unknown"
     if details:
         usage["details"] = details

@@ -227,7 +227,7 @@ def _read_other(name: str, value: Any, own: Counts, details: Details) -> None:
     elif name in names.PRICED_BY:
         _word(details, names.PRICED_BY[name], value)
     elif type(value) is int and value and len(name) <= 64 and len(own) < MAX_DETAILS and not name.endswith("_time"):
-        own.setdefault(name, value)
+        own.setdefault(names.SPLIT_WRITES.get(name, name), value)
 
 
 def _word(details: Details, name: str, value: Any) -> None:
