@@ -13,12 +13,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import growth, importing, landed, machine, overhead, storage
+from benchmarks import growth, importing, landed, machine, overhead, pricing, storage
 from benchmarks.server import Server
 from benchmarks.workloads import WORKLOADS
 
 ROUNDS = 5
-PARTS = ("overhead", "landed", "storage", "import")
+PARTS = ("overhead", "landed", "storage", "import", "pricing")
 
 HOW = """How it was measured: models, tools and retrievers answer at once, so overhead is all there is. Each contender
 is a process of its own, all alive throughout; in each round every workload is run by every contender, in random order.
@@ -88,6 +88,10 @@ def main() -> None:
             cost = importing.measure(3 if asked.quick else 10)
             every["import"] = asdict(cost)
             show(importing.sentence(cost))
+        if "pricing" in parts:
+            priced = pricing.measure(100 if asked.quick else 500)
+            every["pricing"] = asdict(priced)
+            show(pricing.sentence(priced))
     if asked.json:
         asked.json.write_text(json.dumps(every, indent=1))
 

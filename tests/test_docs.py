@@ -76,7 +76,11 @@ def test_commands_named_in_the_pages_exist() -> None:
     assert len(named) > 10
     for words in named:
         assert words[0] in COMMANDS, f"chopsky-trace {' '.join(words)}"
-        options = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+        command = COMMANDS[words[0]]
+        if isinstance(command, click.Group) and words[1:]:
+            assert words[1] in command.commands, words
+            command = command.commands[words[1]]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, words
 
 
@@ -87,9 +91,11 @@ def test_the_readme_names_every_command() -> None:
 
 def test_every_command_takes_json_and_a_database_url() -> None:
     # As the README says of each.
-    for name, command in COMMANDS.items():
+    groups = [command for command in COMMANDS.values() if isinstance(command, click.Group)]
+    single = [command for command in COMMANDS.values() if not isinstance(command, click.Group)]
+    for command in [*single, *(one for group in groups for one in group.commands.values())]:
         options = {option for parameter in command.params for option in parameter.opts}
-        assert {"--json", "--database-url"} <= options, name
+        assert {"--json", "--database-url"} <= options, command.name
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -30,6 +31,7 @@ from lc_support import (
 )
 
 import chopsky_trace
+from chopsky_trace.database.connect import Connection
 
 CANARY = "canary-51c0"
 
@@ -434,3 +436,23 @@ def test_langsmiths_hiding_is_honoured(
     assert gone not in dump
     assert left in dump
     assert store.run()["total_tokens_used"] == 120
+
+
+def test_a_calls_price_is_that_of_its_runs_tenant(
+    store: Store, connection: Connection, tracer: Any, database_url: str
+) -> None:
+    """The model is called below the root that names the tenant; the price is computed from the call's end alone."""
+    for tenant, rate in ((None, 1), ("acme", 5)):
+        connection.execute(
+            "insert into public.model_prices (tenant_id, model, input_mtok, output_mtok) values (%s, 'priced', %s, 0)",
+            [tenant, rate],
+        )
+    usage = {"input_tokens": 1_000_000, "output_tokens": 1, "total_tokens": 1_000_001}
+    for tenant in ("acme", "other"):
+        answer = AIMessage("Soup.", usage_metadata=usage, response_metadata={"model_name": "priced"})
+        model = GenericFakeChatModel(messages=iter([answer]))
+        nested = RunnableLambda(lambda question, model=model: model.invoke(question))
+        nested.invoke("What is for dinner?", {"callbacks": [tracer], "metadata": {"tenant_id": tenant}})
+    assert tracer.flush(10)
+    costs = connection.execute("select r.tenant_id, r.total_cost from public.conversation_runs r order by 1").fetchall()
+    assert costs == [("acme", 5), ("other", 1)]

@@ -10,10 +10,8 @@ from typing import Any
 
 from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.price_list import PRICE_LIST
-from chopsky_trace.enrich.rates import PriceError, Rates, counts_of
+from chopsky_trace.enrich.rates import PriceError, counts_of
 from chopsky_trace.records import Cost, Usage
-
-NOTHING: dict[str, Any] = {}
 
 
 def price(
@@ -51,18 +49,19 @@ def price(
         return _unknown("usage unknown")
     if not model and not model_requested:
         return _unknown("no model name")
-    details = get("details") or NOTHING
-    tier = service_tier or details.get("service_tier")
+    tier, gateway, speed = service_tier, None, None
+    details = get("details")
+    if details:
+        tier, gateway, speed = tier or details.get("service_tier"), details.get("gateway"), details.get("speed")
     applied: dict[str, Any]
     try:
         own = None
         if overrides:
-            own = overrides.find(tenant_id, provider, model, model_requested, details.get("gateway"), at, tier)
+            own = overrides.find(tenant_id, provider, model, model_requested, gateway, at, tier)
         if own is not None:
             rates, applied = own
         else:
-            speed = details.get("speed")
-            found = PRICE_LIST.find(provider, model, model_requested, details.get("gateway"), at, tier, speed)
+            found = PRICE_LIST.find(provider, model, model_requested, gateway, at, tier, speed)
             if found is None:
                 return _unknown("no price for this model")
             rates, origin, pairs = found
@@ -71,19 +70,12 @@ def price(
                 applied["found_by"] = origin
             if pairs:
                 applied["context"] = dict(pairs)
-        amount, applied["unit_prices"], applied["quantities"], above = _charge(rates, usage)
+        amount, applied["unit_prices"], applied["quantities"], above = rates.charge(counts_of(usage))
     except PriceError as error:
         return _unknown(str(error))
     if above:
         applied["above_input_tokens"] = above
     return {"amount": amount, "source": "estimated" if source == "estimated" else "computed", "rates": applied}
-
-
-def _charge(rates: Rates, usage: Usage) -> tuple[str, dict[str, str], dict[str, int], int]:
-    counts = counts_of(usage)
-    if (rates.needs_input and "input_tokens" not in counts) or (rates.needs_output and "output_tokens" not in counts):
-        raise PriceError("usage incomplete")
-    return rates.charge(counts)
 
 
 def _unknown(reason: str) -> Cost:

@@ -32,6 +32,8 @@ class _Found:
 
     def __init__(self, provider: Provider, model: ModelInfo, name: str, origin: str, version: str) -> None:
         self.origin = origin
+        self.only: tuple[Rates, str, Pairs] | None = None
+        """The rates of a call of no particular tier, where they are the same at any time."""
         self._name = name
         self._provider, self._model, self._version = provider, model, version
         # As in genai-prices: another provider's model, borrowed, has no tiers here.
@@ -71,6 +73,8 @@ class _Found:
             rates = self._compile(at, pairs)
             if self._stable:
                 self._kept[key] = rates
+                if key == () and isinstance(rates, Rates):
+                    self.only = (rates, self.origin, ())
         if rates.__class__ is str:
             raise PriceError(rates)
         return cast("Rates | None", rates), pairs
@@ -188,6 +192,8 @@ class PriceList:
             self._found[key] = found
         if found is None:
             return None
+        if found.only is not None and tier is None and speed is None:
+            return found.only
         rates, pairs = found.rates(at, tier, speed)
         return (rates, found.origin, pairs) if rates else None
 
