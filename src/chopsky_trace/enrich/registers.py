@@ -29,7 +29,7 @@ SPLIT_WRITES: tuple[Literal["cache_write_5m_tokens"], Literal["cache_write_1h_to
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
 )
-"""Parts of the usage that have no columns and stand in `usage_details`; the normaliser gives their names to nothing else."""
+"""Parts of the usage that have no columns: they stand in `usage_details`, whose other names are never these."""
 START_FIELDS = {
     "at": "started_at",
     "source": "source",
