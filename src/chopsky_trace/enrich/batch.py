@@ -76,7 +76,7 @@ class Packed:
         self.spans, self._rest = work.packed_spans()
         """A stream for COPY."""
         self._messages = work.packed_messages()
-        self._bodies = work.bodies
+        self._message_json = work.message_json
         self._link = work.link
         self._contents = work.contents.rows()
         self._prefixes = work.prefixes.rows()
@@ -102,7 +102,7 @@ class Packed:
             run = row["conversation_run_id"]
             # Whether a session owns what another run of it knows as history only the database can tell.
             if tail is None or (run not in whole and row.get("is_history")):
-                rest.append(_message_json(row, self._bodies))
+                rest.append(self._message_json(row))
                 continue
             stream += head, parts[run], tail
             if run not in whole:
@@ -322,7 +322,7 @@ class _Work:
         payload: Row = {
             "runs": self.run_rows(),
             "spans": self._span_rows(self.starts.keys() | self.ends.keys()),
-            "messages": [_message_json(row, self.bodies) for row in self._message_rows()],
+            "messages": [self.message_json(row) for row in self._message_rows()],
             "contents": self.contents.rows(),
             "prefixes": self.prefixes.rows(),
             "scoped": True,
@@ -382,6 +382,14 @@ class _Work:
         if record["t"] == "start":
             return start_row(record, register.stamp)
         return end_row(record, register.stamp, self._numbers(record))
+
+    def message_json(self, row: Row) -> Row:
+        """A message's row as JSON has it."""
+        body = self.bodies.get(row["body_id"])
+        # Of a row known by its size only, a body that this run did not bring is none of ours.
+        if body is None or (BARE in row and (row["conversation_run_id"], row["body_id"]) not in self.told):
+            body = {}
+        return _timed({**row, **body})
 
     def _message_rows(self) -> list[Row]:
         return message_rows(self.tellings, self.bodies, self.pause)
@@ -462,10 +470,6 @@ def _timed(row: Row) -> Row:
         if name in row:
             row[name] = timestamp(row[name])
     return row
-
-
-def _message_json(row: Row, bodies: Mapping[str, Row]) -> Row:
-    return _timed({**row, **(bodies.get(row["body_id"], {}) if BARE not in row else {})})
 
 
 def _without_nul(value: Any) -> Any:
