@@ -288,6 +288,13 @@ def _google(url: str) -> Any:
     return package.GoogleGenerativeAIEmbeddings(model="gemini-embedding-001", google_api_key="none", base_url=url)
 
 
+def google_states() -> bool:
+    """Whether this release of Google's SDK passes on the tokens that its API states."""
+    from google.genai.types import EmbedContentResponse
+
+    return "usage_metadata" in EmbedContentResponse.model_fields
+
+
 def _ollama(url: str) -> Any:
     return pytest.importorskip("langchain_ollama").OllamaEmbeddings(model="nomic-embed-text", base_url=url)
 
@@ -324,7 +331,8 @@ def test_what_each_provider_states(store: Store, tracer: Any, make: Callable[[st
     assert tracer.flush(10)
     span = store.span(kind="embedding")
     assert span["model_requested"] == (getattr(traced, "model", None) or traced.model_id)
-    assert (span["input_tokens"], span["total_tokens"], span["usage_source"]) == (7, 7, "reported")
+    told = (7, 7, "reported") if make is not _google or google_states() else (None, None, "unknown")
+    assert (span["input_tokens"], span["total_tokens"], span["usage_source"]) == told
     assert span["outputs"] == {"vectors": 1, "dimensions": 2, "requests": 1}
 
 
