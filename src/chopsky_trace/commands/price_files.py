@@ -251,7 +251,8 @@ def write(rows: Sequence[Mapping[str, Any]], form: Format) -> str:
     if form == "json":
         return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    # As RFC 4180 has it, and so that a return within a text is quoted like a new line.
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for entry in entries:
         writer.writerow({k: v if isinstance(v, str) else json.dumps(v) for k, v in entry.items()})
