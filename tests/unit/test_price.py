@@ -302,6 +302,8 @@ def test_embeddings_need_no_output() -> None:
         ("google", "gemini-2.5-flash-preview", {"input_audio_tokens": 40}, "no price for input audio tokens"),
         ("openrouter", "google/gemini-2.5-flash-image", {"output_image_tokens": 4}, "no price for output image tokens"),
         ("groq", "llama-3.3-70b-versatile", {"web_searches": 1}, "no price for web searches"),
+        ("openai", "gpt-5", {"images_generated": 1}, "no price for images generated"),
+        ("anthropic", "claude-opus-4-6", {"inference_geo": "us"}, "no price for inference in us"),
         ("openai", "gpt-4o", {"service_tier": "scale"}, "no price for the service tier scale"),
         ("azure", "gpt-4.1", {"service_tier": "priority"}, "no price for the service tier priority"),
         ("aws", "amazon.nova-lite-v1:0", {"service_tier": "flex"}, "no price for the service tier flex"),
@@ -326,6 +328,10 @@ def test_what_is_charged_apart_has_no_price_without_a_rate_of_its_own(
         ("google_genai", "gemini-2.5-flash", usage_of(1_000, 0, details={"input_audio_tokens": 400}), "0.00058"),
         ("openai", "gpt-realtime", usage_of(1_000, 0, details={"input_audio_tokens": 400}), "0.0152"),
         ("anthropic", "claude-sonnet-4-5", usage_of(1_000, 0, details={"web_searches": 3}), "0.033"),
+        ("openai", "gpt-4.1", usage_of(0, 0, details={"storage_searches": 2}), "0.005"),
+        # Gemini before 3 is charged for the grounded prompt, from 3 on for each search.
+        ("google_genai", "gemini-2.5-flash", usage_of(0, 0, details={"web_searches": 3}), "0.035"),
+        ("google_genai", "gemini-3-flash-preview", usage_of(0, 0, details={"web_searches": 3}), "0.042"),
         ("groq", "llama-3.3-70b-versatile", usage_of(1_000_000, 0, details={"service_tier": "flex"}), "0.59"),
         # Mistral: what it hears is charged by time.
         ("mistralai", "voxtral-small-2507", usage_of(0, 0, details={"prompt_audio_seconds": 3_600}), "0.24"),
@@ -342,6 +348,18 @@ def test_billed_units_are_what_is_charged() -> None:
     billed = usage_of(900, 70, details={"billed_input_tokens": 20, "billed_output_tokens": 40})
     assert (
         cost_of("cohere", "command-r", billed)["amount"] == cost_of("cohere", "command-r", usage_of(20, 40))["amount"]
+    )
+
+
+def test_all_steps_of_a_compacted_call_are_charged() -> None:
+    steps = [
+        {"type": "compaction", "input_tokens": 900, "output_tokens": 80},
+        {"type": "message", "input_tokens": 45, "output_tokens": 9, "cache_read_tokens": 5},
+    ]
+    compacted = usage_of(45, 9, cache_read_tokens=5, details={"iterations": steps, "billed_input_tokens": 945})
+    assert (
+        cost_of("anthropic", "claude-opus-4-6", compacted)["amount"]
+        == cost_of("anthropic", "claude-opus-4-6", usage_of(945, 89, cache_read_tokens=5))["amount"]
     )
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.price_list import PRICE_LIST
-from chopsky_trace.enrich.rates import PriceError, counts_of
+from chopsky_trace.enrich.price_list import PRICE_LIST, Pairs
+from chopsky_trace.enrich.rates import PriceError, Rates, counts_of
 from chopsky_trace.records import Cost, Usage
 
 
@@ -49,11 +49,10 @@ def price(
         return _unknown("usage unknown")
     if not model and not model_requested:
         return _unknown("no model name")
-    tier, gateway, speed = service_tier, None, None
+    tier, gateway, speed, place = service_tier, None, None, None
     details = get("details")
     if details:
-        tier, gateway, speed = tier or details.get("service_tier"), details.get("gateway"), details.get("speed")
-    applied: dict[str, Any]
+        tier, gateway, speed, place = _decisive(details, tier)
     try:
         own = None
         if overrides:
@@ -62,20 +61,32 @@ def price(
             rates, applied = own
         else:
             found = PRICE_LIST.find(provider, model, model_requested, gateway, at, tier, speed)
-            if found is None:
-                return _unknown("no price for this model")
-            rates, origin, pairs = found
-            applied = {"source": rates.origin, "provider": rates.provider, "model": rates.model}
-            if origin != "model":
-                applied["found_by"] = origin
-            if pairs:
-                applied["context"] = dict(pairs)
+            if found is None or place:
+                # At some places it costs more, and the list does not say how much.
+                return _unknown(f"no price for inference in {place}" if found else "no price for this model")
+            rates, applied = _told(*found)
         amount, applied["unit_prices"], applied["quantities"], above = rates.charge(counts_of(usage))
     except PriceError as error:
         return _unknown(str(error))
     if above:
         applied["above_input_tokens"] = above
     return {"amount": amount, "source": "estimated" if source == "estimated" else "computed", "rates": applied}
+
+
+def _told(rates: Rates, origin: str, pairs: Pairs) -> tuple[Rates, dict[str, Any]]:
+    """The rates, and what to say of where they are from."""
+    applied: dict[str, Any] = {"source": rates.origin, "provider": rates.provider, "model": rates.model}
+    if origin != "model":
+        applied["found_by"] = origin
+    if pairs:
+        applied["context"] = dict(pairs)
+    return rates, applied
+
+
+def _decisive(details: dict[str, Any], tier: str | None) -> tuple[str | None, ...]:
+    """What decides a price besides counts: service tier, gateway, speed, and where the model ran."""
+    told = details.get
+    return tier or told("service_tier"), told("gateway"), told("speed"), told("inference_geo")
 
 
 def _unknown(reason: str) -> Cost:

@@ -26,6 +26,8 @@ SAME_TIERS = frozenset((("groq", "flex"),))
 
 Pairs = tuple[tuple[str, str], ...]
 
+GROUNDED = frozenset(("web_searches",))
+
 
 class _Found:
     """A model of the price list, with its rates by time and tier."""
@@ -99,7 +101,14 @@ class _Found:
             return None
         provider, model = self._provider.id, self._model.id
         origin = f"genai-prices {self._version}"
-        return compiled(prices, origin=origin, provider=provider, model=model, as_text=_as_text(provider, model))
+        return compiled(
+            prices,
+            origin=origin,
+            provider=provider,
+            model=model,
+            as_text=_as_text(provider, model),
+            once=_once(provider, model),
+        )
 
     def _chosen(self, tier: str | None, speed: str | None) -> Pairs:
         """What of a tier and a speed the list has prices for.
@@ -130,6 +139,11 @@ class _Found:
 
 def _no_tier(name: str, value: str) -> str:
     return f"no price for the {'speed' if name == 'speed' else 'service tier'} {value[:40]}"
+
+
+def _once(provider: str, model: str) -> frozenset[str]:
+    """Google's Gemini before 3 is charged for the grounded prompt, not for each search; from 3 on for each."""
+    return GROUNDED if provider == "google" and model.startswith(("gemini-1", "gemini-2")) else frozenset()
 
 
 def _as_text(provider: str, model: str) -> frozenset[str]:

@@ -51,6 +51,7 @@ _DETAILS = frozenset(
         "storage_searches",
         "code_executions",
         "rerank_searches",
+        "images_generated",
     )
 )
 _SECONDS = ("audio_seconds", "input_audio_seconds")
@@ -67,6 +68,7 @@ APART = frozenset(
         "storage_searches",
         "code_executions",
         "rerank_searches",
+        "images_generated",
     )
 )
 """What is never charged like text: without a rate of its own, a call that has some of it has no known price."""
@@ -116,6 +118,8 @@ class Rates:
     """Price keys whose unit (hours, characters, pages) no usage of a call says."""
     factor: str | None = None
     """What the listed prices were multiplied by."""
+    once: frozenset[str] = frozenset()
+    """What is charged once a call, however often it was used."""
     _plans: dict[tuple[str, ...], _Plan] = field(default_factory=dict[tuple[str, ...], "_Plan"])
 
     def charge(self, counts: Mapping[str, int]) -> tuple[str, dict[str, str], dict[str, int], int]:
@@ -126,6 +130,8 @@ class Rates:
         Raises:
             PriceError: the parts exceed their whole, or a count that decides the price is missing.
         """
+        if self.once:
+            counts = {key: min(count, 1) if key in self.once else count for key, count in counts.items()}
         keys = tuple(counts)
         plan = self._plans.get(keys)
         if plan is None:
@@ -155,14 +161,17 @@ class Rates:
                 quantities[price_key] = count
         if not quantities:
             self._check_nothing(counts)
+        return self._money(amount), prices, quantities, above
+
+    def _money(self, amount: int) -> str:
+        """The amount with its point where it belongs."""
         places = self.places
         if places == MAX_PLACES:
             # A price by the hour is not exact by the second: its last digits are noise.
             places -= NOISE
             amount = (amount + 5 * 10 ** (NOISE - 1)) // 10**NOISE
-        # The amount with its point where it belongs.
         digits = str(amount).rjust(places + 1, "0")
-        return (digits[:-places] + "." + digits[-places:]).rstrip("0").rstrip("."), prices, quantities, above
+        return (digits[:-places] + "." + digits[-places:]).rstrip("0").rstrip(".")
 
     def _planned(self, keys: tuple[str, ...], counts: Mapping[str, int]) -> _Plan:
         """The rates that matter where these are the counts; usage comes in few shapes.
@@ -226,23 +235,34 @@ def counts_of(usage: Usage) -> dict[str, int]:
             counts[key] = count
     details = get("details")
     if details:
-        for key, count in details.items():
-            if key in _DETAILS:
-                counts[key] = count
-        seconds = details.get("prompt_audio_seconds")
-        if seconds:
-            # Mistral's: what it hears is billed by time, and is none of its tokens.
-            for key in _SECONDS:
-                counts[key] = seconds
+        _add_details(counts, details)
+    return counts
+
+
+def _add_details(counts: dict[str, int], details: Mapping[str, Any]) -> None:
+    for key, count in details.items():
+        if key in _DETAILS:
+            counts[key] = count
+    seconds = details.get("prompt_audio_seconds")
+    if seconds:
+        # Mistral's: what it hears is billed by time, and is none of its tokens.
+        for key in _SECONDS:
+            counts[key] = seconds
+    steps = details.get("iterations")
+    if steps:
+        # A call that compacted its conversation: the steps are billed, the whole leaves some of them out.
+        for name, key in _FIELDS:
+            if any(name in step for step in steps):
+                counts[key] = sum(step.get(name, 0) for step in steps)
+    else:
         for key in ("input_tokens", "output_tokens"):
             billed = details.get("billed_" + key)
             if billed is not None and billed <= counts.get(key, billed):
                 counts[key] = billed
-        if details.get("cache_text_read_tokens") == counts.get("cache_read_tokens", 0):
-            # All that was cached is text.
-            for key in ("cache_audio_read_tokens", "cache_image_read_tokens", "cache_video_read_tokens"):
-                counts.setdefault(key, 0)
-    return counts
+    if details.get("cache_text_read_tokens") == counts.get("cache_read_tokens", 0):
+        # All that was cached is text.
+        for key in ("cache_audio_read_tokens", "cache_image_read_tokens", "cache_video_read_tokens"):
+            counts.setdefault(key, 0)
 
 
 def units() -> Mapping[str, Mapping[str, Any]]:
@@ -265,6 +285,7 @@ def compiled(
     model: str,
     factor: Decimal | None = None,
     as_text: frozenset[str] = frozenset(),
+    once: frozenset[str] = frozenset(),
 ) -> Rates:
     """Prices of a model, ready to charge.
 
@@ -272,6 +293,7 @@ def compiled(
         prices: as genai-prices has them.
         factor: what is charged by the token costs so many times its price.
         as_text: of APART what costs as much as text here.
+        once: what is charged once a call.
 
     Raises:
         ValueError: the prices do not fit together.
@@ -320,6 +342,7 @@ def compiled(
         unpriced=APART - as_text - {key for key, _ in priced},
         uncounted=tuple(sorted(values.keys() - {unit.get("price_key", key) for key, unit in priced})),
         factor=None if factor is None else plain(factor),
+        once=once,
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 # Kinds of block (OpenAI), and names of the tools (Anthropic, LangChain's own blocks) -> what a price list calls it.
 CALLS = {
     "web_search_call": "web_searches",
-    "file_search_call": "file_searches",
+    "file_search_call": "storage_searches",
     "code_interpreter_call": "code_executions",
     "image_generation_call": "images_generated",
 }
 TOOLS = {
     "web_search": "web_searches",
     "web_fetch": "web_fetches",
-    "file_search": "file_searches",
+    "file_search": "storage_searches",
     "code_execution": "code_executions",
     "code_interpreter": "code_executions",
     "bash_code_execution": "code_executions",

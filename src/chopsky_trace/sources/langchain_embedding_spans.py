@@ -86,10 +86,7 @@ class EmbeddingSpans(Starts, Ends):
         with root.lock:
             try:
                 draft = self._ended(span, status, error)
-                if span.provider:
-                    draft["provider"] = span.provider
-                if span.model:
-                    draft["model_requested"] = span.model
+                self._asked(draft, span)
                 if found.model:
                     draft["model"] = found.model
                 if found.usage is not None:

@@ -204,13 +204,7 @@ class Ends(Out):
 
     def _says(self, draft: Draft, span: OpenSpan, said: Mapping[str, Any]) -> None:
         """What the answer says of its model, usage and why it stopped: read where there is time for it."""
-        if span.provider:
-            draft["provider"] = span.provider
-        if span.model:
-            draft["model_requested"] = span.model
-        tenant = span.root.scope.get("tenant_id")
-        if tenant:
-            draft["tenant"] = tenant
+        self._asked(draft, span)
         if not said:
             return
         if span.last_chunk is not None:

@@ -90,6 +90,17 @@ class Out:
                 return
         self.runs.waiting.discard(run_id.int)
 
+    @staticmethod
+    def _asked(draft: Draft, span: OpenSpan) -> None:
+        """Whom and whose a call was: an end says it too, so that its price follows from it alone."""
+        if span.provider:
+            draft["provider"] = span.provider
+        if span.model:
+            draft["model_requested"] = span.model
+        tenant = span.root.scope.get("tenant_id")
+        if tenant:
+            draft["tenant"] = tenant
+
     def note(self, run_id: UUID, name: str, data: Any) -> None:
         """A custom event: kept with the span's end."""
         span = self.runs.open.get(run_id.int)
