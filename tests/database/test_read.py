@@ -275,6 +275,7 @@ def test_a_healthy_mirror_has_no_exception(connection: Connection, reader: Reade
         ("update conversation_analytics set retry_count = 0", ("analytics", "retry_count")),
         ("update conversation_messages set sequence = 7 where sequence = 2", ("sequences", "sequence")),
         ("update conversation_messages set cost = 0.1 where cost = 0.0002", ("message_costs", "cost")),
+        ("update conversation_messages set token_count = 7 where cost = 0.0002", ("message_sizes", "token_count")),
         ("update conversation_spans set cache_read_tokens = 101 where name = 'plan'", ("parts", "cache tokens")),
         ("update conversation_spans set reasoning_tokens = 21 where name = 'plan'", ("parts", "reasoning_tokens")),
         ("update conversation_spans set audio_tokens = -1 where name = 'plan'", ("parts", "tokens")),

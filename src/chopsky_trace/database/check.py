@@ -13,6 +13,7 @@ CHECKS = {
     "totals": "totals of a run that its spans and messages do not give",
     "analytics": "error and retry counts that the spans do not give",
     "message_costs": "calls whose messages do not carry their cost",
+    "message_sizes": "calls whose first message does not carry their output tokens",
     "parts": "parts over their whole, and negative counts",
     "ends_without_start": "ends without starts",
     "active_too_long": "active spans without news for too long",

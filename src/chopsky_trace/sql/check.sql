@@ -154,6 +154,17 @@ from (
 join public.conversation_spans s on s.id = m.span_id
 where s.kind = 'llm' and s.ended_at is not null and s.duplicate_of is null and m.cost is distinct from s.cost
 
+-- message_sizes --
+-- The first output message of a call has its output tokens. Where another end told that message, the one that stands says no more.
+select
+    s.conversation_run_id, s.id as span_id, m.id as message_id, 'token_count' as field, m.token_count::text as stored,
+    s.output_tokens::text as derived, 'the message does not carry the output tokens of its call' as cause
+from public.conversation_messages m
+join public.conversation_spans s on s.id = m.span_id and s.end_version = m.version
+where m.conversation_run_id between %(low)s and %(high)s and m.role = 'assistant' and m.position = 0
+    and s.kind = 'llm' and s.duplicate_of is null and m.token_count is distinct from s.output_tokens
+    and coalesce(s.output_tokens, 0) between 0 and 2147483647
+
 -- parts --
 -- A whole includes its parts, and no count is negative. What a provider reported is stored as it was.
 select
