@@ -64,23 +64,25 @@ def price(
             if found is None or place:
                 # At some places it costs more, and the list does not say how much.
                 return _unknown(f"no price for inference in {place}" if found else "no price for this model")
-            rates, applied = _told(*found)
-        amount, applied["unit_prices"], applied["quantities"], above = rates.charge(counts_of(usage))
+            rates, origin, pairs = found
+            applied = rates.told if origin == "model" and not pairs else _told(rates, origin, pairs)
+        amount, prices, quantities, above = rates.charge(counts_of(usage))
     except PriceError as error:
         return _unknown(str(error))
+    applied = {**applied, "unit_prices": prices, "quantities": quantities}
     if above:
         applied["above_input_tokens"] = above
     return {"amount": amount, "source": "estimated" if source == "estimated" else "computed", "rates": applied}
 
 
-def _told(rates: Rates, origin: str, pairs: Pairs) -> tuple[Rates, dict[str, Any]]:
-    """The rates, and what to say of where they are from."""
-    applied: dict[str, Any] = {"source": rates.origin, "provider": rates.provider, "model": rates.model}
+def _told(rates: Rates, origin: str, pairs: Pairs) -> dict[str, Any]:
+    """What to say of where the rates are from, and how they were found."""
+    told = dict(rates.told)
     if origin != "model":
-        applied["found_by"] = origin
+        told["found_by"] = origin
     if pairs:
-        applied["context"] = dict(pairs)
-    return rates, applied
+        told["context"] = dict(pairs)
+    return told
 
 
 def _decisive(details: dict[str, Any], tier: str | None) -> tuple[str | None, ...]:

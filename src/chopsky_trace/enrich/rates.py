@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from chopsky_trace.records import Usage
@@ -96,8 +97,16 @@ class Rate(NamedTuple):
     """If one of these sets is reported while this unit is not, its count cannot be told."""
 
 
-_Plan = tuple[tuple[str, str, int, str, tuple[tuple[int, int, str], ...], tuple[int, ...]], ...]
-"""The fields of rates as `charge` needs them. Plain tuples: named ones take twice as long to take apart."""
+class _Plan(NamedTuple):
+    """The rates that matter where certain counts are reported."""
+
+    rows: tuple[tuple[str, str, int, tuple[int, ...]], ...]
+    """(usage key, price key, USD for one, indexes of its parts). Plain tuples: named ones are slow to take apart."""
+    shown: dict[str, str]
+    """Unit prices by price key."""
+    tiers: tuple[tuple[tuple[int, int, str], ...], ...]
+    below: float
+    """Up to so many input tokens no tier matters."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,15 @@ class Rates:
     """What is charged once a call, however often it was used."""
     _plans: dict[tuple[str, ...], _Plan] = field(default_factory=dict[tuple[str, ...], "_Plan"])
 
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What to say of a price of the public list."""
+        return {"source": self.origin, "provider": self.provider, "model": self.model}
+
     def charge(self, counts: Mapping[str, int]) -> tuple[str, dict[str, str], dict[str, int], int]:
         """(USD, the unit prices applied, the quantities they were applied to, above how many input tokens they hold).
 
-        The two in the middle are by price key.
+        The two in the middle are by price key, and not to be changed.
 
         Raises:
             PriceError: the parts exceed their whole, or a count that decides the price is missing.
@@ -136,26 +150,39 @@ class Rates:
         plan = self._plans.get(keys)
         if plan is None:
             plan = self._planned(keys, counts)
+        amount = 0
+        quantities: dict[str, int] = {}
+        own: list[int] = []
+        for key, price_key, each, parts in plan.rows:
+            # Only the request itself is not counted: it is one.
+            count = counts.get(key, 1)
+            for part in parts:
+                count -= own[part]
+            own.append(count)
+            if count > 0:
+                amount += each * count
+                quantities[price_key] = count
+        size = counts.get("input_tokens", 0)
+        if len(quantities) == len(own) > 0 and size <= plan.below:
+            return self._money(amount), plan.shown, quantities, 0
+        return self._charge_each(plan, own, size, counts)
+
+    def _charge_each(
+        self, plan: _Plan, own: list[int], size: int, counts: Mapping[str, int]
+    ) -> tuple[str, dict[str, str], dict[str, int], int]:
+        """As `charge`, where something was not used at all, or the call is so long that its price is another."""
         amount = above = 0
         prices: dict[str, str] = {}
         quantities: dict[str, int] = {}
-        own: list[int] = []
-        for usage_key, price_key, each, shown, tiers, parts in plan:
-            # Only the request itself is not counted: it is one.
-            count = counts.get(usage_key, 1)
-            if parts:
-                for part in parts:
-                    count -= own[part]
-            own.append(count)
+        for count, (key, price_key, each, _), tiers in zip(own, plan.rows, plan.tiers, strict=True):
+            if count < 0:
+                raise PriceError(f"usage contradicts itself: the parts of {key} exceed it")
             if count:
-                if count < 0:
-                    raise PriceError(f"usage contradicts itself: the parts of {usage_key} exceed it")
-                if tiers:
-                    size = counts.get("input_tokens", 0)
-                    for start, tier_each, tier_shown in tiers:
-                        if size <= start:
-                            break
-                        above, each, shown = start, tier_each, tier_shown
+                shown = plan.shown[price_key]
+                for start, tier_each, tier_shown in tiers:
+                    if size <= start:
+                        break
+                    above, each, shown = start, tier_each, tier_shown
                 amount += each * count
                 prices[price_key] = shown
                 quantities[price_key] = count
@@ -189,11 +216,15 @@ class Rates:
         for rate in lacking:
             _check_missing(rate, counts)
         kept = [index for index, rate in enumerate(self.rates) if rate.usage_key in told]
-        plan: _Plan = tuple(
-            [
-                (*rate[:5], tuple([kept.index(part) for part in rate.parts if part in kept]))
-                for rate in [self.rates[index] for index in kept]
-            ]
+        rates = [self.rates[index] for index in kept]
+        parts = [tuple([kept.index(part) for part in rate.parts if part in kept]) for rate in rates]
+        plan = _Plan(
+            rows=tuple(
+                [(rate.usage_key, rate.price_key, rate.each, within) for rate, within in zip(rates, parts, strict=True)]
+            ),
+            shown={rate.price_key: rate.shown for rate in rates},
+            tiers=tuple([rate.tiers for rate in rates]),
+            below=min((rate.tiers[0][0] for rate in rates if rate.tiers), default=float("inf")),
         )
         # Where a count that is 0 now would matter if it were not, each call is looked at.
         decided = self.unpriced.isdisjoint(keys) and not any(
