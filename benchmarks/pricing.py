@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks import machine
-from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.records import Cost, Usage
 
 CALLS = 200

@@ -51,3 +51,11 @@ class AmbiguousError(TraceError):
 
 class PricesError(TraceError):
     """Nothing was changed; mend it and run the command again."""
+
+
+def described(error: BaseException) -> str:
+    """One line about an error, without what it quotes of the data."""
+    diagnostics = getattr(error, "diag", None)
+    message = getattr(diagnostics, "message_primary", None) or next(iter(str(error).splitlines()), "")
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__}{f' {state}' if state else ''}: {message[:500]}"

@@ -15,7 +15,7 @@ from conformance.exchanges import Exchange, Request, mapping, number
 from conformance.gaps import Gap, gap_of
 from psycopg.rows import dict_row
 
-from chopsky_trace.enrich.model_names import provider_id, tidy
+from chopsky_trace.enrich.pricing.model_names import provider_id, tidy
 
 Span = Mapping[str, Any]
 CALL_KINDS = ("llm", "embedding")

@@ -25,7 +25,7 @@ from chopsky_trace.cli import main
 from chopsky_trace.commands import price_files
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.prices import read_overrides
-from chopsky_trace.enrich.overrides import Overrides
+from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer import Writer
 

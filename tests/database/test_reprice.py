@@ -32,7 +32,7 @@ from chopsky_trace.database.prices import read_overrides
 from chopsky_trace.database.reprice import Wanted
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
-from chopsky_trace.enrich.overrides import Overrides
+from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.delivery import Delivery
 

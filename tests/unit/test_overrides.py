@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chopsky_trace.enrich.overrides import MAX_NAMES, Overrides
-from chopsky_trace.enrich.patterns import Pattern
-from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.pricing.overrides import MAX_NAMES, Overrides
+from chopsky_trace.enrich.pricing.patterns import Pattern
+from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.enrich.registers import NOBODY, call_numbers
 from chopsky_trace.records import Cost, Usage
 

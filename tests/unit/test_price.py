@@ -14,11 +14,11 @@ from genai_prices.types import ModelPrice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chopsky_trace.enrich import price as module
-from chopsky_trace.enrich import price_list
-from chopsky_trace.enrich.price import price
-from chopsky_trace.enrich.price_list import MAX_MODELS, PriceList
-from chopsky_trace.enrich.rates import APART, counts_of
+from chopsky_trace.enrich.pricing import price as module
+from chopsky_trace.enrich.pricing import price_list
+from chopsky_trace.enrich.pricing.price import price
+from chopsky_trace.enrich.pricing.price_list import MAX_MODELS, PriceList
+from chopsky_trace.enrich.pricing.rates import APART, counts_of
 from chopsky_trace.records import Cost, Usage
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chopsky_trace.enrich.model_names import is_same
-from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.pricing.model_names import is_same
+from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.records import Cost
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)

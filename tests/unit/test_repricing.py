@@ -12,9 +12,9 @@ from genai_prices import data_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chopsky_trace.enrich.overrides import Overrides
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.repricing import edition, reprice, stored
 from chopsky_trace.enrich.registers import COUNTS, NOBODY, call_numbers
-from chopsky_trace.enrich.repricing import edition, reprice, stored
 
 NAMES = sorted(
     {(provider.id, model.id) for provider in data_snapshot.get_snapshot().providers for model in provider.models}

@@ -12,9 +12,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from chopsky_trace.enrich.overrides import ABOVE, FACTORS, RATE_COLUMNS, rates_of
-from chopsky_trace.enrich.patterns import Pattern
-from chopsky_trace.enrich.rates import plain
+from chopsky_trace.enrich.pricing.overrides import ABOVE, FACTORS, RATE_COLUMNS, rates_of
+from chopsky_trace.enrich.pricing.patterns import Pattern
+from chopsky_trace.enrich.pricing.rates import plain
 
 Row = dict[str, Any]
 Format = Literal["json", "csv"]

@@ -18,7 +18,7 @@ from chopsky_trace.commands.command import Call, Commands, command, moment
 from chopsky_trace.commands.present import Row
 from chopsky_trace.commands.price_files import Format
 from chopsky_trace.database import prices as stored
-from chopsky_trace.enrich.model_names import provider_id, tidy
+from chopsky_trace.enrich.pricing.model_names import provider_id, tidy
 from chopsky_trace.errors import PricesError
 
 LIMIT = click.IntRange(1, 10_000)
@@ -149,7 +149,7 @@ def compared(call: Call, since: datetime | None, limit: int) -> None:
 def nearest(provider: str | None, model: str | None, own: Sequence[Row]) -> list[str]:
     """The names most like a model's that have a price: the provider's of the public list, and those of `own` rows."""
     # Half a second: only where somebody asks.
-    from chopsky_trace.enrich.price_list import known_names
+    from chopsky_trace.enrich.pricing.price_list import known_names
 
     name = tidy(model).lower()
     if not name:

@@ -20,8 +20,8 @@ from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.prices import read_overrides
 from chopsky_trace.database.read import explained
 from chopsky_trace.database.reprice import Wanted
-from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.repricing import Repriced, edition, reprice
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.repricing import Repriced, edition, reprice
 from chopsky_trace.errors import ReadError, TraceError
 
 READS = 3

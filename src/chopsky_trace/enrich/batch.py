@@ -21,8 +21,8 @@ from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.messages import BARE, Telling, body_row, message_rows, telling
-from chopsky_trace.enrich.overrides import Overrides
 from chopsky_trace.enrich.prefixes import Prefixes
+from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.enrich.registers import (
     CALL_KINDS,
     NOBODY,

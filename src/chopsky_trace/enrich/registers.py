@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 from chopsky_trace.enrich.estimate import estimated
-from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.enrich.usage import normalise
 from chopsky_trace.records import RETRY_TAG, Usage, timestamp
 

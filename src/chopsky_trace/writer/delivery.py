@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from chopsky_trace.errors import EmbeddedError, MigrationError
+from chopsky_trace.errors import EmbeddedError, MigrationError, described
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.losses import logger
 from chopsky_trace.writer.prices import TeamPrices
@@ -230,14 +230,6 @@ def trouble(error: BaseException) -> Trouble:
     # A record is set aside for good, so only where the database says that its data are to blame.
     data = state.startswith(RECORD_STATES) if state else type(error).__name__ in ("DataError", "PoisonError")
     return "record" if data else "unknown"
-
-
-def described(error: BaseException) -> str:
-    """One line about an error, without what it quotes of the data."""
-    diagnostics = getattr(error, "diag", None)
-    message = getattr(diagnostics, "message_primary", None) or next(iter(str(error).splitlines()), "")
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}{f' {state}' if state else ''}: {message[:500]}"
 
 
 def _version() -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from chopsky_trace.errors import described
+
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
-    from chopsky_trace.enrich.overrides import Overrides
+    from chopsky_trace.enrich.pricing.overrides import Overrides
 
 REFRESH_S = 60.0
 """How old they may be while a connection lasts."""
@@ -40,8 +42,7 @@ class TeamPrices:
             psycopg.Error: the connection is broken.
         """
         from chopsky_trace.database.prices import read_overrides
-        from chopsky_trace.enrich.overrides import Overrides
-        from chopsky_trace.writer.delivery import described
+        from chopsky_trace.enrich.pricing.overrides import Overrides
 
         self._due = time.monotonic() + REFRESH_S
         try:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chopsky_trace.errors import TraceError
+from chopsky_trace.errors import TraceError, described
 from chopsky_trace.settings import Settings
 from chopsky_trace.writer.batches import Builder, Built
 from chopsky_trace.writer.deadletters import DEAD_LETTER, bury
-from chopsky_trace.writer.delivery import Delivery, Standing, described, trouble
+from chopsky_trace.writer.delivery import Delivery, Standing, trouble
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses, logger
 from chopsky_trace.writer.segments import Chunk, Segment

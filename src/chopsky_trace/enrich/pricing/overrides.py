@@ -14,10 +14,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
 
-from chopsky_trace.enrich.model_names import names_of, provider_id
-from chopsky_trace.enrich.patterns import Pattern
-from chopsky_trace.enrich.price_list import STANDARD
-from chopsky_trace.enrich.rates import PriceError, Rates, compiled, is_charged, units
+from chopsky_trace.enrich.pricing.model_names import names_of, provider_id
+from chopsky_trace.enrich.pricing.patterns import Pattern
+from chopsky_trace.enrich.pricing.price_list import STANDARD
+from chopsky_trace.enrich.pricing.rates import PriceError, Rates, compiled, is_charged, units
 
 MAX_NAMES = 4_096
 """Calls' names whose rows are remembered at once; beyond it the oldest are forgotten."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, cast
 
-from chopsky_trace.enrich.doubts import days_of, doubt
-from chopsky_trace.enrich.model_names import candidates, provider_id
-from chopsky_trace.enrich.rates import PriceError, Rates, compiled, stored
+from chopsky_trace.enrich.pricing.doubts import days_of, doubt
+from chopsky_trace.enrich.pricing.model_names import candidates, provider_id
+from chopsky_trace.enrich.pricing.rates import PriceError, Rates, compiled, stored
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
-from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.price import price
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.enrich.registers import COUNTS, SPLIT_WRITES, charged
 from chopsky_trace.records import Cost, Usage
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from chopsky_trace.enrich.overrides import Overrides
-from chopsky_trace.enrich.price_list import PRICE_LIST, Pairs
-from chopsky_trace.enrich.rates import PriceError, Rates, counts_of
+from chopsky_trace.enrich.pricing.overrides import Overrides
+from chopsky_trace.enrich.pricing.price_list import PRICE_LIST, Pairs
+from chopsky_trace.enrich.pricing.rates import PriceError, Rates, counts_of
 from chopsky_trace.records import Cost, Usage
 
 
