@@ -56,6 +56,12 @@ class RecipeRetriever(BaseRetriever):
         ]
 
 
+def _tokens(message: BaseMessage) -> int:
+    """About four characters a token, as English has it; a real provider counts exactly."""
+    calls = message.tool_calls if isinstance(message, AIMessage) else ()
+    return len(str(message.text)) // 4 + 4 + sum(len(str(call["args"])) // 4 + 8 for call in calls)
+
+
 class ScriptedChef(BaseChatModel):
     """A chat model that follows a script instead of asking a provider: same messages in, same messages out.
 
@@ -83,9 +89,7 @@ class ScriptedChef(BaseChatModel):
 
     def _answer(self, messages: list[BaseMessage]) -> AIMessage:
         answer = self.script(messages)
-        # About four characters a token, as English has it; a real provider counts exactly.
-        asked = sum(len(str(message.text)) // 4 + 4 for message in messages)
-        said = len(str(answer.text)) // 4 + 4 + sum(len(str(call["args"])) // 4 + 8 for call in answer.tool_calls)
+        asked, said = sum(map(_tokens, messages)), _tokens(answer)
         answer.usage_metadata = UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
         answer.response_metadata = {
             "model_name": self.priced_as,

@@ -341,7 +341,10 @@ def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, 
     if not (dry_run or yes):
         if call.as_json or not sys.stdin.isatty():
             raise click.UsageError("Repricing overwrites costs; say --yes where nobody is asked, or --dry-run to look")
-        click.confirm(f"Overwrite the costs of these calls of {call.target.shown}?", abort=True, err=True)
+        told = (
+            f"Compute the cost of the calls since {since:%Y-%m-%d %H:%M} anew and overwrite it in {call.target.shown}?"
+        )
+        click.confirm(told, abort=True, err=True)
     if not repricing.run(call, Wanted(since=since, until=until, **narrow), dry_run=dry_run):
         raise click.exceptions.Exit(1)
 

@@ -19,6 +19,7 @@ from chopsky_trace.commands.present import Row
 from chopsky_trace.commands.price_files import Format
 from chopsky_trace.database import prices as stored
 from chopsky_trace.enrich.pricing.model_names import provider_id, tidy
+from chopsky_trace.enrich.pricing.price import NO_PRICE
 from chopsky_trace.errors import PricesError
 
 LIMIT = click.IntRange(1, 10_000)
@@ -122,7 +123,9 @@ def unpriced(call: Call, since: datetime | None, limit: int) -> None:
         own = stored.listed(connection) if rows else []
     page, more = rows[:limit], len(rows) > limit
     for row in page:
-        row["nearest"] = nearest(row["provider"], row["model"], own)
+        # Where another thing is lacking, the name is right.
+        by_name = row["reason"] == NO_PRICE
+        row["nearest"] = nearest(row["provider"], row["model"], own) if by_name else []
     text: list[Any] = [unpriced_table(page, call.console.width)] if page else ["Every call has a price."]
     if more:
         text.append(Text(f"Only the first {limit} are listed", style="dim"))

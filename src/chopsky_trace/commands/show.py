@@ -163,14 +163,17 @@ def show_prompt(call: Call, reader: Reader, text: str, within: str | None) -> bo
     """
     found = reader.find(text)
     if found.kind == "session":
-        raise NotFoundError(f"{text!r} is a session; a prompt belongs to a span")
+        raise NotFoundError(
+            f"{text!r} is a session; a prompt belongs to a call: `chopsky-trace show ID --tree` shows a run's"
+        )
     if within is not None and reader.find(within).run_id != found.run_id:
         raise NotFoundError(f"The span {found.id} is not of {within!r}")
     span = reader.span(UUID(found.id))
     messages = reader.prompt(span["id"])
     if not messages and span["prompt_bodies"] is None:
         raise NotFoundError(
-            f"No prompt is stored for span {found.id} ({span['kind']}): no model call, or captured without content"
+            f"No prompt is stored for span {found.id} ({span['kind']}): no model call, or captured without content."
+            f" `chopsky-trace show {found.run_id} --tree` shows the run's calls"
         )
     if not messages and (span["prompt_bodies"] or span["prompt_prefix"] or span["prompt_extends"]):
         raise NotFoundError(f"The prompt of span {found.id} cannot be rebuilt; `chopsky-trace check` tells why")

@@ -175,7 +175,7 @@ class Reader:
     def _session(self, text: str) -> Found | None:
         rows = self.rows("sessions", session_id=text, limit=4)
         if len(rows) > 1:
-            some = "; ".join(_told_apart(row) for row in rows[:3]) + ("; ..." if len(rows) > 3 else "")
+            some = "; ".join(_told_apart(row) for row in rows[:3]) + ("; and more" if len(rows) > 3 else "")
             raise AmbiguousError(f"Several sessions are named {text!r}; each has a key of its own: {some}")
         return Found("session", text, None, rows[0]["session_key"]) if rows else None
 
@@ -184,7 +184,7 @@ class Reader:
         for kind, name in (("run", "runs_of_prefix"), ("span", "spans_of_prefix")):
             rows = self.rows(name, low=low, high=high, limit=4)
             if len(rows) > 1:
-                some = ", ".join(str(row["id"]) for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+                some = ", ".join(str(row["id"]) for row in rows[:3]) + (", and more" if len(rows) > 3 else "")
                 raise AmbiguousError(f"{text!r} is the beginning of several {kind}s: {some}")
             if rows:
                 row = rows[0]

@@ -1,8 +1,9 @@
 """Tokens estimated from the lengths of a call's texts, where its provider stated none and the user asked for it.
 
-The rule of LangChain's `count_tokens_approximately`: four characters a token, three tokens more for each message of the
-prompt, 85 for an image; here over the lengths as a whole, rounded up. It needs no tokenizer and no network. Code,
-numbers and other scripts than Latin may be far off, so the numbers are marked.
+Four characters a token, three tokens more for each message of the prompt, 85 for an image: the numbers are those of
+LangChain's `count_tokens_approximately`, which counts the roles' names, too, and rounds each message up, so it says a
+little more. It needs no tokenizer and no network. Code, numbers and other scripts than Latin may be far off, so the
+numbers are marked.
 """
 
 from __future__ import annotations

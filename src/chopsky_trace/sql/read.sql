@@ -294,7 +294,7 @@ with run as (
         s.conversation_run_id as run_id, coalesce(s.model, s.model_requested) as key, s.provider, s.is_call::integer as calls,
         s.input_tokens, s.output_tokens, s.total_tokens, s.cost, s.reported_cost, s.time_to_first_token_ms,
         -- As in conversation_calls.
-        case when s.output_tokens is not null and not coalesce(s.usage_details @> '{"cache_hit": true}', false)
+        case when s.kind = 'llm' and s.output_tokens is not null and not coalesce(s.usage_details @> '{"cache_hit": true}', false)
             then greatest(s.response_time_ms - coalesce(s.time_to_first_token_ms, 0), 0) end as writing_ms,
         (s.is_counted and s.cost is null)::integer as unpriced, (s.is_counted and s.total_tokens is null)::integer as unmeasured
     from (

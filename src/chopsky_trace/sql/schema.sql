@@ -1633,7 +1633,7 @@ create view public.conversation_calls with (security_invoker=true) as
     s.response_time_ms,
     s.time_to_first_token_ms,
         CASE
-            WHEN (NOT c.cache_hit) THEN round((((s.output_tokens)::numeric * (1000)::numeric) / NULLIF(c.writing_ms, (0)::numeric)), 3)
+            WHEN ((s.kind = 'llm'::text) AND (NOT c.cache_hit)) THEN round((((s.output_tokens)::numeric * (1000)::numeric) / NULLIF(c.writing_ms, (0)::numeric)), 3)
             ELSE NULL::numeric
         END AS output_tokens_per_second,
     s.input_tokens,
@@ -2135,7 +2135,7 @@ comment on column public.conversation_calls.name is 'The span''s name.';
 comment on column public.conversation_calls.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
 
 --: comment public.conversation_calls.output_tokens_per_second
-comment on column public.conversation_calls.output_tokens_per_second is 'output_tokens / (response_time_ms - time_to_first_token_ms) where it was streamed, else output_tokens / response_time_ms, times 1000. NULL where a part is unknown, the interval is 0, or a cache answered.';
+comment on column public.conversation_calls.output_tokens_per_second is 'output_tokens / (response_time_ms - time_to_first_token_ms) where it was streamed, else output_tokens / response_time_ms, times 1000. NULL where a part is unknown, the interval is 0, a cache answered, or nothing is written (embeddings).';
 
 --: comment public.conversation_calls.parent_span_id
 comment on column public.conversation_calls.parent_span_id is 'The span that made the call; NULL where the call is the root.';

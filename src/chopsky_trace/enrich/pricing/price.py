@@ -13,6 +13,9 @@ from chopsky_trace.enrich.pricing.price_list import PRICE_LIST, Pairs
 from chopsky_trace.enrich.pricing.rates import PriceError, Rates, counts_of
 from chopsky_trace.records import Cost, Usage
 
+NO_PRICE = "no price for this model"
+"""The reason where no list knows the name."""
+
 
 def price(
     usage: Usage,
@@ -63,7 +66,7 @@ def price(
             found = PRICE_LIST.find(provider, model, model_requested, gateway, at, tier, speed)
             if found is None or place:
                 # At some places it costs more, and the list does not say how much.
-                return _unknown(f"no price for inference in {place}" if found else "no price for this model")
+                return _unknown(f"no price for inference in {place}" if found else NO_PRICE)
             rates, origin, pairs = found
             applied = rates.told if origin == "model" and not pairs else _told(rates, origin, pairs)
         amount, prices, quantities, above = rates.charge(counts_of(usage))

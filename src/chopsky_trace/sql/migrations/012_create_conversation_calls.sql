@@ -4,7 +4,7 @@ select
     s.id, s.conversation_run_id, r.session_id, r.user_id, r.tenant_id, r.project, r.environment, s.parent_span_id, s.kind, s.name,
     s.source, s.provider, s.model, s.model_requested, s.status, s.started_at, s.ended_at, s.response_time_ms,
     s.time_to_first_token_ms,
-    case when not c.cache_hit then round(s.output_tokens::numeric * 1000 / nullif(c.writing_ms, 0), 3) end as output_tokens_per_second,
+    case when s.kind = 'llm' and not c.cache_hit then round(s.output_tokens::numeric * 1000 / nullif(c.writing_ms, 0), 3) end as output_tokens_per_second,
     s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
     s.usage_source, s.cost, s.cost_source, c.cache_hit, s.finish_reason, s.error, s.duplicate_of
 from public.conversation_spans s
@@ -37,7 +37,7 @@ comment on column public.conversation_calls.started_at is 'The client''s clock.'
 comment on column public.conversation_calls.ended_at is 'The client''s clock; NULL while the call is under way.';
 comment on column public.conversation_calls.response_time_ms is 'Milliseconds from start to end.';
 comment on column public.conversation_calls.time_to_first_token_ms is 'Milliseconds to the first streamed chunk that carried content, reasoning or data of a tool call. NULL where nothing was streamed.';
-comment on column public.conversation_calls.output_tokens_per_second is 'output_tokens / (response_time_ms - time_to_first_token_ms) where it was streamed, else output_tokens / response_time_ms, times 1000. NULL where a part is unknown, the interval is 0, or a cache answered.';
+comment on column public.conversation_calls.output_tokens_per_second is 'output_tokens / (response_time_ms - time_to_first_token_ms) where it was streamed, else output_tokens / response_time_ms, times 1000. NULL where a part is unknown, the interval is 0, a cache answered, or nothing is written (embeddings).';
 comment on column public.conversation_calls.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
 comment on column public.conversation_calls.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
 comment on column public.conversation_calls.total_tokens is 'Input and output. NULL = unknown.';
