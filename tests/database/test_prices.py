@@ -259,6 +259,7 @@ def test_an_import_replaces_by_id_else_by_name(connection: Connection, invoke: I
         ({"model": "m", "input_mtok": "NaN"}, "input_mtok is 0 or more"),
         ({"model": "m", "input_mtok": True}, "input_mtok is a number"),
         ({"model": "m", "input_mtok": "0.0000000000001"}, "more than 12 digits"),
+        ({"model": "m", "input_mtok": "1e-999999999"}, "more than 12 digits"),
         ({"model": "m", "input_mtok": 1, "price": 2}, "no column is named 'price'"),
         ({"model": "m", "input_mtok": 1, "valid_from": "yesterday"}, "valid_from is an ISO date"),
         ({"model": "m", "input_mtok": 1, "valid_from": "2026-02-01", "valid_until": "2026-01-01"}, "not after"),

@@ -355,3 +355,18 @@ def test_a_recorded_exchange(store: Store, tracer: Any, asynchronous: bool) -> N
     assert (span["input_tokens"], span["total_tokens"], span["outputs"]["dimensions"]) == (11, 11, len(vector))
     # 0.10 USD a million tokens.
     assert (span["model"], span["cost"]) == ("text-embedding-ada-002-v2", Decimal("0.0000011"))
+
+
+def test_what_answers_without_a_length_ends_all_the_same(store: Store, tracer: Any) -> None:
+    class Odd(DeterministicFakeEmbedding):
+        def embed_query(self, text: str) -> Any:
+            return None
+
+        def embed_documents(self, texts: list[str]) -> Any:
+            return (vector for vector in super(Odd, self).embed_documents(texts))
+
+    traced = traced_embeddings(Odd(size=3), tracer)
+    assert traced.embed_query("one") is None
+    assert len(list(traced.embed_documents(["one", "two"]))) == 2
+    assert tracer.flush(10)
+    assert [span["status"] for span in store.spans(kind="embedding")] == ["completed", "completed"]

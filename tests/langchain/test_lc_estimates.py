@@ -123,3 +123,16 @@ def test_what_states_its_usage_is_not_estimated(
         (100, "reported"),
         (7, "reported"),
     ]
+
+
+def test_prompts_whose_usage_is_told_with_the_first_are_not_estimated(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHOPSKY_TRACE_ESTIMATE_USAGE", "true")
+    tracer = SupabaseTracer(database_url)
+    ScriptedLLM().generate(["long " * 40, "other " * 40], callbacks=[tracer])
+    assert tracer.flush(10)
+    assert sorted((call["total_tokens"] or 0, call["usage_source"]) for call in store.spans(kind="llm")) == [
+        (0, "unknown"),
+        (18, "reported"),
+    ]

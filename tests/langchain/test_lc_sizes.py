@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 from lc_support import ScriptedChat, Store, ai, call, find_recipe
 
@@ -162,3 +163,101 @@ def test_a_cache_hit_costs_nothing_and_says_so(store: Store, tracer: Any) -> Non
     assert (free["cost"], free["cost_source"], free["price_rates"]) == (0, "computed", {"cache_hit": True})
     assert free["usage_details"]["cache_hit"] is True
     assert [row["cost"] for row in store.messages() if row["role"] == "assistant"] == [paid["cost"], 0]
+
+
+def talk(tracer: Any, *steps: tuple[Any, list[Any]]) -> None:
+    """One run that asks these models these prompts."""
+
+    def ask(_: Any) -> str:
+        for model, prompt in steps:
+            model.invoke(prompt)
+        return "done"
+
+    RunnableLambda(ask).invoke("go", {"callbacks": [tracer]})
+    assert tracer.flush(10)
+
+
+def test_a_stream_that_repeats_its_usage_took_what_its_last_chunk_says(store: Store, tracer: Any) -> None:
+    class Repeating(ScriptedChat):
+        def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            for place, word in enumerate(("Boil ", "and ", "serve")):
+                usage = {"input_tokens": 100, "output_tokens": place + 1, "total_tokens": 101 + place}
+                last = place == 2
+                message = AIMessageChunk(content=word, usage_metadata=usage, chunk_position="last" if last else None)  # type: ignore[arg-type]
+                chunk = ChatGenerationChunk(message=message)
+                # None where nobody listens.
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    asked = HumanMessage("question")
+
+    def ask(_: Any) -> str:
+        text = "".join(str(chunk.content) for chunk in Repeating(replies=[]).stream([asked]))
+        ScriptedChat(replies=[ai("z", tokens=(150, 3))]).invoke([asked, AIMessage(text), HumanMessage("next")])
+        return "done"
+
+    RunnableLambda(ask).invoke("go", {"callbacks": [tracer]})
+    assert tracer.flush(10)
+    assert store.spans(kind="llm")[0]["total_tokens"] == 103
+    assert sizes(store)["next"] == (150 - 103, "computed")
+
+
+@pytest.mark.parametrize(
+    ("got", "total", "visible"),
+    [(210, 310, 10), (10, 310, 10), (410, 310, 10)],
+    ids=["within", "beside", "counted twice"],
+)
+def test_reasoning_is_not_sent_again(store: Store, tracer: Any, got: int, total: int, visible: int) -> None:
+    first = reasoned("one", 100, got, 200)
+    assert first.usage_metadata is not None
+    first.usage_metadata["total_tokens"] = total
+    model = ScriptedChat(replies=[first, ai("two", tokens=(150, 3))], model_name="grok-3-mini")
+    asked = HumanMessage("question")
+    talk(tracer, (model, [asked]), (model, [asked, AIMessage("one"), HumanMessage("next")]))
+    assert sizes(store)["next"] == (150 - 100 - visible, "computed")
+
+
+def test_of_several_choices_nobody_knows_what_one_takes(store: Store, tracer: Any) -> None:
+    class Two(ScriptedChat):
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            return ChatResult(generations=[ChatGeneration(message=self._next(messages)) for _ in range(2)])
+
+    # As OpenAI's package does it: each choice has the usage of all.
+    two = Two(replies=[ai("one", tokens=(100, 400)), ai("other", tokens=(100, 400))])
+    asked = HumanMessage("question")
+    rest = [asked, AIMessage("one"), HumanMessage("next")]
+    talk(tracer, (two, [asked]), (ScriptedChat(replies=[ai("three", tokens=(350, 20))]), rest))
+    assert sizes(store)["next"] == estimate("next")
+
+
+def test_what_is_said_again_in_a_run_has_its_own_share(store: Store, tracer: Any) -> None:
+    model = ScriptedChat(
+        replies=[ai("one", tokens=(50, 5)), ai("two", tokens=(555, 5)), ai("three", tokens=(1_060, 5))]
+    )
+    told: list[Any] = [HumanMessage("question")]
+
+    def ask(_: Any) -> str:
+        for _ in range(3):
+            told.extend([model.invoke(told), HumanMessage("continue")])
+        return "done"
+
+    RunnableLambda(ask).invoke("go", {"callbacks": [tracer]})
+    assert tracer.flush(10)
+    again = [row for row in store.messages() if row["content"] == "continue"]
+    assert [(row["token_count"], row["token_count_source"]) for row in again] == [(500, "computed")] * 2
+
+
+def test_a_first_prompt_is_shared_out_as_a_whole(store: Store, tracer: Any) -> None:
+    prompt = [SystemMessage("Be kind. " * 5), HumanMessage("some context " * 40), HumanMessage("question")]
+    ScriptedChat(replies=[ai("one", tokens=(5_000, 5))]).invoke(prompt, {"callbacks": [tracer]})
+    assert tracer.flush(10)
+    assert sum(row["token_count"] for row in store.messages() if row["role"] != "assistant") == 5_000
+
+
+def test_a_refused_try_leaves_the_sizes_to_the_next(store: Store, tracer: Any) -> None:
+    model = ScriptedChat(replies=[ConnectionError("no line"), ai("one", tokens=(5_000, 5))])
+    asked = [HumanMessage("question")]
+    model.with_retry(wait_exponential_jitter=False).invoke(asked, {"callbacks": [tracer]})
+    assert tracer.flush(10)
+    assert sizes(store)["question"] == (5_000, "computed")

@@ -185,6 +185,9 @@ def _number(name: str, value: Any, *, below: int = 10**9, fine: int = MAX_FINE) 
         raise ValueError(f"{name} is a number such as 2.5, with a point and without a currency") from None
     if not number.is_finite() or not 0 <= number < below:
         raise ValueError(f"{name} is 0 or more, and less than {below:,}")
+    if number and number.adjusted() < -fine:
+        # Before it is written out: an exponent may ask for a gigabyte of zeros.
+        raise ValueError(f"{name} has more than {fine} digits after the point")
     number = Decimal(plain(number))
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and -exponent > fine:

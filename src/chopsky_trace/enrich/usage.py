@@ -38,7 +38,7 @@ def normalise(reported: Any, *, provider: str | None, cached: bool) -> Usage:
         told: dict[str, Any] = reported
         stated = told.get("usage_metadata")
         if stated:
-            _read_langchain(_whole_stream(stated, told.get("last_chunk")), counts, details)
+            _read_langchain(whole_stream(stated, told.get("last_chunk")), counts, details)
             _drop_placeholder(counts, details)
         native = told.get("token_usage")
         if native and not (stated and _adds_nothing(native)):
@@ -308,7 +308,7 @@ def _read_response(response: Any, counts: Counts, details: Details, *, same_as: 
             _word(details, key, told[name])
 
 
-def _whole_stream(stated: Any, last: Any) -> Any:
+def whole_stream(stated: Any, last: Any) -> Any:
     """The usage of a stream, of which LangChain adds up the chunks'.
 
     Some gateways (vLLM's continuous usage, Perplexity's and older xAI interfaces) repeat with every chunk what was used

@@ -207,9 +207,7 @@ class _Call:
         if self._recorded is None:
             return
         try:
-            count = len(vectors)
-            dimensions = len(vectors[0]) if count else None
-            self._end(None, count, dimensions)
+            self._end(None, *_shape(vectors))
         except Exception as error:
             self._lost(error)
 
@@ -240,6 +238,15 @@ class _Call:
 
 
 _classes: dict[type, type[TracedEmbeddings]] = {}
+
+
+def _shape(vectors: Any) -> tuple[int | None, int | None]:
+    """How many there are and how long; None where the embeddings give something that does not say."""
+    try:
+        count = len(vectors)
+        return count, len(vectors[0]) if count else None
+    except Exception:
+        return None, None
 
 
 def _retriever() -> tuple[SupabaseTracer, UUID] | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from orjson import Fragment
 
 from chopsky_trace.enrich.answers import facts_of
+from chopsky_trace.enrich.usage import whole_stream
 from chopsky_trace.records import FORMAT, Kind, Status
 from chopsky_trace.sources.langchain_lengths import lengths_of
 from chopsky_trace.sources.langchain_out import Out
@@ -79,12 +80,12 @@ class Ends(Out):
             try:
                 draft = self._ended(span, status, error)
                 if span.sizes is not None:
-                    root.size(draft, *span.sizes)
+                    self._size(draft, span, status)
                 try:
                     self._says(draft, span, said)
                 except Exception as trouble:
                     self._unreadable(draft, "metadata", trouble)
-                if span.asked is not None and not said.get("usage_metadata"):
+                if span.asked is not None and not said.get("usage_metadata") and not _is_told_with_another(span, said):
                     self._measure(draft, span.asked, results)
                 try:
                     if results and self.with_outputs:
@@ -96,6 +97,15 @@ class Ends(Out):
                 self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
+
+    @staticmethod
+    def _size(draft: Draft, span: OpenSpan, status: Status) -> None:
+        """The sizes of what came with its prompt; those of a refused call wait for the next try of the same prompt."""
+        assert span.sizes is not None
+        if status == "failed" and span.first_token is None and span.node is not None and not span.is_top:
+            span.node.waiting = span.sizes
+        else:
+            span.root.size(draft, *span.sizes)
 
     def _measure(self, draft: Draft, asked: tuple[Any, Any], results: Sequence[Any]) -> None:
         """What its tokens can be estimated from, in the worker."""
@@ -200,7 +210,8 @@ class Ends(Out):
             ids.append(entry.id)
         draft["output_bodies"] = ids
         if span.node is not None:
-            root.extend(span.node, span.hex, ids[0], _spent(span, said))
+            # Of several choices the usage is that of all.
+            root.extend(span.node, span.hex, ids[0], _spent(span, said) if len(ids) == 1 else None)
 
     def _says(self, draft: Draft, span: OpenSpan, said: Mapping[str, Any]) -> None:
         """What the answer says of its model, usage and why it stopped: read where there is time for it."""
@@ -220,9 +231,21 @@ class Ends(Out):
             draft["metadata"] = self.full.payload(span.root, draft, rest)
 
 
+def _is_told_with_another(span: OpenSpan, said: Mapping[str, Any]) -> bool:
+    """Of a text model's several prompts LangChain gives the usage of all to the first, an empty one to the others."""
+    overall: Any = said.get("llm_output")
+    return span.first_token is None and overall.__class__ is dict and overall.get("token_usage") == {}
+
+
 def _spent(span: OpenSpan, said: Mapping[str, Any]) -> Spent | None:
-    """What this call's prompt and answer take in a prompt that goes on from them: reasoning is not sent again."""
+    """What this call's prompt and answer take in a prompt that goes on from them: reasoning is not sent again.
+
+    None where that cannot be told. What LangChain adds up or counts beside is put right as the worker does it.
+    """
     usage: Any = said.get("usage_metadata")
+    last = span.last_chunk
+    if last is not None:
+        usage = whole_stream(usage, last)
     if usage.__class__ is not dict:
         return None
     given: Any = usage.get("input_tokens")
@@ -232,5 +255,9 @@ def _spent(span: OpenSpan, said: Mapping[str, Any]) -> Spent | None:
     details: dict[str, Any] | None = usage.get("output_token_details")
     if details:
         # A service tier may stand before the name.
-        got -= sum([count for name, count in details.items() if name.endswith("reasoning") and count])
-    return span.model, span.tools, given + got
+        reasoning = sum([count for name, count in details.items() if name.endswith("reasoning") and count])
+        beside = usage.get("total_tokens", 0) - given - got
+        if reasoning and beside != reasoning:
+            # Beside the output it has to be taken out of nothing; counted twice it has to go twice.
+            got -= reasoning * (2 if beside == -reasoning else 1)
+    return (span.model, span.tools, given + got) if got >= 0 else None

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.records import Kind, Scope
-from chopsky_trace.sources.memory import Draft, Key, Node, Root
+from chopsky_trace.sources.memory import Came, Draft, Node, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -47,8 +47,7 @@ class OpenSpan:
     provider: str | None = None
     model: str | None = None
     tools: Any = None
-    sizes: tuple[list[Key], int, int | None] | None = None
-    """Message rows new with this call's prompt, the length of all that is, and what the input was before."""
+    sizes: Came | None = None
     asked: tuple[Any, Any] | None = None
     """The prompt and the tools, where tokens may have to be estimated."""
 

@@ -308,6 +308,8 @@ class Starts(Out):
             elif spent is not None and spent[0] == span.model and spent[1] == span.tools:
                 before = spent[2]
             span.sizes = fresh, growth(entries, known), before
+        elif span.node.waiting is not None:
+            span.sizes = span.node.waiting
         root.called = True
 
     def _params(self, draft: Draft, root: Root, params: Mapping[str, Any]) -> None:

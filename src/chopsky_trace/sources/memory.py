@@ -52,12 +52,14 @@ Spent = tuple[str | None, Any, int]
 """A call's model, its tools, and the tokens that its prompt and visible output take in the next prompt."""
 Key = tuple[str, str, int]
 """Place, body and n: one message row of a run."""
+Came = tuple[list[Key], int, int | None]
+"""Message rows that came with a prompt, the length of all that did, and what the input was before, if that is known."""
 
 
 class Node:
     """A place in the tree of prompts: `depth` messages from its top, first reached by `span`."""
 
-    __slots__ = ("children", "depth", "links", "name", "span", "spent")
+    __slots__ = ("children", "depth", "links", "name", "span", "spent", "waiting")
 
     def __init__(self, span: str | None, depth: int, links: int) -> None:
         self.children: dict[str, Node] = {}
@@ -68,6 +70,8 @@ class Node:
         """The assistant's name, as `span` told it."""
         self.spent: Spent | None = None
         """Of a call's output: what the call, whose prompt this continues, reported."""
+        self.waiting: Came | None = None
+        """Of a prompt whose call was refused: what came with it."""
 
 
 class Prefix:
@@ -446,7 +450,9 @@ def prompt_refs(
         internal = not (shown and asked)
         if asked and (root.resumed or index < last):
             # An earlier run may have asked it, and had no answer.
-            root.history(draft, body, ids[:index].count(body), index, len(entry.text), internal=internal)
+            n = ids[:index].count(body)
+            root.history(draft, body, n, index, len(entry.text), internal=internal, waits=index >= known)
+            fresh.append(("history", body, n))
             continue
         own = ids[tail:index].count(body)
         news = root.own(draft, body, own, index, len(entry.text), internal=internal)
@@ -456,7 +462,9 @@ def prompt_refs(
             root.first_tail.append((body, own, index, len(entry.text)))
         if tail and (n := ids[:index].count(body)) > own:
             # Said again in this very run, where it owns one already.
-            root.history(draft, body, n, index, len(entry.text), internal=internal or news, now=not news)
+            waits = not news and index >= known
+            root.history(draft, body, n, index, len(entry.text), internal=internal or news, now=not news, waits=waits)
+            fresh.append(("history", body, n))
     return fresh
 
 
@@ -478,7 +486,8 @@ def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
         internal = entry.has_calls or entry.role not in ("user", "assistant")
         n = ids[:index].count(body)
         if index < tail or entry.role == "system" or (entry.role == "user" and index < last):
-            root.history(draft, body, n, index, chars_of(entry), internal=internal, waits=entry.role == "system")
+            waits = index >= tail or entry.role == "system"
+            root.history(draft, body, n, index, chars_of(entry), internal=internal, waits=waits)
             continue
         own = ids[tail:index].count(body)
         chars = len(entry.text)
