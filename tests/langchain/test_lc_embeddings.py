@@ -363,7 +363,7 @@ def test_what_answers_without_a_length_ends_all_the_same(store: Store, tracer: A
             return None
 
         def embed_documents(self, texts: list[str]) -> Any:
-            return (vector for vector in super(Odd, self).embed_documents(texts))
+            return iter(super().embed_documents(texts))
 
     traced = traced_embeddings(Odd(size=3), tracer)
     assert traced.embed_query("one") is None
