@@ -452,7 +452,8 @@ def prompt_refs(
             # An earlier run may have asked it, and had no answer.
             n = ids[:index].count(body)
             root.history(draft, body, n, index, len(entry.text), internal=internal, waits=index >= known)
-            fresh.append(("history", body, n))
+            if index >= known:
+                fresh.append(("history", body, n))
             continue
         own = ids[tail:index].count(body)
         news = root.own(draft, body, own, index, len(entry.text), internal=internal)
@@ -464,7 +465,8 @@ def prompt_refs(
             # Said again in this very run, where it owns one already.
             waits = not news and index >= known
             root.history(draft, body, n, index, len(entry.text), internal=internal or news, now=not news, waits=waits)
-            fresh.append(("history", body, n))
+            if waits:
+                fresh.append(("history", body, n))
     return fresh
 
 
