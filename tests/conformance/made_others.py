@@ -13,6 +13,7 @@ from conformance.made import (
     rows,
     usage,
 )
+from conformance.made_claude import CONVERSED
 
 OPENAI = "https://api.openai.com/v1"
 GOOGLE = "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash"
@@ -39,20 +40,6 @@ GEMINI_SAYS = {
     "service_tier": "standard",
 }
 GROUNDED = {"finishReason": "STOP", "groundingMetadata": {"webSearchQueries": ["ramen", "broth"]}}
-CONVERSED = {
-    "output": {"message": {"role": "assistant", "content": [{"text": "Ramen."}]}},
-    "stopReason": "end_turn",
-    "metrics": {"latencyMs": 10},
-    "usage": {
-        "inputTokens": 11,
-        "outputTokens": 60,
-        "totalTokens": 571,
-        "cacheReadInputTokens": 400,
-        "cacheWriteInputTokens": 100,
-        "cacheDetails": [{"ttl": "5m", "inputTokens": 30}, {"ttl": "1h", "inputTokens": 70}],
-    },
-    "serviceTier": {"type": "flex"},
-}
 COHERE_USAGE = {
     "billed_units": {"input_tokens": 20, "output_tokens": 6},
     "tokens": {"input_tokens": 90, "output_tokens": 7},

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 from uuid import UUID
 
+from chopsky_trace.database.prices import exact
 from chopsky_trace.enrich.pricing.overrides import ABOVE, FACTORS, RATE_COLUMNS, rates_of
 from chopsky_trace.enrich.pricing.patterns import Pattern
 from chopsky_trace.enrich.pricing.rates import plain
@@ -208,7 +209,7 @@ def _json(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, parse_float=Decimal, parse_int=Decimal)
+        return exact(value)
     except (ValueError, RecursionError):
         raise ValueError(f"{name} is JSON") from None
 

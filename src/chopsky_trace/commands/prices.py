@@ -152,13 +152,13 @@ def compared(call: Call, since: datetime | None, limit: int) -> None:
 def nearest(provider: str | None, model: str | None, own: Sequence[Row]) -> list[str]:
     """The names most like a model's that have a price: the provider's of the public list, and those of `own` rows."""
     # Half a second: only where somebody asks.
-    from chopsky_trace.enrich.pricing.price_list import known_names
+    from chopsky_trace.enrich.pricing.price_list import PRICE_LIST
 
     name = tidy(model).lower()
     if not name:
         return []
     seat = provider_id(provider)
-    names = {known.lower(): known for known in known_names(provider)}
+    names = {known.lower(): known for known in PRICE_LIST.names(provider)}
     for row in own:
         if row["model"] and (row["provider"] is None or provider_id(row["provider"]) == seat):
             names[row["model"].lower()] = row["model"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from chopsky_trace.enrich.estimate import estimated
 from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.enrich.pricing.price import price
 from chopsky_trace.enrich.usage import normalise
+from chopsky_trace.enrich.usage_names import SPLIT_WRITES
 from chopsky_trace.records import RETRY_TAG, Usage, timestamp
 
 Row = dict[str, Any]
@@ -25,11 +26,6 @@ COUNTS = (
     "reasoning_tokens",
     "audio_tokens",
 )
-SPLIT_WRITES: tuple[Literal["cache_write_5m_tokens"], Literal["cache_write_1h_tokens"]] = (
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-)
-"""Parts of the usage that have no columns: they stand in `usage_details`, whose other names are never these."""
 START_FIELDS = {
     "at": "started_at",
     "source": "source",
@@ -168,8 +164,9 @@ def _kept(usage: Usage, service_tier: Any) -> dict[str, Any] | None:
     """What no column has and a price may depend on, so that the call can be priced again from its row alone."""
     details = usage.get("details")
     beside: dict[str, Any] = {}
+    told = cast("Mapping[str, Any]", usage)
     for name in SPLIT_WRITES:
-        count = usage.get(name)
+        count = told.get(name)
         if count is not None:
             beside[name] = count
     if service_tier:

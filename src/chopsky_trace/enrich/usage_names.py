@@ -91,8 +91,12 @@ NATIVE = {
     # Says again what the difference of two others says.
     "prompt_cache_miss_tokens": "",
 }
-SPLIT_WRITES = {"cache_write_5m_tokens": "cache_write_5m", "cache_write_1h_tokens": "cache_write_1h"}
-"""Wherever a count of such a name stands, it is this part: the database keeps the part under that name."""
+SPLIT_WRITES = {
+    "cache_write_5m_tokens": "cache_write_5m",
+    "cache_write_1h_tokens": "cache_write_1h",
+}
+"""Fields of a usage that have no columns: they stand in `usage_details`. Wherever a count of such a name stands, it is
+this part, so that the name is given to nothing else."""
 NATIVE_INPUT = {
     "cached_tokens": "cache_read",
     "cache_write_tokens": "cache_write",

@@ -204,25 +204,28 @@ class _Call:
 
     def ended(self, vectors: Any) -> None:
         """It answered."""
-        if self._recorded is None:
-            return
-        try:
-            self._end(None, *_shape(vectors))
-        except Exception as error:
-            self._lost(error)
+        self._close(None, *_shape(vectors))
 
     def failed(self, error: BaseException) -> None:
         """It raised."""
+        self._close(error, None, None)
+
+    def _close(self, error: BaseException | None, count: int | None, dimensions: int | None) -> None:
         if self._recorded is None:
             return
         try:
-            self._end(error, None, None)
+            self._end(*self._recorded, error, count, dimensions)
         except Exception as trouble:
             self._lost(trouble)
 
-    def _end(self, error: BaseException | None, count: int | None, dimensions: int | None) -> None:
-        assert self._recorded is not None
-        recorder, run_id = self._recorded
+    def _end(
+        self,
+        recorder: Recorder,
+        run_id: UUID,
+        error: BaseException | None,
+        count: int | None,
+        dimensions: int | None,
+    ) -> None:
         tally = self._tally
         usage = tally.usage if tally is not None else None
         if count == 0:

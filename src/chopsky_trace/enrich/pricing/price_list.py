@@ -248,8 +248,3 @@ class PriceList:
 
 
 PRICE_LIST = PriceList()
-
-
-def known_names(provider: str | None) -> list[str]:
-    """The names of a provider's models that have a public price."""
-    return PRICE_LIST.names(provider)

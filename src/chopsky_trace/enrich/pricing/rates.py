@@ -35,29 +35,6 @@ _FIELDS = (
     ("cache_write_1h_tokens", "cache_write_1h_tokens"),
     ("reasoning_tokens", "output_reasoning_tokens"),
 )
-_DETAILS = frozenset(
-    (
-        "input_audio_tokens",
-        "output_audio_tokens",
-        "input_image_tokens",
-        "output_image_tokens",
-        "input_video_tokens",
-        "output_video_tokens",
-        "cache_audio_read_tokens",
-        "cache_image_read_tokens",
-        "cache_video_read_tokens",
-        "output_citation_tokens",
-        "web_searches",
-        "social_searches",
-        "storage_searches",
-        "code_executions",
-        "rerank_searches",
-        "images_generated",
-    )
-)
-_SECONDS = ("audio_seconds", "input_audio_seconds")
-KNOWN_COUNTS = frozenset((*(key for _, key in _FIELDS), *_DETAILS, *_SECONDS))
-"""The usage keys that `counts_of` can give."""
 APART = frozenset(
     (
         "input_audio_tokens",
@@ -73,6 +50,19 @@ APART = frozenset(
     )
 )
 """What is never charged like text: without a rate of its own, a call that has some of it has no known price."""
+_DETAILS = APART | frozenset(
+    (
+        "input_image_tokens",
+        "input_video_tokens",
+        "cache_audio_read_tokens",
+        "cache_image_read_tokens",
+        "cache_video_read_tokens",
+        "output_citation_tokens",
+    )
+)
+_SECONDS = ("audio_seconds", "input_audio_seconds")
+KNOWN_COUNTS = frozenset((*(key for _, key in _FIELDS), *_DETAILS, *_SECONDS))
+"""The usage keys that `counts_of` can give."""
 
 
 class PriceError(ValueError):

@@ -12,7 +12,8 @@ import orjson
 
 from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.enrich.pricing.price import price
-from chopsky_trace.enrich.registers import COUNTS, SPLIT_WRITES, charged
+from chopsky_trace.enrich.registers import COUNTS, charged
+from chopsky_trace.enrich.usage_names import SPLIT_WRITES
 from chopsky_trace.records import Cost, Usage
 
 Row = dict[str, Any]
