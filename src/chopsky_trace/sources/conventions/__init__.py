@@ -1,0 +1,1 @@
+"""Reads what OpenTelemetry instrumentors write, by attributes: one value for all of their conventions."""
