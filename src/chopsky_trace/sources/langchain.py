@@ -5,27 +5,17 @@ Runs on the caller's thread, so it only snapshots, encodes and appends to the jo
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from chopsky_trace.errors import NoDatabaseError, SettingsError, TraceError
-from chopsky_trace.records import Scope
-from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
+from chopsky_trace.errors import NoDatabaseError
+from chopsky_trace.settings import CaptureLevel
+from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.langchain_callbacks import Callbacks
 from chopsky_trace.sources.langchain_events import Recorder
-from chopsky_trace.sources.langchain_runs import Options, Runs
-from chopsky_trace.writer import Writer, writer_for
-
-if TYPE_CHECKING:
-    pass
-
-logger = logging.getLogger("chopsky_trace")
-WARN_EVERY_S = 60.0
+from chopsky_trace.sources.langchain_runs import Runs
 
 _runs: dict[str, Runs] = {}
 
@@ -74,78 +64,28 @@ class SupabaseTracer(Callbacks):
         sample_rate: float = 1.0,
     ) -> None:
         super().__init__()
-        if capture is not None and capture not in CAPTURE_LEVELS:
-            raise SettingsError(f"capture is {capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
-        if not isinstance(cast("object", sample_rate), (int, float)) or not 0 <= sample_rate <= 1:
-            raise SettingsError(f"sample_rate is {sample_rate!r}, but must be a number from 0 to 1")
-        if redact is not None and not callable(redact):
-            raise SettingsError("redact must be a function from text to text")
-        if database_url is not None:
-            resolve_target(Settings(), database_url)
-        self._database_url = database_url
-        self._given: dict[str, object] = {
-            "user_id": user_id,
-            "session_id": session_id,
-            "tenant_id": tenant_id,
-            "project": project,
-            "environment": environment,
-        }
-        self._tags = (tags,) if isinstance(tags, str) else tuple(tags)
-        self._metadata = dict(metadata or {})
-        self._capture: CaptureLevel = capture or "full"
-        self._redact = redact
-        self._sample_rate = float(sample_rate)
-        self._writer: Writer | None = None
+        self._destination = Destination(
+            database_url,
+            user_id=user_id,
+            session_id=session_id,
+            tenant_id=tenant_id,
+            project=project,
+            environment=environment,
+            tags=tags,
+            metadata=metadata,
+            capture=capture,
+            redact=redact,
+            sample_rate=sample_rate,
+        )
         self._recorder: Recorder | None = None
-        self._off = False
-        self._troubles: dict[str, int] = {}
-        self._warned_at = 0.0
-
-    # -- the writer
 
     def _events(self) -> Recorder | None:
-        recorder = self._recorder
-        if recorder is not None:
-            return recorder
-        if self._off:
-            return None
-        try:
-            self._recorder = self._connect()
-        except TraceError as error:
-            # Once: an application without a database runs on, untraced, and says so.
-            self._off = True
-            logger.warning("chopsky-trace is off: %s", error)
+        if self._recorder is None:
+            opened = self._destination.opened()
+            if opened is not None:
+                runs = _runs.setdefault(opened.folder, Runs(opened.settings.max_open_roots))
+                self._recorder = Recorder(runs, opened.writer, opened.options, self._destination.lost_field)
         return self._recorder
-
-    def _connect(self) -> Recorder:
-        settings = Settings.from_env()
-        target = resolve_target(settings, self._database_url)
-        writer = writer_for(target, settings)
-        self._writer = writer
-        given = {k: v if v is not None else getattr(settings, k) for k, v in self._given.items()}
-        capture = settings.capture if self._capture == "full" else self._capture
-        rate = settings.sample_rate if self._sample_rate == 1.0 else self._sample_rate
-        redactor = None
-        if capture == "masked" or self._redact is not None:
-            # Its patterns take a while to compile: only for those who use them.
-            from chopsky_trace.enrich.redact import Redactor
-
-            redactor = Redactor(capture, self._redact)
-        hide = settings.honour_langsmith_hide
-        options = Options(
-            scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}),
-            tags=self._tags,
-            metadata=self._metadata,
-            redactor=redactor,
-            with_content=capture != "metadata",
-            hide_inputs=hide and _says_true("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS"),
-            hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
-            sample_rate=rate,
-            max_string=settings.max_field_bytes,
-            estimates=settings.estimate_usage,
-        )
-        runs = _runs.setdefault(target.folder(settings), Runs(settings.max_open_roots))
-        return Recorder(runs, writer, options, self._lost_field)
 
     def recorder(self) -> Recorder | None:
         """What makes the records, for what is traced without callbacks; None while tracing is off."""
@@ -157,42 +97,18 @@ class SupabaseTracer(Callbacks):
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
-        return self._writer.flush(timeout_s) if self._writer is not None else not self._off
+        return self._destination.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> bool:
         """Flush, then stop this destination's writer, which all its tracers share; a new event starts it again."""
-        return self._writer.close(timeout_s) if self._writer is not None else True
+        return self._destination.close(timeout_s)
 
     def stats(self) -> dict[str, Any]:
         """Records accepted and stored, backlog, and losses by reason."""
-        found: dict[str, Any] = dict(self._writer.stats()) if self._writer is not None else {}
-        if self._recorder is not None and self._recorder.options.redactor is not None:
-            found["redaction_failures"] = self._recorder.options.redactor.failures
-        if self._troubles:
-            found["callback_errors"] = dict(self._troubles)
-        if self._off:
-            found["off"] = True
-        return found
+        return self._destination.stats()
 
     def _failed(self, where: str, error: Exception) -> None:
-        if self._writer is not None:
-            self._writer.lost("callback_error")
-        self._count(where, f"could not record an event in {where}", error)
-
-    def _lost_field(self, name: str, error: Exception) -> None:
-        self._count(name, f"could not read the {name} of a span", error)
-
-    def _count(self, where: str, what: str, error: Exception) -> None:
-        self._troubles[where] = self._troubles.get(where, 0) + 1
-        now = time.monotonic()
-        if not self._warned_at or now - self._warned_at > WARN_EVERY_S:
-            self._warned_at = now
-            # Never the error's text: it may quote the payload.
-            logger.warning("chopsky-trace %s (%s); it is counted in stats()", what, type(error).__name__)
-
-
-def _says_true(*names: str) -> bool:
-    return any(os.environ.get(name, "").lower() == "true" for name in names)
+        self._destination.failed(where, error)
 
 
 _graph_classes: dict[type, type] = {}

@@ -1,11 +1,10 @@
-"""The content of LangChain's messages, block by block: in one form, compared, and looked through for odd numbers."""
+"""The content of LangChain's messages, block by block: in one form, and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from langchain_core.messages import BaseMessage, convert_to_openai_image_block, is_data_content_block
+from langchain_core.messages import convert_to_openai_image_block, is_data_content_block
 
 
 def as_traced(content: Any) -> Any:
@@ -51,24 +50,3 @@ def same_blocks(copies: list[Any], blocks: Any) -> bool:
         elif copy is not block:
             return False
     return True
-
-
-def odd_float(value: Any, depth: int = 0) -> bool:
-    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
-    if isinstance(value, float):
-        return value - value != 0
-    if isinstance(value, (str, int, BaseMessage)) or value is None:
-        return False
-    if depth > 50:
-        return True
-    if isinstance(value, Mapping):
-        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
-    if isinstance(value, (list, tuple)):
-        return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
-    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
-        return any(odd_float(getattr(value, k, None), depth + 1) for k in _fields_of(value.__class__))
-    return False
-
-
-def _fields_of(kind: Any) -> Sequence[str]:
-    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from langchain_core.documents import Document
 from langchain_core.messages import (
@@ -19,54 +19,24 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.prompt_values import ChatPromptValue
-from orjson import OPT_NON_STR_KEYS, OPT_SORT_KEYS, Fragment, dumps
+from orjson import OPT_SORT_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, content_id, text_of
-from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, odd_float, same_blocks
+from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id, text_of
+from chopsky_trace.sources.bodies import OPTIONS, ROLES, Bodies, odd_float
+from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, same_blocks
 from chopsky_trace.sources.memory import PREFIX_MESSAGES, Draft, Entry, Root, chars_of
 
-if TYPE_CHECKING:
-    from chopsky_trace.enrich.redact import Redactor
-
-ROLES: dict[str, Role] = {
-    "human": "user",
-    "user": "user",
-    "ai": "assistant",
-    "assistant": "assistant",
-    "AIMessageChunk": "assistant",
-    "HumanMessageChunk": "user",
-    "SystemMessageChunk": "system",
-    "ToolMessageChunk": "tool",
-    "FunctionMessageChunk": "tool",
-    "system": "system",
-    "developer": "system",
-    "tool": "tool",
-    "function": "tool",
-    "model": "assistant",
-}
-OPTIONS = OPT_NON_STR_KEYS
 # What a class is in: asking pydantic whether an object is an instance takes a microsecond.
 MESSAGES: frozenset[type] = frozenset((AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage))
 PLAIN: frozenset[type] = frozenset((int, bool, type(None)))
 """What JSON has, and is never odd."""
-_new_entry = Entry.__new__
-MAX_RECENT = 256
-RECENT_CHARS = 4_000
-"""Texts this long are not kept for the next run."""
 
 
-class Snapshot:
+class Snapshot(Bodies):
     """Turns one event's objects into JSON, telling each message once per root."""
 
-    __slots__ = ("max_string", "recent", "redactor")
-
-    def __init__(self, redactor: Redactor | None, *, max_string: int) -> None:
-        self.redactor = redactor
-        """None where nothing has to be redacted."""
-        self.max_string = max_string
-        self.recent: dict[Any, tuple[str, Any]] = {}
-        """(role, text) -> body id and core of some texts: system prompts, a question and its message, an answer."""
+    __slots__ = ()
 
     # -- messages
 
@@ -124,93 +94,6 @@ class Snapshot:
         if content.__class__ is not str:
             entry.blocks = copy_blocks(content)
         root.entries[id(message)] = entry
-        return entry
-
-    def body(
-        self,
-        root: Root,
-        draft: Draft,
-        role: Role,
-        content: Any,
-        calls: Sequence[Any] = (),
-        call_id: str | None = None,
-        name: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Entry:
-        """Tell a message by its parts."""
-        if self.redactor is None:
-            if content.__class__ is str and not calls and not metadata:
-                entry = self._text_body(root, draft, role, content, call_id, name)
-                if entry is not None:
-                    return entry
-        else:
-            content = self.redactor.value(self.plain(content))
-            calls = self.redactor.value(self.plain(list(calls))) if calls else ()
-            metadata = self.redactor.value(self.plain(metadata)) if metadata else None
-        core = [role, content, calls or [], call_id or "", "" if role == "assistant" else name or ""]
-        is_text = content.__class__ is str
-        try:
-            encoded = dumps(core, None, OPTIONS)
-            odd = len(encoded) > self.max_string or (
-                b"null" in encoded and not (is_text and not calls) and odd_float(core)
-            )
-        except (TypeError, ValueError, RecursionError):
-            encoded = b""
-            odd = True
-        if odd:
-            core = self.plain(core)
-            encoded = dumps(core, None, OPTIONS)
-            content = core[1]
-        extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
-        body_id = content_id(encoded)
-        root.tell(body_id, Fragment(encoded), draft, name if role == "assistant" else None, extra)
-        if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
-            root.refer(content, None, {"$content": body_id})
-        entry = Entry(body_id, role, content if is_text else text_of(content), bool(calls))
-        if calls:
-            entry.calls_chars = max(0, len(encoded) - len(entry.text))
-        return entry
-
-    def _text_body(
-        self,
-        root: Root,
-        draft: Draft,
-        role: Role,
-        text: str,
-        call_id: str | None = None,
-        name: str | None = None,
-        message: Any = None,
-        calls: Any = None,
-    ) -> Entry | None:
-        """As `body`, in fewer steps, for what most messages are: a text and no more. None if it is not that simple."""
-        key = None if call_id or name else (role, text)
-        known = self.recent.get(key)
-        if known is not None:
-            body_id, core = known
-        else:
-            try:
-                encoded = dumps([role, text, [], call_id or "", "" if role == "assistant" else name or ""])
-            except TypeError:
-                return None
-            if len(encoded) > self.max_string:
-                return None
-            body_id = content_id(encoded)
-            core = Fragment(encoded)
-            if key is not None and len(text) < RECENT_CHARS:
-                if len(self.recent) >= MAX_RECENT:
-                    self.recent.clear()
-                self.recent[key] = body_id, core
-        root.tell(body_id, core, draft, name if role == "assistant" else None)
-        if len(text) >= LONG_CHARS:
-            root.refer(text, None, {"$content": body_id})
-        entry = _new_entry(Entry)
-        entry.id = body_id
-        entry.role = role
-        entry.text = entry.content = text
-        entry.calls = calls
-        if message is not None:
-            entry.message = message
-            root.entries[id(message)] = entry
         return entry
 
     def entries(self, root: Root, draft: Draft, messages: Sequence[Any]) -> list[Entry]:
@@ -295,24 +178,11 @@ class Snapshot:
             plain = self.redactor.value(plain)
         return dumps(plain, None, OPTIONS)
 
-    def plain(self, value: Any) -> Any:
-        """Plain data without messages in it."""
-        return clean(value, self.max_string, lambda obj: None)
-
-    def shape(self, value: Any) -> Any:
-        """What may be kept where content may not: types and sizes."""
-        if isinstance(value, str):
-            return {"type": "text", "chars": len(value)}
+    def message_shape(self, value: Any) -> dict[str, Any] | None:
+        """Role and size of a message; None of anything else."""
         if isinstance(value, BaseMessage):
             return {"role": ROLES.get(value.type, "user"), "chars": len(text_of(value.content))}
-        if isinstance(value, Mapping):
-            return {"type": "object", "fields": len(cast("Mapping[Any, Any]", value))}
-        if isinstance(value, (list, tuple)):
-            items = cast("Sequence[Any]", value)
-            if items and isinstance(items[0], BaseMessage):
-                return {"type": "messages", "messages": [self.shape(m) for m in items[:200]], "count": len(items)}
-            return {"type": "list", "count": len(items)}
-        return {"type": type(value).__name__}
+        return None
 
     def _compact(self, root: Root, draft: Draft, value: Any) -> Any:
         """The same value, its lists of messages and its long texts as references."""

@@ -4,68 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from orjson import Fragment, dumps
 
-from chopsky_trace.enrich.secrets import is_open, without_secrets
-from chopsky_trace.records import LONG_CHARS
-from chopsky_trace.sources.langchain_messages import OPTIONS, Snapshot
-from chopsky_trace.sources.langchain_runs import LostField, OpenSpan, Options, Runs
+from chopsky_trace.enrich.secrets import is_open
+from chopsky_trace.sources.langchain_messages import Snapshot
+from chopsky_trace.sources.langchain_runs import OpenSpan, Runs
 from chopsky_trace.sources.langchain_streams import chunk_says
 from chopsky_trace.sources.langchain_turns import question_of
 from chopsky_trace.sources.memory import Draft, Root, question_refs
+from chopsky_trace.sources.options import LostField, Options
+from chopsky_trace.sources.outlet import Outlet, Sink
 
-TOLD = frozenset(("bodies", "messages", "contents"))
-HELD_BYTES = 2_000_000
 EVENTS_KEPT = 100
 OWN_SUMS = frozenset(("google_genai", "google_vertexai", "anthropic-bedrock"))
 """Providers whose packages state usage from the first chunk on, each chunk its own part: nothing to look into."""
-CONTENT_FIELDS = frozenset(
-    (
-        "inputs",
-        "outputs",
-        "bodies",
-        "messages",
-        "sizes",
-        "contents",
-        "prompt",
-        "output_bodies",
-        "metadata",
-        "events",
-        "tags",
-        "error",
-        "params",
-    )
-)
 
 
-class Sink(Protocol):
-    """Where records go: a writer."""
-
-    epoch: int
-    """Changes when what was put before can no longer be referred to."""
-
-    def put(self, record: bytes, /) -> bool: ...
-
-
-class Out:
-    """Encodes records and puts them; what could not be read costs its field only."""
+class Out(Outlet):
+    """What is told of a span while it is open."""
 
     def __init__(self, runs: Runs, sink: Sink, options: Options, lost_field: LostField) -> None:
-        self.runs = runs
-        self.sink = sink
-        self.put = sink.put
-        self.options = options
-        self.max_string = options.max_string
-        self.short = min(options.max_string, LONG_CHARS)
-        self.with_inputs = options.with_inputs
-        self.with_outputs = options.with_outputs
-        self.estimates = options.estimates
-        self.tags_as_given = options.with_content and options.redactor is None
-        self.lost_field = lost_field
         self.full = Snapshot(options.redactor, max_string=options.max_string)
+        super().__init__(sink, options, self.full, lost_field)
+        self.runs = runs
 
     def token(self, run_id: UUID) -> None:
         """The first token of a call came."""
@@ -134,13 +98,6 @@ class Out:
                     root.own(draft, *told, internal=False, at=root.started)
         draft["inputs"] = self.full.payload(root, draft, inputs)
 
-    def _without_secrets(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return without_secrets(values)
-        except Exception:
-            # Something in it cannot be looked into as it stands.
-            return without_secrets(self.full.plain(values))
-
     def _open_payload(self, root: Root, draft: Draft, values: Mapping[str, Any]) -> Any:
         """A payload without secrets. Of one whose names are known and open, only the encoded text is looked through."""
         try:
@@ -151,49 +108,3 @@ class Out:
         except (TypeError, ValueError, RecursionError):
             pass
         return self.full.payload(root, draft, self._without_secrets(values))
-
-    def _unreadable(self, draft: Draft, name: str, error: Exception) -> None:
-        draft[name] = {"$unreadable": type(error).__name__}
-        self.lost_field(name, error)
-
-    def _emit(self, root: Root, draft: Draft) -> None:
-        if not (root.sampled or root.failed):
-            self._hold(root, draft)
-            return
-        try:
-            line = dumps(draft)
-            if len(line) > self.max_string:
-                line = self._encoded(draft)
-        except (TypeError, ValueError, RecursionError):
-            line = self._encoded(draft)
-        if not self.put(line):
-            # What this record was to carry is lost; what follows must not rely on it.
-            root.forget()
-
-    def _encoded(self, draft: Draft) -> bytes:
-        try:
-            # Keys that are no text are rare, and looking for them is not free.
-            line = dumps(draft, None, OPTIONS)
-            if len(line) <= self.max_string:
-                return line
-        except (TypeError, ValueError, RecursionError):
-            pass
-        # Payloads are encoded already; what is left is ours and small, but for texts, names and ids of somebody else's.
-        plain = self.full.plain
-        kept = {k: v if v.__class__ is Fragment or k in TOLD else plain(v) for k, v in draft.items()}
-        return dumps(kept, None, OPTIONS)
-
-    def _hold(self, root: Root, draft: Draft) -> None:
-        """Sampled out: numbers only are put, the content waits in memory in case the run fails."""
-        self.put(self._encoded({k: v for k, v in draft.items() if k not in CONTENT_FIELDS}))
-        if root.held_bytes < HELD_BYTES:
-            line = self._encoded({**draft, "seen": draft["seen"] + 1})
-            root.held.append(line)
-            root.held_bytes += len(line)
-
-    def _release(self, root: Root) -> None:
-        """Something failed: what was held back is told, and all that follows."""
-        root.failed = True
-        for line in root.held:
-            self.put(line)
-        root.held.clear()

@@ -8,7 +8,8 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 from orjson import loads
 
-from chopsky_trace.sources.langchain_messages import ROLES, Snapshot
+from chopsky_trace.sources.bodies import ROLES
+from chopsky_trace.sources.langchain_messages import Snapshot
 from chopsky_trace.sources.memory import Draft, Entry, Root
 
 INPUT_KEYS = (

@@ -400,7 +400,7 @@ class Root:
         return {"$messages": ids[known:], "$of": [node.span, skip, node.depth]}, node
 
 
-def _tail(entries: Sequence[Entry]) -> int:
+def tail_of(entries: Sequence[Entry]) -> int:
     """Where the messages after the last assistant message begin: what the root itself brought in, systems apart."""
     tail = len(entries)
     while tail and entries[tail - 1].role != "assistant":
@@ -430,7 +430,7 @@ def prompt_refs(
     Returns:
         The rows that are new with this prompt, whose sizes its call can tell.
     """
-    tail = _tail(entries)
+    tail = tail_of(entries)
     last = -1
     first = not root.first_tail
     fresh: list[Key] = []
@@ -480,7 +480,7 @@ def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     if len(entries) == 1 and entries[0].role == "user":
         root.own(draft, entries[0].id, 0, QUESTION_POSITION, len(entries[0].text), internal=False, at=root.started)
         return
-    tail = _tail(entries)
+    tail = tail_of(entries)
     last = _last_asked(entries)
     ids = [entry.id for entry in entries]
     for index, entry in enumerate(entries):

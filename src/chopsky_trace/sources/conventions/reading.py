@@ -101,5 +101,5 @@ class Heard(NamedTuple):
     half: Half
     message: Message
     finish_reason: str | None = None
-    index: int = 0
+    choice: int = 0
     """Of an answer: which choice."""

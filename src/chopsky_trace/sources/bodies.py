@@ -1,0 +1,184 @@
+"""Messages told by their parts: each body once per root, its id a pure function of what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from orjson import OPT_NON_STR_KEYS, Fragment, dumps
+
+from chopsky_trace.enrich.limit import clean
+from chopsky_trace.records import LONG_CHARS, Role, content_id, text_of
+from chopsky_trace.sources.memory import Draft, Entry, Root
+
+if TYPE_CHECKING:
+    from chopsky_trace.enrich.redact import Redactor
+
+ROLES: dict[str, Role] = {
+    "human": "user",
+    "user": "user",
+    "ai": "assistant",
+    "assistant": "assistant",
+    "AIMessageChunk": "assistant",
+    "HumanMessageChunk": "user",
+    "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool",
+    "FunctionMessageChunk": "tool",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+    "model": "assistant",
+}
+OPTIONS = OPT_NON_STR_KEYS
+_new_entry = Entry.__new__
+MAX_RECENT = 256
+RECENT_CHARS = 4_000
+"""Texts this long are not kept for the next run."""
+
+
+class Bodies:
+    """Turns messages into JSON, telling each once per root."""
+
+    __slots__ = ("max_string", "recent", "redactor")
+
+    def __init__(self, redactor: Redactor | None, *, max_string: int) -> None:
+        self.redactor = redactor
+        """None where nothing has to be redacted."""
+        self.max_string = max_string
+        self.recent: dict[Any, tuple[str, Any]] = {}
+        """(role, text) -> body id and core of some texts: system prompts, a question and its message, an answer."""
+
+    def body(
+        self,
+        root: Root,
+        draft: Draft,
+        role: Role,
+        content: Any,
+        calls: Sequence[Any] = (),
+        call_id: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """Tell a message by its parts."""
+        if self.redactor is None:
+            if content.__class__ is str and not calls and not metadata:
+                entry = self._text_body(root, draft, role, content, call_id, name)
+                if entry is not None:
+                    return entry
+        else:
+            content = self.redactor.value(self.plain(content))
+            calls = self.redactor.value(self.plain(list(calls))) if calls else ()
+            metadata = self.redactor.value(self.plain(metadata)) if metadata else None
+        core = [role, content, calls or [], call_id or "", "" if role == "assistant" else name or ""]
+        is_text = content.__class__ is str
+        try:
+            encoded = dumps(core, None, OPTIONS)
+            odd = len(encoded) > self.max_string or (
+                b"null" in encoded and not (is_text and not calls) and odd_float(core)
+            )
+        except (TypeError, ValueError, RecursionError):
+            encoded = b""
+            odd = True
+        if odd:
+            core = self.plain(core)
+            encoded = dumps(core, None, OPTIONS)
+            content = core[1]
+        extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
+        body_id = content_id(encoded)
+        root.tell(body_id, Fragment(encoded), draft, name if role == "assistant" else None, extra)
+        if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
+            root.refer(content, None, {"$content": body_id})
+        entry = Entry(body_id, role, content if is_text else text_of(content), bool(calls))
+        if calls:
+            entry.calls_chars = max(0, len(encoded) - len(entry.text))
+        return entry
+
+    def _text_body(
+        self,
+        root: Root,
+        draft: Draft,
+        role: Role,
+        text: str,
+        call_id: str | None = None,
+        name: str | None = None,
+        message: Any = None,
+        calls: Any = None,
+    ) -> Entry | None:
+        """As `body`, in fewer steps, for what most messages are: a text and no more. None if it is not that simple."""
+        key = None if call_id or name else (role, text)
+        known = self.recent.get(key)
+        if known is not None:
+            body_id, core = known
+        else:
+            try:
+                encoded = dumps([role, text, [], call_id or "", "" if role == "assistant" else name or ""])
+            except TypeError:
+                return None
+            if len(encoded) > self.max_string:
+                return None
+            body_id = content_id(encoded)
+            core = Fragment(encoded)
+            if key is not None and len(text) < RECENT_CHARS:
+                if len(self.recent) >= MAX_RECENT:
+                    self.recent.clear()
+                self.recent[key] = body_id, core
+        root.tell(body_id, core, draft, name if role == "assistant" else None)
+        if len(text) >= LONG_CHARS:
+            root.refer(text, None, {"$content": body_id})
+        entry = _new_entry(Entry)
+        entry.id = body_id
+        entry.role = role
+        entry.text = entry.content = text
+        entry.calls = calls
+        if message is not None:
+            entry.message = message
+            root.entries[id(message)] = entry
+        return entry
+
+    def plain(self, value: Any) -> Any:
+        """Plain data without messages in it."""
+        return clean(value, self.max_string, lambda obj: None)
+
+    def message_shape(self, value: Any) -> dict[str, Any] | None:
+        """Role and size of a message; None of anything else."""
+        raise NotImplementedError
+
+    def shape(self, value: Any) -> Any:
+        """What may be kept where content may not: types and sizes."""
+        if isinstance(value, str):
+            return {"type": "text", "chars": len(value)}
+        message = self.message_shape(value)
+        if message is not None:
+            return message
+        if isinstance(value, Mapping):
+            return {"type": "object", "fields": len(cast("Mapping[Any, Any]", value))}
+        if isinstance(value, (list, tuple)):
+            items = cast("Sequence[Any]", value)
+            if items and self.message_shape(items[0]) is not None:
+                return {"type": "messages", "messages": [self.shape(m) for m in items[:200]], "count": len(items)}
+            return {"type": "list", "count": len(items)}
+        return {"type": type(value).__name__}
+
+
+def odd_float(value: Any, depth: int = 0) -> bool:
+    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
+    if isinstance(value, float):
+        return value - value != 0
+    if isinstance(value, (str, int)) or value is None:
+        return False
+    if depth > 50:
+        return True
+    if isinstance(value, Mapping):
+        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
+    if isinstance(value, (list, tuple)):
+        return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
+    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
+        fields = _fields_of(value.__class__)
+        # A message within is told apart.
+        return "additional_kwargs" not in fields and any(odd_float(getattr(value, k, None), depth + 1) for k in fields)
+    return False
+
+
+def _fields_of(kind: Any) -> Sequence[str]:
+    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)
