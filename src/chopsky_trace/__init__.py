@@ -1,4 +1,4 @@
-"""Mirror every LangChain and LangGraph run into your own Postgres. See README.md."""
+"""Mirror every LangChain, LangGraph and OpenTelemetry GenAI trace into your own Postgres. See README.md."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from chopsky_trace.settings import Settings
     from chopsky_trace.sources.langchain import SupabaseTracer
     from chopsky_trace.sources.langchain_embeddings import traced_embeddings
+    from chopsky_trace.sources.otel.exporter import SupabaseSpanExporter, SupabaseSpanProcessor
+    from chopsky_trace.sources.otel.log_exporter import SupabaseLogExporter
     from chopsky_trace.writer import aflush_all as aflush
     from chopsky_trace.writer import flush_all as flush
 
 __version__ = "0.1.0"
 __all__ = [
     "Settings",
+    "SupabaseLogExporter",
+    "SupabaseSpanExporter",
+    "SupabaseSpanProcessor",
     "SupabaseTracer",
     "TraceError",
     "__version__",
@@ -31,6 +36,9 @@ __all__ = [
 
 _HOMES = {
     "SupabaseTracer": ("chopsky_trace.sources.langchain", "SupabaseTracer"),
+    "SupabaseSpanExporter": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanExporter"),
+    "SupabaseSpanProcessor": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanProcessor"),
+    "SupabaseLogExporter": ("chopsky_trace.sources.otel.log_exporter", "SupabaseLogExporter"),
     "traced_embeddings": ("chopsky_trace.sources.langchain_embeddings", "traced_embeddings"),
     "Settings": ("chopsky_trace.settings", "Settings"),
     "TraceError": ("chopsky_trace.errors", "TraceError"),

@@ -181,7 +181,22 @@ class SpanEnd(TypedDict):
     """The application's own events during the span, at most 100."""
 
 
-Record = SpanStart | SpanEnd
+class MessagesTold(TypedDict):
+    """Message rows that follow from neither register: from a trace as a whole, or from messages ahead of their span."""
+
+    v: int
+    t: Literal["messages"]
+    id: str
+    """The span that rows belong to which name none."""
+    run: str
+    seen: int
+    source: str
+    at: int
+    bodies: list[Body]
+    messages: list[MessageRef]
+
+
+Record = SpanStart | SpanEnd | MessagesTold
 
 
 class Usage(TypedDict, total=False):

@@ -85,6 +85,18 @@ class Settings:
     max_field_bytes: int = field(
         default=4_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
     )
+    other_spans: bool = field(
+        default=True,
+        metadata={
+            "doc": "Keep OpenTelemetry spans that are about no model (HTTP, databases), in traces with GenAI spans"
+        },
+    )
+    other_wait_s: float = field(
+        default=300.0,
+        metadata={
+            "doc": "How long such spans wait in memory for a GenAI span of their trace, and a trace is remembered"
+        },
+    )
     keep_media: bool = field(
         default=False,
         metadata={"doc": "Keep images, audio and files in the database; otherwise their id, type and size only"},

@@ -265,6 +265,9 @@ class _Work:
             self.told.add((record["run"], body["id"]))
         if record["t"] == "start":
             self._take_start(record, stamp, line)
+        elif record["t"] == "messages":
+            if record.get("messages"):
+                self.tellings.append(telling(record, stamp, None))
         elif record["kind"] in CALL_KINDS and needs_start(record):
             waiting.append((record, stamp, line))
         else:

@@ -171,7 +171,8 @@ class Root:
 
     def forget(self) -> None:
         """Tell everything again: the journal that held the bodies is no longer behind us."""
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[Any, Entry] = {}
+        """Messages told, by what their source knows them again by."""
         self.sent: set[str] = set()
         self.texts: dict[int, tuple[Any, Any, dict[str, str]]] = {}
         """Long texts and documents told: id() -> (the object, its state then, the reference that stands for it)."""

@@ -1,0 +1,211 @@
+"""What is remembered of a trace while its spans come in, in whatever order."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from chopsky_trace.records import Kind, derived_id
+from chopsky_trace.sources.conventions.native import NativeLog, NativeSpan
+from chopsky_trace.sources.conventions.reading import Heard, Message, Reading
+from chopsky_trace.sources.memory import Draft, Root
+
+if TYPE_CHECKING:
+    from chopsky_trace.sources.otel.records import Records
+
+CALL = "llm"
+REMEMBERED_TRACES = 50_000
+"""GenAI traces that late spans are recognised by when all else of them is forgotten."""
+MAX_ANCESTORS = 1_000
+"""Longest chain of parents that is followed; ids may name each other in a circle."""
+
+
+class Known:
+    """One span that came: what the trace's other spans have to know of it."""
+
+    __slots__ = (
+        "answered",
+        "began",
+        "ended",
+        "hex",
+        "is_genai",
+        "kind",
+        "parent",
+        "question",
+        "reply",
+        "settled",
+        "tail",
+    )
+
+    def __init__(self, trace_id: str, native: NativeSpan, reading: Reading | None) -> None:
+        self.hex = derived_id(trace_id, native.span_id)
+        self.parent = native.parent_id
+        self.is_genai = reading is not None and reading.is_genai
+        self.kind: Kind = reading.kind if reading is not None else "other"
+        self.began = reading.started if reading is not None else native.start
+        self.ended = reading.ended if reading is not None else native.end
+        self.question: list[Message] | None = None
+        """What the user said, as it was given it; None once told."""
+        self.reply: list[Message] | None = None
+        self.tail: list[tuple[str, int, int, int]] = []
+        """Of a call: body, n, position and length of what the user said in its prompt."""
+        self.answered: list[tuple[str, int]] = []
+        """Of a call: body and n of its answers."""
+        self.settled = False
+        """Whether what it says of the conversation is told."""
+
+
+class Gathered:
+    """The messages of one call that came as log records, so far."""
+
+    def __init__(self) -> None:
+        self.prompt: list[Message] = []
+        self.answers: dict[int, Message] = {}
+        self.finish_reason: str | None = None
+        self.seen: set[Any] = set()
+        self.refused = False
+        """Whether the journal did not take what was last told of them."""
+
+    def add(self, log: NativeLog, said: list[Heard]) -> bool:
+        """Whether it was news: deliveries are repeated."""
+        key = (log.at, log.name, repr(log.body), repr(log.attributes.get("gen_ai.input.messages")))
+        if key in self.seen:
+            return False
+        self.seen.add(key)
+        for heard in said:
+            if heard.half == "prompt":
+                self.prompt.append(heard.message)
+            else:
+                self.answers[heard.choice] = heard.message
+                self.finish_reason = heard.finish_reason or self.finish_reason
+        return True
+
+    def answers_in_order(self) -> list[Message]:
+        """The choices, first to last."""
+        return [self.answers[choice] for choice in sorted(self.answers)]
+
+
+class Untold:
+    """A call that came without its messages: what was put of it, to be put again with them."""
+
+    __slots__ = ("end", "reading", "start", "times")
+
+    def __init__(self, start: Draft, end: Draft, reading: Reading) -> None:
+        self.start = start
+        self.end = end
+        self.reading = reading
+        self.times = 0
+        """How often it was put again."""
+
+
+class Trace:
+    """One trace. Its memory makes records shorter and says what of a prompt is new; rows do not depend on it."""
+
+    def __init__(self, trace_id: str, epoch: int) -> None:
+        self.root = Root(trace_id, 0, epoch)
+        self.is_genai = False
+        self.rooted = False
+        """Whether the span without a parent came."""
+        self.touched = 0.0
+        """When it was last heard of, on the monotonic clock."""
+        self.waiting: list[NativeSpan] = []
+        """Spans that are about no model, while none has come that is."""
+        self.spans: dict[str, Known] = {}
+        self.unsettled: dict[str, Known] = {}
+        self.gathered: dict[str, Gathered] = {}
+        self.untold: dict[str, Untold] = {}
+        self.told_by: Records | None = None
+        """Who told its spans: what is settled of them later, is told in the same way."""
+
+    def tops(self) -> Iterator[tuple[Known, list[Known]]]:
+        """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one)."""
+        calls: dict[str, list[Known]] = {}
+        tops: dict[str, Known] = {}
+        for span in self.spans.values():
+            if not span.is_genai:
+                continue
+            top = self._top(span)
+            if span is top and not span.settled:
+                tops[span.hex] = span
+            if span.kind == CALL:
+                calls.setdefault(top.hex, []).append(span)
+        for top in sorted(tops.values(), key=lambda known: (known.began, known.hex)):
+            yield top, sorted(calls.get(top.hex, ()), key=lambda known: (known.began, known.hex))
+
+    def _top(self, span: Known) -> Known:
+        top = span
+        parent = self.spans.get(span.parent or "")
+        for _ in range(MAX_ANCESTORS):
+            if parent is None:
+                break
+            if parent.is_genai:
+                top = parent
+            parent = self.spans.get(parent.parent or "")
+        return top
+
+
+class Traces:
+    """The traces of one destination in this process, whichever exporter sees them: spans and log records meet here."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.open: dict[str, Trace] = {}
+        """In the order in which they were last heard of."""
+        self.waiting = 0
+        """Spans of all traces that wait for a GenAI span."""
+        self._genai: dict[str, None] = {}
+
+    def get(self, trace_id: str, epoch: int, now: float) -> Trace | None:
+        """The trace, heard of now."""
+        trace = self.open.pop(trace_id, None)
+        if trace is not None:
+            self._touch(trace, trace_id, epoch, now)
+        return trace
+
+    def add(self, trace_id: str, epoch: int, now: float, *, sampled: bool) -> Trace:
+        """A trace that is new, or was forgotten."""
+        trace = Trace(trace_id, epoch)
+        trace.is_genai = trace_id in self._genai
+        trace.root.sampled = sampled
+        self._touch(trace, trace_id, epoch, now)
+        return trace
+
+    def _touch(self, trace: Trace, trace_id: str, epoch: int, now: float) -> None:
+        self.open[trace_id] = trace
+        trace.touched = now
+        if trace.root.epoch != epoch:
+            trace.root.epoch = epoch
+            trace.root.forget()
+
+    def is_genai(self, trace: Trace) -> None:
+        """It turned out to be about a model."""
+        if not trace.is_genai:
+            trace.is_genai = True
+            self._genai[trace.root.id] = None
+            if len(self._genai) > REMEMBERED_TRACES:
+                del self._genai[next(iter(self._genai))]
+
+    def wait(self, trace: Trace, native: NativeSpan) -> None:
+        """A span is about no model, and no other of its trace so far."""
+        trace.waiting.append(native)
+        self.waiting += 1
+
+    def released(self, trace: Trace) -> list[NativeSpan]:
+        """The trace's spans that waited; they wait no longer."""
+        waiting, trace.waiting = trace.waiting, []
+        self.waiting -= len(waiting)
+        return waiting
+
+
+_traces: dict[str, Traces] = {}
+
+
+def traces_of(folder: str) -> Traces:
+    """The traces of a destination."""
+    return _traces.setdefault(folder, Traces())
+
+
+# What a parent waits for, the parent will see.
+os.register_at_fork(after_in_child=_traces.clear)
