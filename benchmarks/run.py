@@ -13,12 +13,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import growth, importing, landed, machine, overhead, pricing, storage
+from benchmarks import growth, importing, landed, machine, overhead, pricing, storage, telemetry
 from benchmarks.server import Server
 from benchmarks.workloads import WORKLOADS
 
 ROUNDS = 5
-PARTS = ("overhead", "landed", "storage", "import", "pricing")
+PARTS = ("overhead", "landed", "storage", "import", "pricing", "telemetry")
 
 HOW = """How it was measured: models, tools and retrievers answer at once, so overhead is all there is. Each contender
 is a process of its own, all alive throughout; in each round every workload is run by every contender, in random order.
@@ -92,6 +92,10 @@ def main() -> None:
             priced = pricing.measure(100 if asked.quick else 500)
             every["pricing"] = asdict(priced)
             show(pricing.sentence(priced))
+        if "telemetry" in parts:
+            exported = telemetry.measure(server, max(rounds, 3))
+            every["telemetry"] = {name: [asdict(each) for each in batches] for name, batches in exported.items()}
+            show(telemetry.table(exported), telemetry.HOW)
     if asked.json:
         asked.json.write_text(json.dumps(every, indent=1))
 

@@ -1,5 +1,7 @@
 """A LangSmith service that keeps nothing: answers /info as the hosted one does, swallows runs, counts them when asked.
 
+It swallows OTLP traces, too.
+
 Loopback only. `GET /counts` returns {"requests", "bytes", "runs"} received since it was last asked; bodies are only
 looked into then, so that the sink costs the measured process as little as possible. It ends when its stdin does.
 """
@@ -68,6 +70,8 @@ class Sink:
         if method == "POST" and path.startswith("/runs/"):
             self.received.append((headers.get("content-encoding") == "zstd", body))
             return 202, {"message": "Runs batch ingested"}
+        if method == "POST" and path == "/v1/traces":
+            return 200, {}
         return 404, {"detail": f"{method} {path} is not played by this sink"}
 
     def counts(self) -> dict[str, int]:

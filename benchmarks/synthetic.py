@@ -130,12 +130,12 @@ class StreamingChat(InstantChat):
             yield chunk
 
 
-class AgentChat(InstantChat):
+class ToolCallingChat(InstantChat):
     """Asks for the tool until it has been called `calls` times in all, then answers."""
 
     calls: int = 30
 
-    def bind_tools(self, tools: Any, **kwargs: Any) -> AgentChat:
+    def bind_tools(self, tools: Any, **kwargs: Any) -> ToolCallingChat:
         return self
 
     def _generate(

@@ -63,7 +63,7 @@ def agent(calls: int = 30) -> Run:
     """`create_agent`: 30 model calls with a tool call between each two, the history growing."""
     from langchain.agents import create_agent
 
-    graph = create_agent(synthetic.AgentChat(calls=calls), [synthetic.look_up], system_prompt=SYSTEM)
+    graph = create_agent(synthetic.ToolCallingChat(calls=calls), [synthetic.look_up], system_prompt=SYSTEM)
 
     def ask(number: int, config: RunnableConfig) -> Any:
         limited: RunnableConfig = {**config, "recursion_limit": 10 * calls + 20}
@@ -74,7 +74,7 @@ def agent(calls: int = 30) -> Run:
 
 def hand_loop(calls: int = 30) -> Run:
     """The same conversation as a loop written by hand under one root."""
-    model = synthetic.AgentChat(calls=calls)
+    model = synthetic.ToolCallingChat(calls=calls)
 
     def loop(asked: str, config: RunnableConfig) -> str:
         messages: list[BaseMessage] = [SystemMessage(SYSTEM), HumanMessage(asked)]
