@@ -13,11 +13,14 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from chopsky_trace.scope import current
 from chopsky_trace.settings import CaptureLevel
 from chopsky_trace.sources.conventions.native import NativeEvent, NativeSpan
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.otel.intake import Intake
 
+ATTRIBUTES = {"user_id": "user.id", "session_id": "session.id", "tenant_id": "tenant.id"}
+"""What a trace's first span is given of the context around it."""
 SHUTDOWN_S = 5.0
 """Longest wait for the database at shutdown; the rest stays in the journal."""
 
@@ -110,10 +113,16 @@ class SupabaseSpanProcessor(BatchSpanProcessor):
         super().__init__(self._exporter, **options)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """The span is shown as active, if it is a GenAI span as far as it says at its start."""
+        """The span is shown as active, if it is a GenAI span as far as it says at its start; the first of a trace is
+        given the user, session and tenant of `chopsky_trace.context`."""
         context = span.context
-        if context is not None and context.trace_flags.sampled:
-            self._exporter.began(span)
+        if context is None or not context.trace_flags.sampled:
+            return
+        if span.parent is None:
+            # Known here only: the export has another thread, and comes later.
+            for name, value in current().scope.items():
+                span.set_attribute(ATTRIBUTES[name], value)
+        self._exporter.began(span)
 
 
 def native_span(span: ReadableSpan) -> NativeSpan | None:

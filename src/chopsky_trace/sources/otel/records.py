@@ -57,17 +57,17 @@ class Records(Outlet):
 
     def other(self, trace: Trace, native: NativeSpan, reading: Reading) -> None:
         """A span that is about no model, of a trace that is."""
-        trace.spans[native.span_id] = Known(trace.root.id, native, reading)
-        start = self._begun(trace, native, reading)
+        known = trace.spans[native.span_id] = Known(trace.root.id, native, reading)
+        start = self._begun(trace, native, reading, known.hex)
         if self.options.with_content:
             self._field(start, "metadata", lambda: self._plain(trace.root, start, dict(native.attributes)))
         self._emit(trace.root, start)
         if native.end:
-            self._emit(trace.root, self._ended(trace, native, reading))
+            self._emit(trace.root, self._ended(trace, native, reading, known.hex))
 
     def began(self, trace: Trace, native: NativeSpan, reading: Reading) -> None:
         """A GenAI span that is under way: its end will tell the rest."""
-        start = self._begun(trace, native, reading)
+        start = self._begun(trace, native, reading, derived_id(trace.root.id, native.span_id))
         # What comes with the end replaces it.
         start["seen"] = native.start
         self._emit(trace.root, start)
@@ -78,8 +78,8 @@ class Records(Outlet):
         known = trace.spans[native.span_id] = Known(root.id, native, reading)
         trace.unsettled[native.span_id] = known
         root.started = reading.started // 1000
-        start = self._begun(trace, native, reading)
-        end = self._ended(trace, native, reading)
+        start = self._begun(trace, native, reading, known.hex)
+        end = self._ended(trace, native, reading, known.hex)
         self._describe(start, root, reading)
         heard = trace.gathered.get(native.span_id)
         if heard is not None:
@@ -142,12 +142,12 @@ class Records(Outlet):
 
     # -- parts of a span
 
-    def _begun(self, trace: Trace, native: NativeSpan, reading: Reading) -> Draft:
+    def _begun(self, trace: Trace, native: NativeSpan, reading: Reading, span_id: str) -> Draft:
         run = trace.root.id
         draft: Draft = {
             "v": FORMAT,
             "t": "start",
-            "id": derived_id(run, native.span_id),
+            "id": span_id,
             "run": run,
             "parent": derived_id(run, native.parent_id) if native.parent_id else None,
             # Nothing of our own clock: a delivery that is repeated is the same record.
@@ -177,13 +177,12 @@ class Records(Outlet):
             draft["scope"] = scope
         return draft
 
-    def _ended(self, trace: Trace, native: NativeSpan, reading: Reading) -> Draft:
-        run = trace.root.id
+    def _ended(self, trace: Trace, native: NativeSpan, reading: Reading, span_id: str) -> Draft:
         draft: Draft = {
             "v": FORMAT,
             "t": "end",
-            "id": derived_id(run, native.span_id),
-            "run": run,
+            "id": span_id,
+            "run": trace.root.id,
             "seen": reading.ended,
             "at": reading.ended // 1000,
             "started": reading.started // 1000,
