@@ -87,9 +87,12 @@ class Reading:
     """What the user was answered, as its output has it."""
     partial: tuple[str, ...] = ()
     """What is known to be missing or damaged: "attributes" dropped, "content" cut, ..."""
+    parsed: dict[str, Any]
+    """Attributes' texts as data, while the span is being read: emptied afterwards."""
 
     def __init__(self) -> None:
         self.scope = {}
+        self.parsed = {}
 
 
 Half = Literal["prompt", "answer"]
