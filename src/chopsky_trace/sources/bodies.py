@@ -14,22 +14,6 @@ from chopsky_trace.sources.memory import Draft, Entry, Root
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
 
-ROLES: dict[str, Role] = {
-    "human": "user",
-    "user": "user",
-    "ai": "assistant",
-    "assistant": "assistant",
-    "AIMessageChunk": "assistant",
-    "HumanMessageChunk": "user",
-    "SystemMessageChunk": "system",
-    "ToolMessageChunk": "tool",
-    "FunctionMessageChunk": "tool",
-    "system": "system",
-    "developer": "system",
-    "tool": "tool",
-    "function": "tool",
-    "model": "assistant",
-}
 OPTIONS = OPT_NON_STR_KEYS
 _new_entry = Entry.__new__
 MAX_RECENT = 256

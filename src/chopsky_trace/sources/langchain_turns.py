@@ -8,38 +8,9 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 from orjson import loads
 
-from chopsky_trace.sources.bodies import ROLES
 from chopsky_trace.sources.langchain_messages import Snapshot
 from chopsky_trace.sources.memory import Draft, Entry, Root
-
-INPUT_KEYS = (
-    "messages",
-    "input",
-    "question",
-    "query",
-    "prompt",
-    "text",
-    "message",
-    "content",
-    "user_input",
-    "human_input",
-)
-OUTPUT_KEYS = (
-    "messages",
-    "output",
-    "answer",
-    "result",
-    "response",
-    "text",
-    "content",
-    "message",
-    "reply",
-    "final_answer",
-    "generation",
-)
-INPUT_ORDER = {key: place for place, key in enumerate(INPUT_KEYS)}
-OUTPUT_ORDER = {key: place for place, key in enumerate(OUTPUT_KEYS)}
-"""Where a root's question and answer are looked for, in this order."""
+from chopsky_trace.sources.turns import INPUT_ORDER, OUTPUT_ORDER, ROLES, closing, told_in
 
 
 def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> list[Entry] | None:
@@ -55,32 +26,16 @@ def answer_of(snapshot: Snapshot, root: Root, draft: Draft, outputs: Any) -> lis
         return [snapshot.body(root, draft, "assistant", text)]
     if not entries:
         return None
-    start = max((i for i, e in enumerate(entries) if e.role == "user"), default=-1) + 1
-    return [e for e in entries[start:] if e.role == "assistant" and e.text and not e.has_calls] or None
+    return closing(entries, lambda e: bool(e.text) and not e.has_calls)
 
 
 def _told_in(
     snapshot: Snapshot, root: Root, draft: Draft, value: Any, order: Mapping[str, int]
 ) -> tuple[str | None, list[Entry] | None]:
     """(the text, or else the messages) that a root was given or gave back."""
-    if isinstance(value, str):
-        return value, None
-    if not isinstance(value, Mapping):
-        return None, _as_entries(snapshot, root, draft, getattr(value, "messages", value))
-    fields = cast("Mapping[str, Any]", value)
-    named = [key for key in fields if key in order]
-    if len(named) > 1:
-        named.sort(key=order.__getitem__)
-    for key in named:
-        if fields[key].__class__ is not str:
-            entries = _as_entries(snapshot, root, draft, fields[key])
-            if entries:
-                return None, entries
-    for key in named:
-        if isinstance(fields[key], str) and fields[key]:
-            return fields[key], None
-    texts = [v for v in fields.values() if isinstance(v, str) and v]
-    return (texts[0], None) if len(texts) == 1 else (None, None)
+    if not isinstance(value, (str, Mapping)):
+        value = getattr(value, "messages", value)
+    return told_in(value, order, lambda v: _as_entries(snapshot, root, draft, v))
 
 
 def _as_entries(snapshot: Snapshot, root: Root, draft: Draft, value: Any) -> list[Entry] | None:
