@@ -33,6 +33,8 @@ class Message(NamedTuple):
     call_id: str | None = None
     """Of a tool's result: the call that it answers."""
     name: str | None = None
+    reasoning: str = ""
+    """What an assistant thought first. It is beside the content, as the name is: histories mostly leave it out."""
 
 
 class Reading:
