@@ -32,22 +32,19 @@ def facts(span: NativeSpan, reading: Reading) -> None:
     """Fill every field of a reading but those of messages and payloads. Never raises: what fails is in `partial`."""
     if span.dropped:
         note(reading, "attributes")
-    for name, step in _OF_ANY:
-        _do(name, step, span, reading)
-    if not reading.is_genai:
-        return
-    for name, step in _OF_GENAI:
-        _do(name, step, span, reading)
-    if reading.kind in CALLS:
-        for name, step in _OF_CALLS:
-            _do(name, step, span, reading)
+    _do(_OF_ANY, span, reading)
+    if reading.is_genai:
+        _do(_OF_GENAI, span, reading)
+        if reading.kind in CALLS:
+            _do(_OF_CALLS, span, reading)
 
 
-def _do(name: str, step: Step, span: NativeSpan, reading: Reading) -> None:
-    try:
-        step(span, reading)
-    except Exception:  # Whatever an attribute holds, it costs this field, not the span.
-        note(reading, name)
+def _do(steps: tuple[tuple[str, Step], ...], span: NativeSpan, reading: Reading) -> None:
+    for name, step in steps:
+        try:
+            step(span, reading)
+        except Exception:  # Whatever an attribute holds, it costs this field, not the span.
+            note(reading, name)
 
 
 def _read_maker(span: NativeSpan, reading: Reading) -> None:
@@ -166,11 +163,13 @@ def _read_answer(span: NativeSpan, reading: Reading) -> None:
     """What may be inside the whole answer only: its id, its usage, its finish reason."""
     # An embedding's answer is long, and has no id.
     answer = answer_of(span, reading) if reading.kind == "llm" else NOTHING
-    _do("response_id", lambda s, r: _read_response_id(s, r, answer), span, reading)
-    _do("finish_reason", lambda s, r: _read_reason(s, r, answer), span, reading)
-    _do("usage", lambda s, r: read_usage(s, r, answer), span, reading)
+    for name, step in _OF_ANSWERS:
+        try:
+            step(span, reading, answer)
+        except Exception:  # As in `_do`.
+            note(reading, name)
     if reading.usage is None and reading.kind == "embedding":
-        _do("usage", lambda s, r: read_usage(s, r, answer_of(s, r)), span, reading)
+        read_usage(span, reading, answer_of(span, reading))
     if reading.model is None and reading.status != "failed":
         reading.model = word(answer[2].get("model_name")) or word(answer[0].get("model"))
 
@@ -290,6 +289,11 @@ def _nanoseconds(value: Any) -> int | None:
     return int(moment.timestamp() * 1e6) * 1000
 
 
+_OF_ANSWERS: tuple[tuple[str, Callable[[NativeSpan, Reading, Answer], None]], ...] = (
+    ("response_id", _read_response_id),
+    ("finish_reason", _read_reason),
+    ("usage", read_usage),
+)
 _OF_ANY: tuple[tuple[str, Step], ...] = (
     ("instrumentor", _read_maker),
     ("times", _read_times),

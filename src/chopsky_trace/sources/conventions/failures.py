@@ -37,6 +37,7 @@ def read_end(span: NativeSpan, reading: Reading) -> None:
     )
     if not failed:
         return
+    raised = next((event for event in reversed(span.events) if event.name == "exception"), None)
     kind, message = _told(span, raised)
     if kind in ("GraphInterrupt", "NodeInterrupt") or message.startswith("GraphInterrupt("):
         reading.status = "interrupted"

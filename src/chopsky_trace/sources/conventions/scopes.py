@@ -5,10 +5,9 @@ Any span of a trace may say it, also one that is about no model.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from chopsky_trace.records import Scope
 from chopsky_trace.sources.conventions import table
 from chopsky_trace.sources.conventions.native import Attributes, NativeSpan
 from chopsky_trace.sources.conventions.reading import Reading
@@ -19,7 +18,11 @@ STATED, MADE_UP = 2, 1
 MAX_TAGS = 100
 MAX_METADATA = 200
 # A name's first nine characters tell whether it may be metadata: most names are not, and there may be hundreds.
-_HEADS = frozenset(prefix[:9] for prefix in table.METADATA_PREFIXES)
+_HEAD = 9
+_PREFIXES = {
+    prefix[:_HEAD]: tuple(p for p in table.METADATA_PREFIXES if p[:_HEAD] == prefix[:_HEAD])
+    for prefix in table.METADATA_PREFIXES
+}
 
 
 def read_scope(span: NativeSpan, reading: Reading) -> None:
@@ -78,53 +81,46 @@ def _is_made_up(session: str, span: NativeSpan) -> bool:
 
 def _read_metadata(span: NativeSpan, reading: Reading) -> None:
     found: dict[str, Any] = {}
-    for name, value in span.attributes.items():
-        if name[:9] in _HEADS:
-            prefix = next((p for p in table.METADATA_PREFIXES if name.startswith(p)), None)
-            if prefix is not None and value not in (None, "") and len(found) < MAX_METADATA:
-                found[name[len(prefix) :]] = scalar(value) if prefix.startswith("langfuse") else value
+    # OpenInference has it in one attribute, among up to hundreds.
+    flat: Attributes = {} if span.scope.startswith("openinference") else span.attributes
+    for name, value in flat.items():
+        prefixes = _PREFIXES.get(name[:_HEAD])
+        if prefixes is not None and value is not None and value != "":
+            for prefix in prefixes:
+                if name.startswith(prefix):
+                    found[name[len(prefix) :]] = scalar(value) if prefix in table.JSON_METADATA else value
     for name in table.METADATA_OBJECTS:
         if name in span.attributes:
             for key, value in as_dict(parsed(span, reading, name)).items():
-                if value is not None and len(found) < MAX_METADATA:
+                if value is not None:
                     found.setdefault(str(key), value)
     if found:
         _take_scope(found, reading)
-        kept = {
-            name: value
-            for name, value in found.items()
-            if name not in table.NOT_METADATA and not name.startswith(table.SECRET_PREFIXES)
-        }
-        if kept:
-            reading.metadata = kept
+        reading.metadata = _kept(found) or None
+
+
+def _kept(found: dict[str, Any]) -> dict[str, Any]:
+    secret, dropped = table.SECRET_PREFIXES, table.NOT_METADATA
+    kept = {name: value for name, value in found.items() if name not in dropped and not name.startswith(secret)}
+    return kept if len(kept) <= MAX_METADATA else dict(list(kept.items())[:MAX_METADATA])
 
 
 def _take_scope(found: dict[str, Any], reading: Reading) -> None:
     """Session, user and tenant that the application's metadata names, where no attribute of their own did."""
-    told: Scope = {}
-    for key in table.SCOPE_KEYS["session_id"]:
-        value = identifier(word(found.get(key)))
-        if value is not None:
-            told["session_id"] = value
-            break
-    for key in table.SCOPE_KEYS["user_id"]:
-        value = identifier(word(found.get(key)))
-        if value is not None:
-            told["user_id"] = value
-            break
-    for key in table.SCOPE_KEYS["tenant_id"]:
-        value = identifier(word(found.get(key)))
-        if value is not None:
-            told["tenant_id"] = value
-            break
-    scope = reading.scope
-    if "session_id" in told and reading.session_rank < STATED:
-        scope["session_id"] = told["session_id"]
-        reading.session_rank = STATED
-    if "user_id" in told:
-        scope.setdefault("user_id", told["user_id"])
-    if "tenant_id" in told:
-        scope.setdefault("tenant_id", told["tenant_id"])
+    told = table.SCOPE_NAMES & found.keys()
+    if not told:
+        return
+    scope = cast("dict[str, str]", reading.scope)
+    for field, keys in table.SCOPE_KEYS.items():
+        if field in scope and not (field == "session_id" and reading.session_rank < STATED):
+            continue
+        for key in keys:
+            value = identifier(word(found[key])) if key in told else None
+            if value is not None:
+                scope[field] = value
+                if field == "session_id":
+                    reading.session_rank = STATED
+                break
 
 
 def read_tags(span: NativeSpan, reading: Reading) -> None:

@@ -501,6 +501,7 @@ SCOPE_KEYS: dict[str, Names] = {
     "tenant_id": ("tenant_id", "langfuse_tenant_id", "tenantId"),
 }
 """The application's own metadata: what it calls these there."""
+SCOPE_NAMES = frozenset(key for keys in SCOPE_KEYS.values() for key in keys)
 METADATA_PREFIXES: Names = (
     "langsmith.metadata.",
     "langfuse.trace.metadata.",
@@ -510,6 +511,8 @@ METADATA_PREFIXES: Names = (
     "ai.settings.context.",
     "metadata.",
 )
+JSON_METADATA: Names = ("langfuse.trace.metadata.", "langfuse.observation.metadata.")
+"""Of these, each value is JSON."""
 METADATA_OBJECTS: Names = ("metadata", "langfuse.trace.metadata", "langfuse.observation.metadata")
 NOT_METADATA = frozenset(
     (

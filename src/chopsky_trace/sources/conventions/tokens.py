@@ -50,7 +50,7 @@ def read_usage(span: NativeSpan, reading: Reading, answer: Answer) -> None:
     usage: Fields = {}
     if any(stated.get(name) for name in (_INPUT, _OUTPUT, _TOTAL)):
         usage["usage_metadata"] = stated
-    if native and any(as_int(value) for value in native.values()):
+    if native and _says_any(native):
         usage["token_usage"] = native
     if not usage:
         return
@@ -206,6 +206,11 @@ def _native(span: NativeSpan, reading: Reading, answer: Answer) -> Fields:
         if told:
             return _numbers(told)
     return {}
+
+
+def _says_any(told: Fields) -> bool:
+    """Whether there is a count in it that is not 0, in the parts also."""
+    return any(_says_any(as_dict(value)) if isinstance(value, dict) else as_int(value) for value in told.values())
 
 
 def _numbers(told: Fields) -> Fields:
