@@ -30,7 +30,7 @@ BATCH = 512
 DATABASE = "bench_telemetry"
 
 HOW = f"""Telemetry: real spans of OpenInference's LangChain instrumentation (agents of 10 model calls, chains, RAG) are
-exported {BATCH} at a time, by our exporter and by OpenTelemetry's OTLP/HTTP exporter (protobuf, to a process on loopback
+exported {BATCH} at a time, by ours and by the OTLP/HTTP exporter (protobuf, to a process on loopback
 that reads and answers), in turns, each time with new ids. Thread: CPU of the thread that calls `export`. Process: until
 everything is delivered, our worker that writes it into PostgreSQL included."""
 

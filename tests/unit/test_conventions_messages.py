@@ -36,7 +36,7 @@ def test_every_encoding_gives_the_same_messages(name: str):
 def test_log_records_give_the_same_messages():
     told = [one for record in m.message_logs() for one in heard(record) or ()]
     assert same([one.message for one in told if one.half == "prompt"]) == same(m.PROMPT)
-    assert [(m.told(one.message), one.finish_reason, one.index) for one in told if one.half == "answer"] == [
+    assert [(m.told(one.message), one.finish_reason, one.choice) for one in told if one.half == "answer"] == [
         (m.told(m.ANSWER), "stop", 0)
     ]
 
@@ -63,7 +63,7 @@ def test_the_details_event_has_all_of_a_call(where: str):
     name = "gen_ai.client.inference.operation.details"
     told = heard(m.log(name, fields) if where == "body" else m.log(name, None, fields))
     assert same([one.message for one in told or () if one.half == "prompt"]) == same(m.PROMPT)
-    assert [(one.finish_reason, one.index) for one in told or () if one.half == "answer"] == [("stop", 0)]
+    assert [(one.finish_reason, one.choice) for one in told or () if one.half == "answer"] == [("stop", 0)]
 
 
 def test_other_log_records_are_no_messages():

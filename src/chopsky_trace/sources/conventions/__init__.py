@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from chopsky_trace.sources.conventions.events import heard
 from chopsky_trace.sources.conventions.facts import facts
 from chopsky_trace.sources.conventions.messages import contents
 from chopsky_trace.sources.conventions.native import NativeSpan
 from chopsky_trace.sources.conventions.reading import Reading
 from chopsky_trace.sources.conventions.values import note
 
-__all__ = ["read"]
+__all__ = ["heard", "read"]
 
 
 def read(span: NativeSpan) -> Reading:

@@ -7,7 +7,7 @@ journal, and never waits for the network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -143,7 +143,8 @@ def native_span(span: ReadableSpan) -> NativeSpan | None:
         end=span.end_time or 0,
         status=span.status.status_code.value,
         message=span.status.description or "",
-        attributes=span.attributes or {},
+        # Its own copy is made at once; through the mapping, attribute by attribute.
+        attributes=dict(cast("Any", span.attributes).copy()),
         events=[NativeEvent(event.name, event.timestamp, event.attributes or {}) for event in span.events],
         scope=scope.name if scope is not None else "",
         resource=span.resource.attributes,
