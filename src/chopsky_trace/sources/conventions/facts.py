@@ -52,7 +52,7 @@ def _read_maker(span: NativeSpan, reading: Reading) -> None:
     attributes = span.attributes
     if not is_provider and span.scope.startswith("langfuse"):
         # One scope for the wrapper of OpenAI's SDK and for LangChain's callbacks.
-        is_provider = span.name.startswith("OpenAI-")
+        is_provider = span.name.startswith(table.LANGFUSE_OPENAI)
     elif "mlflow.message.format" in attributes:
         told = scalar(attributes["mlflow.message.format"])
         is_provider = told.__class__ is str and instrumentor(told)[1]
@@ -91,6 +91,8 @@ def _read_name(span: NativeSpan, reading: Reading) -> None:
 def _read_model(span: NativeSpan, reading: Reading) -> None:
     attributes = span.attributes
     reading.provider = _provider(attributes) or instrumentor(span.scope)[2]
+    if reading.provider is None and span.name.startswith(table.LANGFUSE_OPENAI) and reading.is_provider:
+        reading.provider = "openai"
     requested = _requested(span, reading) if reading.kind in CALLS else None
     if requested and span.scope.startswith("litellm"):
         if reading.provider is None and "/" in (whole := word(attributes.get("litellm.provider.model")) or ""):

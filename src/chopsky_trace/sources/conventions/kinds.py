@@ -73,8 +73,10 @@ def _is_genai(scope: str, attributes: Attributes) -> bool:
 def _guessed(span: NativeSpan) -> Kind:
     """Of a span that does not say it in a known word: an odd operation, or an attribute limit cut it off."""
     attributes = span.attributes
+    if span.name == table.RAW_REQUEST:
+        return "other"
     operation = attributes.get("gen_ai.operation.name")
-    if (operation.__class__ is str and operation) or span.name == table.RAW_REQUEST:
+    if isinstance(operation, str) and operation and not _is_answered(operation, attributes):
         return "other"
     if any(name in attributes for name in table.AN_AGENT):
         return "agent"
@@ -85,6 +87,13 @@ def _guessed(span: NativeSpan) -> Kind:
     model = attributes.get("gen_ai.request.model")
     names = f"{span.name[:_LIMIT]} {model[:_LIMIT] if isinstance(model, str) else ''}"
     return "embedding" if _EMBEDDING.search(names) else "llm"
+
+
+def _is_answered(operation: str, attributes: Attributes) -> bool:
+    """Whether a new kind of operation is a call nevertheless: a response of its own, with the tokens it took."""
+    if "memory" in operation or "gen_ai.usage.output_tokens" not in attributes:
+        return False
+    return "gen_ai.response.id" in attributes or "gen_ai.response.model" in attributes
 
 
 def _has_call(span: NativeSpan) -> bool:

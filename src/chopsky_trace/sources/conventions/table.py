@@ -29,6 +29,9 @@ _OPERATIONS: dict[str, Kind] = {
         (
             "chat",
             "text_completion",
+            "chat.completions",
+            "text.completions",
+            "chat_completion",
             "completion",
             "generate_content",
             "responses",
@@ -41,7 +44,9 @@ _OPERATIONS: dict[str, Kind] = {
         "llm",
     ),
     **dict.fromkeys(("embeddings", "embedding", "aembedding", "aembeddings"), "embedding"),
-    **dict.fromkeys(("image_generation", "aimage_generation", "image", "generate_image", "image_edit"), "image"),
+    **dict.fromkeys(
+        ("image_generation", "aimage_generation", "image", "generate_image", "text_to_image", "image_edit"), "image"
+    ),
     **dict.fromkeys(("execute_tool", "tool", "call_tool"), "tool"),
     **dict.fromkeys(("invoke_agent", "create_agent", "agent", "handle_conversation_turn"), "agent"),
     **dict.fromkeys(("invoke_workflow", "workflow", "chain", "execute_task", "task", "agent_step", "plan"), "chain"),
@@ -164,6 +169,8 @@ PROVIDER: Names = (
     # Whose API's form it was: an address, where there is one, corrects it.
     "mlflow.message.format",
 )
+LANGFUSE_OPENAI = "OpenAI-"
+"""How the names of spans begin that Langfuse's wrapper of OpenAI's SDK makes; they do not say the provider."""
 ADDRESS: Names = ("gen_ai.openai.api_base", "server.address")
 """Where the call went: a gateway or another vendor behind OpenAI's interface."""
 MODEL_REQUESTED: Names = (
