@@ -379,7 +379,7 @@ def test_calls_without_an_operation_are_known() -> None:
     bare = read(span({}, scope="openlit.instrumentation.anthropic", name="chat claude-sonnet-4-5", status=ERROR))
 
     assert (agents.kind, counted(agents)) == ("llm", {"input": 26, "output": 24})
-    assert (cut.kind, cut.provider, cut.partial) == ("llm", "openai", ("attributes",))
+    assert (cut.kind, cut.provider, "attributes" in cut.partial) == ("llm", "openai", True)
     assert (bare.kind, bare.is_genai, bare.model_requested, bare.provider) == (
         "llm",
         True,
