@@ -112,6 +112,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "langsmith": {"gen_ai.completion": json.dumps({"generations": [[{"message": m.langchain_messages()[2]}]]})},
     "chat completions": {"mlflow.spanOutputs": json.dumps({"choices": [{"message": m.openai_messages()[2]}]})},
     "responses": {"mlflow.spanOutputs": json.dumps({"output": m.responses_items()[1:4]})},
+    "responses, the items alone": {"langfuse.observation.output": json.dumps(m.responses_items()[1:4])},
     "anthropic": {
         "mlflow.spanOutputs": json.dumps({"type": "message", **m.anthropic_request()["messages"][1]}),
     },
@@ -135,6 +136,12 @@ def test_several_choices_are_several_answers():
     ]
     found = read({"gen_ai.output.messages": json.dumps(calls)})
     assert [[c.id for c in a.calls] for a in found.answers or ()] == [["c0"], ["c1"]]
+
+
+def test_a_text_and_calls_of_one_response_are_one_answer():
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]}
+    found = read({"langfuse.observation.output": json.dumps([message, *m.responses_items()[2:4]])})
+    assert same(found.answers) == same([m.CALLS._replace(content="I look.")])
 
 
 def test_a_failed_call_has_a_prompt_and_no_answer():
@@ -184,6 +191,12 @@ def test_a_failed_call_has_a_prompt_and_no_answer():
             )
         },
         {"ai.response.text": "Yes.", "ai.response.reasoning": "Hm."},
+        {
+            "gen_ai.completion.0.role": "thinking",
+            "gen_ai.completion.0.content": "Hm.",
+            "gen_ai.completion.1.role": "assistant",
+            "gen_ai.completion.1.content": "Yes.",
+        },
         {
             "llm.output_messages.0.message.role": "assistant",
             "llm.output_messages.0.message.contents.0.message_content.type": "reasoning",

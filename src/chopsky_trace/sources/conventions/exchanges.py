@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.sources.conventions.dialogue import blank, conversation, without_repeats
-from chopsky_trace.sources.conventions.parts import Content, Fields
+from chopsky_trace.sources.conventions.media import Fields, kind_of
+from chopsky_trace.sources.conventions.parts import Content
 from chopsky_trace.sources.conventions.reading import Message
-from chopsky_trace.sources.conventions.shapes import are_messages, is_item, is_message, unwrapped
+from chopsky_trace.sources.conventions.shapes import ITEMS, are_messages, is_item, is_message, unwrapped
 
 _PROMPTS = ("messages", "input", "contents", "prompt", "prompts", "inputs", "input_messages")
 _INSTRUCTIONS = ("system", "instructions", "system_instruction", "systemInstruction", "systemPrompt")
@@ -141,12 +142,17 @@ def _answers_in_list(items: list[Any], turn: bool) -> list[Message] | None:
         # With one place for all of them, they are one answer's items.
         same = turn or (len(chosen) > 1 and len({i.get("index") for i in chosen}) == 1)
         return conversation([i.get("message", i) for i in chosen], role="assistant", turn=same)
-    if turn or (first.__class__ is dict and is_item(first)):
+    if turn or _are_items(items):
         return conversation(items, role="assistant", turn=True)
     found: list[Message] = []
     for item in items:
         found.extend(conversation([item], role="assistant"))
     return found
+
+
+def _are_items(items: list[Any]) -> bool:
+    """Whether they are what the Responses API makes of one turn."""
+    return all(item.__class__ is dict and kind_of(cast("Fields", item)) in ITEMS for item in items)
 
 
 def _choices(choices: list[Any]) -> list[Message]:

@@ -94,6 +94,8 @@ def traceloop(items: list[Any]) -> list[Any]:
     """OpenLLMetry's messages with their content as data where it is a list of parts, given as JSON."""
     found: list[Any] = []
     for item in items:
+        if item.__class__ is dict and item.get("role") in ("thinking", "reasoning"):
+            item = {"type": "reasoning", "content": item.get("content")}
         if item.__class__ is dict and "user" in item and "content" not in item:
             item = {"role": "user", "content": item["user"]}
         if item.__class__ is dict and item.get("content").__class__ is str and item["content"][:1] == "[":

@@ -10,8 +10,9 @@ from chopsky_trace.sources.conventions.dialogue import blank, conversation, with
 from chopsky_trace.sources.conventions.events import heard, heard_on
 from chopsky_trace.sources.conventions.exchanges import answered, asked, instructions_of
 from chopsky_trace.sources.conventions.inputs_outputs import fill
+from chopsky_trace.sources.conventions.media import Fields, kind_of
 from chopsky_trace.sources.conventions.native import ERROR, NativeSpan
-from chopsky_trace.sources.conventions.parts import Content, Fields, call_of
+from chopsky_trace.sources.conventions.parts import Content, call_of
 from chopsky_trace.sources.conventions.reading import Message, Reading
 from chopsky_trace.sources.conventions.values import as_dict, as_list, note, parsed
 
@@ -130,7 +131,7 @@ def _answers(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed], 
     output = parsed(span, reading, "gen_ai.output.messages")
     found = answered(output, turn=turn)
     if flat.COMPLETION in lists:
-        found = _with_legacy_calls(found, lists[flat.COMPLETION].items)
+        found = _with_legacy_calls(found, lists[flat.COMPLETION].items, turn)
     if found is None and flat.OUTPUT in lists:
         found = answered(flat.openinference(lists[flat.OUTPUT].items), turn=turn)
     if found is None and flat.CHOICES in lists:
@@ -158,11 +159,13 @@ def _with_call_id(span: NativeSpan, answer: Message) -> list[Message]:
     return [answer]
 
 
-def _with_legacy_calls(found: list[Message] | None, items: list[Any]) -> list[Message] | None:
+def _with_legacy_calls(found: list[Message] | None, items: list[Any], turn: bool) -> list[Message] | None:
     """Answers out of `gen_ai.completion.N`, or with the call that LiteLLM tells only there."""
     if found is None:
-        read = conversation(flat.traceloop(items), role="assistant")
-        return [m for m in read if m.role == "assistant"] if not blank(read) else None
+        items = flat.traceloop(items)
+        # Reasoning comes as an answer of its own, before the one that it led to.
+        turn = turn or any(kind_of(item) == "reasoning" for item in items if item.__class__ is dict)
+        return answered(items, turn=turn)
     for n, item in enumerate(items[: len(found)]):
         call: Any = as_dict(item).get("function_call")
         if call.__class__ is dict and not found[n].calls:
