@@ -13,6 +13,8 @@ from chopsky_trace.sources.conventions.values import loose, parsed, scalar
 
 MAX_DEPTH = 60
 """Deeper levels of a payload stay as they are."""
+MESSAGES_DEPTH = 6
+"""How deep in a payload messages are looked for."""
 VECTOR_NUMBERS = 8
 """A list under a vector's name is one from so many numbers on."""
 _VECTOR_NAMES = frozenset(("embedding", "embeddings", "vector", "vectors", "ai.embedding", "ai.embeddings"))
@@ -63,11 +65,13 @@ def payload(value: Any, depth: int = 0) -> Any:
         items = cast("list[Any]", value)
         if depth > MAX_DEPTH:
             return items
-        return conversation(items) if are_messages(items) else [payload(item, depth + 1) for item in items]
+        if depth <= MESSAGES_DEPTH and are_messages(items):
+            return conversation(items)
+        return [payload(item, depth + 1) for item in items]
     if value.__class__ is not dict or depth > MAX_DEPTH:
         return value
     fields = cast("Fields", value)
-    if is_message(fields):
+    if depth <= MESSAGES_DEPTH and is_message(fields):
         found = conversation([fields])
         if found:
             return found[0] if len(found) == 1 else found
