@@ -53,6 +53,14 @@ class PricesError(TraceError):
     """Nothing was changed; mend it and run the command again."""
 
 
+class UndecodableError(TraceError):
+    """Send an OTLP export request in the encoding that Content-Type names: protobuf, or OTLP's JSON with ids in hex."""
+
+
+class ServeError(TraceError):
+    """See `chopsky-trace serve --help`."""
+
+
 def described(error: BaseException) -> str:
     """One line about an error, without what it quotes of the data."""
     diagnostics = getattr(error, "diag", None)

@@ -1,0 +1,159 @@
+"""OTLP export requests -> native spans and log records.
+
+`traces` and `logs` take a request's body in either encoding. What is wrong with one span or log record costs that one;
+only a body that cannot be read at all raises. Nothing of what is in a body gets into an error's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from chopsky_trace.errors import UndecodableError
+from chopsky_trace.sources import otlp_json
+from chopsky_trace.sources.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
+from chopsky_trace.sources.otlp_answers import Encoding
+from chopsky_trace.sources.otlp_parts import MOST_DEPTH, NO_ID, Decoded, Refusals, RefusedError, cut
+
+NO_TRACE, NO_SPAN = bytes(16), bytes(8)
+REMOTE = 0x300
+"""A span's flags: it is known whether its parent is in another process (0x100), and it is (0x200)."""
+
+
+def traces(body: bytes, encoding: Encoding) -> Decoded[NativeSpan]:
+    """The spans of an ExportTraceServiceRequest.
+
+    Raises:
+        UndecodableError: it is none.
+    """
+    if encoding == "json":
+        return otlp_json.traces(body)
+    request = _parsed(ExportTraceServiceRequest, body)
+    taken: list[NativeSpan] = []
+    refusals = Refusals()
+    for resource_spans in request.resource_spans:
+        resource = _attributes(resource_spans.resource.attributes)
+        for scope_spans in resource_spans.scope_spans:
+            scope = scope_spans.scope.name
+            for span in scope_spans.spans:
+                try:
+                    taken.append(_span(span, scope, resource))
+                except RefusedError as error:
+                    refusals.add(error)
+    return Decoded(taken, refusals.count, refusals.reason)
+
+
+def logs(body: bytes, encoding: Encoding) -> Decoded[NativeLog]:
+    """The log records of an ExportLogsServiceRequest that belong to a span.
+
+    Raises:
+        UndecodableError: it is none.
+    """
+    if encoding == "json":
+        return otlp_json.logs(body)
+    request = _parsed(ExportLogsServiceRequest, body)
+    taken: list[NativeLog] = []
+    refusals = Refusals()
+    aside = 0
+    for resource_logs in request.resource_logs:
+        resource = _attributes(resource_logs.resource.attributes)
+        for scope_logs in resource_logs.scope_logs:
+            scope = scope_logs.scope.name
+            for record in scope_logs.log_records:
+                if not record.trace_id.strip(b"\0") and not record.span_id.strip(b"\0"):
+                    aside += 1
+                    continue
+                try:
+                    taken.append(_log(record, scope, resource))
+                except RefusedError as error:
+                    refusals.add(error)
+    return Decoded(taken, refusals.count, refusals.reason, aside)
+
+
+def _parsed(message: Any, body: bytes) -> Any:
+    try:
+        return message.FromString(body)
+    except (DecodeError, ValueError, RecursionError):
+        # Not its words: they may quote the body.
+        raise UndecodableError("The body is no protobuf of this request") from None
+
+
+def _span(span: Span, scope: str, resource: Attributes) -> NativeSpan:
+    trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
+    if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
+        raise RefusedError(NO_ID)
+    status = span.status
+    return NativeSpan(
+        trace_id.hex(),
+        span_id.hex(),
+        parent_id.hex() if len(parent_id) == 8 and parent_id != NO_SPAN else None,
+        span.name,
+        span.kind,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        status.code,
+        status.message,
+        _attributes(span.attributes),
+        [NativeEvent(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events],
+        scope,
+        resource,
+        span.dropped_attributes_count,
+        span.flags & REMOTE == REMOTE,
+    )
+
+
+def _log(record: LogRecord, scope: str, resource: Attributes) -> NativeLog:
+    trace_id, span_id = record.trace_id, record.span_id
+    if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
+        raise RefusedError(NO_ID)
+    attributes = _attributes(record.attributes)
+    return NativeLog(
+        trace_id.hex(),
+        span_id.hex(),
+        record.event_name or otlp_json.event_name(attributes),
+        record.time_unix_nano or record.observed_time_unix_nano,
+        _value(record.body, 0),
+        attributes,
+        scope,
+        resource,
+    )
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        value = pair.value
+        # Nearly all are texts and whole numbers: two looks cost less than asking first which it is.
+        found[pair.key] = value.string_value or value.int_value or _value(value, 0)
+    return found
+
+
+def _value(value: AnyValue, depth: int) -> Any:
+    match value.WhichOneof("value"):
+        case "string_value":
+            return value.string_value
+        case "int_value":
+            return value.int_value
+        case "bool_value":
+            return value.bool_value
+        case "double_value":
+            return value.double_value
+        case "array_value":
+            items = value.array_value.values
+            return [_value(item, depth + 1) for item in items] if depth < MOST_DEPTH else cut(list(items))
+        case "kvlist_value":
+            pairs = value.kvlist_value.values
+            if depth >= MOST_DEPTH:
+                return cut({pair.key: None for pair in pairs})
+            return {pair.key: _value(pair.value, depth + 1) for pair in pairs}
+        case "bytes_value":
+            return value.bytes_value
+        case _:
+            return None
