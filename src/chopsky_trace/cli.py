@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from rich.text import Text
 from chopsky_trace import __version__
 from chopsky_trace.commands import present
 from chopsky_trace.commands import reprice as repricing
+from chopsky_trace.commands import serve as serving
 from chopsky_trace.commands import show as views
 from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
 from chopsky_trace.commands.doctor import examine
@@ -347,6 +349,24 @@ def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, 
         click.confirm(told, abort=True, err=True)
     if not repricing.run(call, Wanted(since=since, until=until, **narrow), dry_run=dry_run):
         raise click.exceptions.Exit(1)
+
+
+@command(main, examples="serve\nserve --port 0 --json\nserve --host 0.0.0.0 --token-file /run/secrets/trace-token")
+@click.option("--host", default=serving.HOST, show_default=True, help="Any but loopback needs a token.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=serving.PORT, show_default=True, help="0: any free one."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Holds the bearer token. Default: the variable CHOPSKY_TRACE_SERVER_TOKEN.",
+)
+def serve(call: Call, host: str, port: int, token_file: Path | None) -> None:
+    """Receive OpenTelemetry spans.
+
+    OTLP over HTTP: /v1/traces and /v1/logs, protobuf or JSON. SIGTERM or Ctrl-C ends it.
+    """
+    serving.run(call, host, port, token_file)
 
 
 @command(main, examples="stop\nstop --json")

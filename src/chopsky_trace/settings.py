@@ -101,6 +101,24 @@ class Settings:
         default=False,
         metadata={"doc": "Keep images, audio and files in the database; otherwise their id, type and size only"},
     )
+    server_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"doc": "What clients of `serve` must send as `Authorization: Bearer ...`", "secret": True},
+    )
+    server_max_body_bytes: int = field(
+        default=67_108_864, metadata={"doc": "Longest body that `serve` takes, as it was sent"}
+    )
+    server_max_inflated_bytes: int = field(
+        default=67_108_864, metadata={"doc": "Longest body that `serve` takes, after decompression"}
+    )
+    server_buffer_bytes: int = field(
+        default=268_435_456,
+        metadata={"doc": "Most bytes of bodies that `serve` holds at once; beyond it clients are asked to come back"},
+    )
+    server_body_timeout_s: float = field(
+        default=60.0, metadata={"doc": "Longest time in which a client of `serve` may send one body"}
+    )
 
     def __post_init__(self) -> None:
         if self.capture not in CAPTURE_LEVELS:

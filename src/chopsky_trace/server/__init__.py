@@ -1,0 +1,1 @@
+"""An ASGI application that takes OTLP over HTTP: `app.application`; `listening` serves it."""

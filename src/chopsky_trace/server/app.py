@@ -1,0 +1,172 @@
+"""The receiver: POST /v1/traces, /v1/logs and /v1/metrics as OTLP over HTTP has it, and GET /health."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections import Counter
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chopsky_trace.errors import UndecodableError
+from chopsky_trace.server.bodies import Bodies, inflated
+from chopsky_trace.server.custody import Keeper
+from chopsky_trace.server.refusals import BROKEN_S, BUSY_S, Limits, NotTakenError, come_back
+from chopsky_trace.sources import otlp
+from chopsky_trace.sources.otlp_answers import Encoding, Signal, accepted, status
+
+logger = logging.getLogger("chopsky_trace")
+
+TYPES: dict[str, Encoding] = {"application/x-protobuf": "protobuf", "application/json": "json"}
+NAMES = {encoding: name for name, encoding in TYPES.items()}
+GZIP = ("gzip", "x-gzip")
+
+
+class Receiver:
+    """Takes requests, and says what became of each.
+
+    Args:
+        keeper: takes custody of what was sent.
+        limits: how much is taken at once.
+        token: what clients must send as a bearer token; None: nothing.
+    """
+
+    def __init__(self, keeper: Keeper, limits: Limits, token: str | None = None) -> None:
+        self._keeper = keeper
+        self._bodies = Bodies(limits)
+        self._token = None if token is None else _digest(token.encode())
+        # One body is read at a time: more would not be faster, and each may take many times its size in memory.
+        self._turn = anyio.CapacityLimiter(1)
+        self._counts: Counter[str] = Counter()
+
+    async def traces(self, request: Request) -> Response:
+        """POST /v1/traces."""
+        return await self._export(request, "traces")
+
+    async def logs(self, request: Request) -> Response:
+        """POST /v1/logs."""
+        return await self._export(request, "logs")
+
+    async def metrics(self, request: Request) -> Response:
+        """POST /v1/metrics: exporters send all three signals; these are counted and forgotten."""
+        return await self._export(request, "metrics")
+
+    async def health(self, request: Request) -> Response:
+        """GET /health: 200 while the journal takes records, else 503; the numbers only for who may send, too."""
+        state = await anyio.to_thread.run_sync(self._keeper.state)
+        well = state["journal"]["writable"] and not state["journal"]["full"]
+        answer: dict[str, Any] = {"status": "ok" if well else "failing"}
+        if self._is_authorized(request):
+            answer |= state | {"received": dict(self._counts)}
+        return _json(answer, 200 if well else 503)
+
+    async def _export(self, request: Request, signal: Signal) -> Response:
+        encoding = _encoding(request)
+        self._counts[f"{signal}_requests"] += 1
+        try:
+            if not self._is_authorized(request):
+                raise NotTakenError(401, "A bearer token is required", {"WWW-Authenticate": "Bearer"})
+            if encoding is None:
+                raise NotTakenError(415, f"Content-Type must be one of {', '.join(TYPES)}")
+            zipped = _is_zipped(request)
+            async with self._bodies.held(request) as body:
+                answer = await anyio.to_thread.run_sync(self._take, signal, encoding, zipped, body, limiter=self._turn)
+            return Response(answer, media_type=NAMES[encoding])
+        except NotTakenError as refusal:
+            return self._refused(refusal, encoding)
+        except ClientDisconnect:
+            # Nobody hears this.
+            return self._refused(NotTakenError(400, "The body is incomplete"), encoding)
+        except anyio.get_cancelled_exc_class():
+            # The process ends before this request does; left to itself, the cancellation would be answered with 500.
+            return self._refused(come_back("The receiver is ending", BUSY_S), encoding)
+        except Exception as error:
+            # Never 500, after which a client would not send it again. The error's words may quote what was sent.
+            logger.warning("A request to /v1/%s could not be taken (%s)", signal, type(error).__name__)
+            return self._refused(come_back("The receiver stumbled", BROKEN_S), encoding)
+
+    def _take(self, signal: Signal, encoding: Encoding, zipped: bool, body: bytearray) -> bytes:
+        """On a thread of its own: reads the body, takes custody, and makes the answer."""
+        content = inflated(body, self._bodies.limits.inflated_bytes) if zipped else bytes(body)
+        if signal == "metrics":
+            return accepted(signal, encoding)
+        try:
+            if signal == "traces":
+                decoded = otlp.traces(content, encoding)
+                kept = self._keeper.spans(decoded.items)
+            else:
+                decoded = otlp.logs(content, encoding)
+                kept = self._keeper.logs(decoded.items)
+        except UndecodableError as error:
+            raise NotTakenError(400, str(error)) from None
+        if not kept:
+            raise come_back("The journal takes nothing at the moment", BROKEN_S)
+        self._counts[signal] += len(decoded.items)
+        self._counts[f"{signal}_refused"] += decoded.refused
+        self._counts[f"{signal}_aside"] += decoded.aside
+        return accepted(signal, encoding, decoded.refused, f"{decoded.refused} refused: {decoded.reason}")
+
+    def _refused(self, refusal: NotTakenError, encoding: Encoding | None) -> Response:
+        self._counts[f"answered_{refusal.http_status}"] += 1
+        return _told(refusal, encoding or "json")
+
+    def _is_authorized(self, request: Request) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        # Digests are of one length, and reading them apart takes as long for a wrong token as for the right one.
+        return hmac.compare_digest(_digest(given.strip().encode("latin-1")), self._token) and scheme.lower() == "bearer"
+
+
+def application(keeper: Keeper, limits: Limits, token: str | None = None) -> Starlette:
+    """The receiver as an ASGI application."""
+    receiver = Receiver(keeper, limits, token)
+    return Starlette(
+        routes=[
+            Route("/v1/traces", receiver.traces, methods=["POST"]),
+            Route("/v1/logs", receiver.logs, methods=["POST"]),
+            Route("/v1/metrics", receiver.metrics, methods=["POST"]),
+            Route("/health", receiver.health, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _no_route},
+    )
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = {404: "There is nothing at this path", 405: "This path does not take this method"}
+    refusal = NotTakenError(error.status_code, message.get(error.status_code, ""), dict(error.headers or {}))
+    return _told(refusal, _encoding(request) or "json")
+
+
+def _told(refusal: NotTakenError, encoding: Encoding) -> Response:
+    content = status(refusal.rpc_code, refusal.message, encoding)
+    return Response(content, refusal.http_status, refusal.headers, NAMES[encoding])
+
+
+def _json(answer: dict[str, Any], http_status: int) -> Response:
+    return Response(orjson.dumps(answer), http_status, media_type="application/json")
+
+
+def _encoding(request: Request) -> Encoding | None:
+    return TYPES.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+
+
+def _is_zipped(request: Request) -> bool:
+    named = request.headers.get("content-encoding", "").strip().lower()
+    if named not in ("", "identity", *GZIP):
+        raise NotTakenError(415, "Content-Encoding must be gzip or none", {"Accept-Encoding": "gzip"})
+    return named in GZIP
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()

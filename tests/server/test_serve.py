@@ -1,0 +1,219 @@
+"""`chopsky-trace serve` as a process of its own: real exporters, signals, and what is in the tables afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from server.otlp_requests import request
+from server.serving import PROTOBUF
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-c", "from chopsky_trace.cli import main; main()"]
+TOKEN = "a-token-for-tests-only"
+GENAI = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.usage.input_tokens": 12,
+    "gen_ai.usage.output_tokens": 5,
+}
+
+
+@dataclass
+class Serving:
+    """A running `serve`."""
+
+    address: str
+    process: subprocess.Popen[str]
+    log: Path
+    told: dict[str, object]
+
+    def end(self, number: int = signal.SIGTERM) -> str:
+        """Ends it; what it had to say on stderr."""
+        self.process.send_signal(number)
+        assert self.process.wait(60) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+@contextmanager
+def serving(data_dir: Path, database_url: str, *arguments: str, **more: str) -> Iterator[Serving]:
+    """`chopsky-trace serve` on a free port."""
+    data_dir.mkdir(exist_ok=True)
+    log = data_dir / f"serve-{len(list(data_dir.glob('serve-*')))}.log"
+    environment = {
+        **os.environ,
+        "CHOPSKY_TRACE_DATABASE_URL": database_url,
+        "CHOPSKY_TRACE_DATA_DIR": str(data_dir),
+        "PYTHONPATH": str(ROOT / "src"),
+        **more,
+    }
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", "--json", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        lines: list[str] = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(process.stdout.readline())
+            assert lines[-1], log.read_text()
+        told = json.loads("".join(lines))
+        yield Serving(told["listening"], process, log, told)
+        if process.poll() is None:
+            process.terminate()
+            assert process.wait(60) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def run_ids(database_url: str) -> set[UUID]:
+    with psycopg.connect(database_url) as connection:
+        return {row[0] for row in connection.execute("select id from conversation_runs").fetchall()}
+
+
+def genai_request(trace_id: bytes) -> bytes:
+    """One finished call, alone in its trace."""
+    made = request(1, trace_id=trace_id)
+    span = made.resource_spans[0].scope_spans[0].spans[0]
+    span.start_time_unix_nano, span.end_time_unix_nano = 1_700_000_000_000_000_000, 1_700_000_001_000_000_000
+    for key, value in GENAI.items():
+        kind = "string_value" if isinstance(value, str) else "int_value"
+        setattr(span.attributes.add(key=key).value, kind, value)
+    return made.SerializeToString()
+
+
+def post(address: str, body: bytes, **headers: str) -> httpx.Response:
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        return client.post(f"{address}/v1/traces", content=body, headers={"Content-Type": PROTOBUF} | headers)
+
+
+def export(address: str, count: int, compression: Compression, headers: dict[str, str] | None = None) -> set[UUID]:
+    """Real spans through the SDK's own exporter; the ids of their traces."""
+    exporter = OTLPSpanExporter(f"{address}/v1/traces", headers=headers, compression=compression, timeout=30)
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    tracer = provider.get_tracer("opentelemetry.instrumentation.genai.openai")
+    made: set[UUID] = set()
+    for _ in range(count):
+        with tracer.start_as_current_span("chat gpt-4o-mini", attributes=GENAI) as span:
+            made.add(UUID(int=span.get_span_context().trace_id))
+    assert provider.force_flush(30_000)
+    provider.shutdown()
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+def test_the_sdks_exporter_lands_in_the_tables(database_url: str, tmp_path: Path, compression: Compression) -> None:
+    with serving(tmp_path, database_url, CHOPSKY_TRACE_SERVER_TOKEN=TOKEN) as server:
+        assert server.told["token"] is True
+        export(server.address, 1, compression, {"Authorization": "Bearer wrong"})
+        made = export(server.address, 600, compression, {"Authorization": f"Bearer {TOKEN}"})
+        said = server.end()
+    assert len(made) == 600
+    assert run_ids(database_url) == made
+    assert TOKEN not in said + json.dumps(server.told)
+
+
+@pytest.mark.slow
+def test_several_serve_one_database(database_url: str, tmp_path: Path) -> None:
+    # Two that share a journal's folder, as on one machine, and one that has its own.
+    with (
+        serving(tmp_path / "shared", database_url) as one,
+        serving(tmp_path / "shared", database_url) as other,
+        serving(tmp_path / "own", database_url) as third,
+    ):
+        addresses = [one.address, other.address, third.address]
+        traces = [bytes([number]) * 16 for number in range(1, 31)]
+        for number, trace_id in enumerate(traces):
+            assert post(addresses[number % 3], genai_request(trace_id)).status_code == 200
+    assert run_ids(database_url) == {UUID(bytes=trace_id) for trace_id in traces}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_that_has_begun_is_finished(database_url: str, tmp_path: Path, number: int) -> None:
+    body = genai_request(b"x" * 16)
+    with serving(tmp_path, database_url) as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            head = f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTOBUF}\r\nExpect: 100-continue\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 100")
+            server.process.send_signal(number)
+            connection.sendall(body)
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
+        assert server.process.wait(60) == 0
+    assert run_ids(database_url) == {UUID(bytes=b"x" * 16)}
+
+
+@pytest.mark.slow
+def test_without_tables_what_is_accepted_waits(fresh_database: str, tmp_path: Path) -> None:
+    from chopsky_trace.database import migrate
+
+    with serving(tmp_path, fresh_database, CHOPSKY_TRACE_SHUTDOWN_TIMEOUT_S="0.5") as server:
+        assert post(server.address, genai_request(b"w" * 16)).status_code == 200
+        said = server.end()
+    assert "chopsky-trace migrate" in said
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        migrate.migrate(connection)
+    with serving(tmp_path, fresh_database) as server:
+        pass
+    assert run_ids(fresh_database) == {UUID(bytes=b"w" * 16)}
+
+
+def refused(tmp_path: Path, *arguments: str, **more: str) -> str:
+    done = subprocess.run(
+        [*COMMAND, "serve", "--database-url", "postgresql://nobody@127.0.0.1:1/none", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "CHOPSKY_TRACE_DATA_DIR": str(tmp_path), **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_other_interfaces_need_a_token(tmp_path: Path, host: str) -> None:
+    assert "CHOPSKY_TRACE_SERVER_TOKEN" in refused(tmp_path, "--host", host)
+
+
+def test_a_token_must_be_one(tmp_path: Path) -> None:
+    empty = tmp_path / "token"
+    empty.write_text("\n")
+    assert "must hold the token" in refused(tmp_path, "--token-file", str(empty))
+    said = refused(tmp_path, CHOPSKY_TRACE_SERVER_TOKEN="sh0rt")
+    assert "characters or more" in said
+    assert "sh0rt" not in said
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "another --port" in refused(tmp_path, "--port", str(taken.getsockname()[1]))
