@@ -13,12 +13,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import growth, importing, landed, machine, overhead, pricing, storage, telemetry
+from benchmarks import growth, importing, landed, machine, overhead, pricing, receiver, storage, telemetry
 from benchmarks.server import Server
 from benchmarks.workloads import WORKLOADS
 
 ROUNDS = 5
-PARTS = ("overhead", "landed", "storage", "import", "pricing", "telemetry")
+PARTS = ("overhead", "landed", "receiver", "storage", "import", "pricing", "telemetry")
 
 HOW = """How it was measured: models, tools and retrievers answer at once, so overhead is all there is. Each contender
 is a process of its own, all alive throughout; in each round every workload is run by every contender, in random order.
@@ -77,6 +77,10 @@ def main() -> None:
             trials = landed.measure(server, rounds, share, say)
             every["landed"] = [{name: asdict(trial) for name, trial in each.items()} for each in trials]
             show(landed.table(trials), f"{HOW_LANDED} Rounds: {rounds}.")
+        if "receiver" in parts:
+            received = receiver.measure(server, rounds, share, say)
+            every["receiver"] = [asdict(each) for each in received]
+            show(receiver.sentence(received))
         if "storage" in parts:
             stored = storage.measure(server, share, say)
             every["storage"] = [asdict(each) for each in stored]
