@@ -25,6 +25,8 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
     try:
         from chopsky_trace.server import app, custody, listening, refusals
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("chopsky_trace"):
+            raise
         raise ServeError(f"The package {error.name} is missing: pip install 'chopsky-trace[server]'") from None
     from chopsky_trace.sources.destination import Destination
     from chopsky_trace.sources.otel.intake import Intake
