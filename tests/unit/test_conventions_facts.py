@@ -734,6 +734,17 @@ def test_users_are_found_anywhere(attributes: dict[str, Any]) -> None:
     assert read(span(attributes)).scope.get("user_id") == "u"
 
 
+def test_what_langchain_made_as_an_agent_is_one_at_its_root() -> None:
+    made = {"langsmith.span.kind": "chain", "langsmith.metadata.ls_integration": "langchain_create_agent"}
+    root = span(made, scope="langsmith")
+    assert (read(root).kind, read(root._replace(parent_id=SPAN)).kind) == ("agent", "chain")
+
+
+def test_metadata_that_nobody_gave_is_none() -> None:
+    given = {"gen_ai.operation.name": "chat", "metadata.user_agent": "", "metadata.applied_guardrails": "[]"}
+    assert read(span(given, scope="litellm")).metadata is None
+
+
 def test_metadata_and_tags_are_the_applications_own() -> None:
     found = read(
         span(

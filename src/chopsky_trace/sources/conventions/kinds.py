@@ -46,6 +46,8 @@ def read_kind(span: NativeSpan, reading: Reading) -> None:
         kind = _guessed(span)
     elif kind in CALLS and _is_no_call(span):
         kind = "chain"
+    elif kind == "chain" and span.parent_id is None and attributes.get(table.INTEGRATION) == table.LANGCHAIN_AGENT:
+        kind = "agent"
     reading.is_genai = True
     reading.kind = kind
 

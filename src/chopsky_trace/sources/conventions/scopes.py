@@ -85,7 +85,7 @@ def _read_metadata(span: NativeSpan, reading: Reading) -> None:
     flat: Attributes = {} if span.scope.startswith("openinference") else span.attributes
     for name, value in flat.items():
         prefixes = _PREFIXES.get(name[:_HEAD])
-        if prefixes is not None and value is not None and value != "":
+        if prefixes is not None and value is not None and not (isinstance(value, str) and value in table.NOTHING):
             for prefix in prefixes:
                 if name.startswith(prefix):
                     found[name[len(prefix) :]] = scalar(value) if prefix in table.JSON_METADATA else value

@@ -149,6 +149,8 @@ GENAI_SCOPES = ("logfire.openai_agents", "pydantic-ai", "openlit.instrumentation
 """Instrumentors that leave some spans without any attribute, failed calls too."""
 RAW_REQUEST = "raw_gen_ai_request"
 """LiteLLM's second span of each call: what its provider was sent, and said."""
+INTEGRATION, LANGCHAIN_AGENT = "langsmith.metadata.ls_integration", "langchain_create_agent"
+"""LangSmith calls an agent's root a chain; LangChain says that it made an agent."""
 AN_AGENT: Names = ("agent_name", "final_result", "pydantic_ai.all_messages", "all_messages_events")
 """pydantic-ai's agents: they repeat their calls' tokens, in old versions without saying what they are."""
 
@@ -518,6 +520,8 @@ METADATA_PREFIXES: Names = (
     "ai.settings.context.",
     "metadata.",
 )
+NOTHING = frozenset(("", "[]", "{}", "null"))
+"""What LiteLLM writes of metadata that was not given."""
 JSON_METADATA: Names = ("langfuse.trace.metadata.", "langfuse.observation.metadata.")
 """Of these, each value is JSON."""
 METADATA_OBJECTS: Names = ("metadata", "langfuse.trace.metadata", "langfuse.observation.metadata")
