@@ -134,11 +134,12 @@ def _item(fields: Fields, kind: str, found: list[Message]) -> None:
 
 
 def _message(fields: Fields, role: Role, found: list[Message]) -> None:
-    simple: Any = fields.get("content")
-    if simple.__class__ is str and (role == "user" or role == "system") and _OTHERS.isdisjoint(fields):
+    if role == "user" or role == "system":
         # What most messages are: a text and no more.
-        found.append(Message(role, simple, name=word(fields.get("name"))))
-        return
+        simple = _only_text(fields)
+        if simple is not None:
+            found.append(Message(role, simple, name=word(fields.get("name"))))
+            return
     content = Content()
     for key in ("parts", "contents", "content"):
         told: Any = fields.get(key)
@@ -158,6 +159,19 @@ def _message(fields: Fields, role: Role, found: list[Message]) -> None:
     if role == "assistant":
         _said(fields, content)
     _assemble(fields, role, name, content, found)
+
+
+def _only_text(fields: Fields) -> str | None:
+    """The text that is all the message has; None if it may have anything else."""
+    parts: Any = fields.get("parts")
+    text: Any = None
+    if parts.__class__ is list and len(parts) == 1 and parts[0].__class__ is dict:
+        part = cast("Fields", parts[0])
+        if part.get("type") == "text" and len(part) == 2:
+            text = part.get("content")
+    elif _OTHERS.isdisjoint(fields):
+        text = fields.get("content")
+    return text if text.__class__ is str else None
 
 
 def _is_definition(fields: Fields) -> bool:
