@@ -43,10 +43,13 @@ class Bodies:
         call_id: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        name_apart: bool = False,
     ) -> Entry:
-        """Tell a message by its parts."""
+        """Tell a message by its parts; `name_apart`: its name is no part of what it is, as an assistant's never is."""
+        name_apart = name_apart or role == "assistant"
         if self.redactor is None:
-            if content.__class__ is str and not calls and not metadata:
+            if content.__class__ is str and not calls and not metadata and not (name and name_apart):
                 entry = self._text_body(root, draft, role, content, call_id, name)
                 if entry is not None:
                     return entry
@@ -54,7 +57,7 @@ class Bodies:
             content = self.redactor.value(self.plain(content))
             calls = self.redactor.value(self.plain(list(calls))) if calls else ()
             metadata = self.redactor.value(self.plain(metadata)) if metadata else None
-        core = [role, content, calls or [], call_id or "", "" if role == "assistant" else name or ""]
+        core = [role, content, calls or [], call_id or "", "" if name_apart else name or ""]
         is_text = content.__class__ is str
         try:
             encoded = dumps(core, None, OPTIONS)
@@ -70,7 +73,7 @@ class Bodies:
             content = core[1]
         extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
         body_id = content_id(encoded)
-        root.tell(body_id, Fragment(encoded), draft, name if role == "assistant" else None, extra)
+        root.tell(body_id, Fragment(encoded), draft, name if name_apart else None, extra)
         if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
             root.refer(content, None, {"$content": body_id})
         entry = Entry(body_id, role, content if is_text else text_of(content), bool(calls))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from orjson import Fragment, dumps
@@ -41,6 +41,8 @@ class Sink(Protocol):
     """Changes when what was put before can no longer be referred to."""
 
     def put(self, record: bytes, /) -> bool: ...
+
+    def put_all(self, records: Sequence[bytes], /) -> bool: ...
 
 
 class Outlet:

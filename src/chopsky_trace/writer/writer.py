@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chopsky_trace.settings import Settings, Target
@@ -36,6 +36,8 @@ class Writer:
         self._journal = Journal(folder, target.shown, settings, self._losses, self._rouse)
         self.put: Callable[[bytes], bool] = self._journal.append
         """Accepts a record. Never raises, never waits for the network; False: it is lost and counted."""
+        self.put_all: Callable[[Sequence[bytes]], bool] = self._journal.append_all
+        """Accepts many records at once; whether every one of them is."""
         self._delivery = Delivery(target, settings)
         if settings.debug:
             show_steps()

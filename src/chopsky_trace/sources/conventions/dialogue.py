@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+from orjson import dumps
+
 from chopsky_trace.records import Role
 from chopsky_trace.sources.conventions.media import Fields, kind_of
 from chopsky_trace.sources.conventions.parts import Content, call_of, plainly, result_of
@@ -24,6 +26,10 @@ from chopsky_trace.sources.conventions.shapes import (
 from chopsky_trace.sources.conventions.values import as_dict, loose, word
 from chopsky_trace.sources.turns import ROLES
 
+REMEMBERED = 1_000
+REMEMBERED_BYTES = 8_000
+"""Most items, each at most so long, that are known again; what they hold is nobody's to change."""
+_read_before: dict[tuple[Role, bytes], tuple[Message, ...]] = {}
 _OTHERS = frozenset(("parts", "contents"))
 """Where a message's content may be, beside `content`."""
 
@@ -105,18 +111,41 @@ def read(item: Any, role: Role, found: list[Message]) -> None:
     if item.__class__ is str:
         found.append(Message(role, item))
     elif item.__class__ is dict:
-        fields, told_role = unwrapped(cast("Fields", item))
-        kind = kind_of(fields)
-        if kind in ITEMS and kind != "message":
-            _item(fields, kind, found)
-        elif not TELLING.isdisjoint(fields) or "role" in fields:
-            _message(fields, told_role or role, found)
+        found += _known(cast("Fields", item), role)
     elif isinstance(item, Message):
         found.append(item)
     elif item.__class__ is list or item.__class__ is tuple:
         pair = cast("list[Any]", item)
         if is_pair(pair):
             _message({"content": pair[1]}, ROLES[pair[0]], found)
+
+
+def _known(item: Fields, role: Role) -> tuple[Message, ...]:
+    """The messages that an object is. Every call and every step of a graph tells the whole history again: to encode an
+    item costs a tenth of reading it."""
+    try:
+        key = role, dumps(item)
+    except (TypeError, ValueError, RecursionError):
+        return _read(item, role)
+    known = _read_before.get(key)
+    if known is None:
+        known = _read(item, role)
+        if len(key[1]) <= REMEMBERED_BYTES:
+            if len(_read_before) >= REMEMBERED:
+                _read_before.clear()
+            _read_before[key] = known
+    return known
+
+
+def _read(item: Fields, role: Role) -> tuple[Message, ...]:
+    found: list[Message] = []
+    fields, told_role = unwrapped(item)
+    kind = kind_of(fields)
+    if kind in ITEMS and kind != "message":
+        _item(fields, kind, found)
+    elif not TELLING.isdisjoint(fields) or "role" in fields:
+        _message(fields, told_role or role, found)
+    return tuple(found)
 
 
 def _item(fields: Fields, kind: str, found: list[Message]) -> None:

@@ -17,6 +17,7 @@ DOCUMENTS, RERANKED, EMBEDDED = "retrieval.documents.", "reranker.output_documen
 PROMPTS, CHOICES = "llm.prompts.", "llm.choices."
 _FAMILIES = (INPUT, OUTPUT, PROMPT, COMPLETION, DOCUMENTS, RERANKED, EMBEDDED, PROMPTS, CHOICES)
 _DEEPEST = 12
+_REMEMBERED = 20_000
 
 
 class Listed(NamedTuple):
@@ -27,26 +28,56 @@ class Listed(NamedTuple):
     """Whether no place of it is missing up to its last."""
 
 
+class _Spot(NamedTuple):
+    """Where in a list an attribute belongs."""
+
+    family: str
+    place: int
+    steps: tuple[str, ...]
+    last: str
+
+
+_spots: dict[str, _Spot | None] = {}
+
+
+def _spot(key: str) -> _Spot | None:
+    spot = None
+    family = next((f for f in _FAMILIES if key.startswith(f)), None)
+    if family is not None:
+        place, *path = key[len(family) :].split(".", _DEEPEST)
+        if place.isascii() and place.isdigit() and path and len(place) < 8:
+            spot = _Spot(family, int(place), tuple(path[:-1]), path[-1])
+    if len(_spots) >= _REMEMBERED:
+        _spots.clear()
+    _spots[key] = spot
+    return spot
+
+
 def listed(attributes: Attributes) -> dict[str, Listed]:
     """Every such list, by what its attributes begin with."""
     found: dict[str, dict[int, Fields]] = {}
-    family = INPUT
+    spots = _spots
     for key, value in attributes.items():
-        if value is None or not key.startswith(_FAMILIES):
+        if value is None:
             continue
-        if not key.startswith(family):
-            family = next(f for f in _FAMILIES if key.startswith(f))
-        place, *path = key[len(family) :].split(".", _DEEPEST)
-        if not (place.isascii() and place.isdigit() and path and len(place) < 8):
+        # The same few hundred names in every span: taken apart once.
+        spot = spots[key] if key in spots else _spot(key)
+        if spot is None:
             continue
-        node: Fields = found.setdefault(family, {}).setdefault(int(place), {})
-        for step in path[:-1]:
+        family, place, steps, last = spot
+        places = found.get(family)
+        if places is None:
+            places = found[family] = {}
+        node = places.get(place)
+        if node is None:
+            node = places[place] = {}
+        for step in steps:
             inner: Any = node.get(step)
             if inner.__class__ is not dict:
                 inner = node[step] = {}
             node = inner
         # Copied where it can be written into: what the span has is its own.
-        node[path[-1]] = dict(cast("Fields", value)) if value.__class__ is dict else value
+        node[last] = dict(cast("Fields", value)) if value.__class__ is dict else value
     return {family: _settled(places) for family, places in found.items()}
 
 
@@ -57,11 +88,14 @@ def _settled(places: dict[int, Fields]) -> Listed:
 
 def _as_lists(node: Any) -> Any:
     """The same, a list in the place of what has only numbers for names."""
-    fields = {
-        key: _as_lists(value) if value.__class__ is dict else value for key, value in cast("Fields", node).items()
-    }
-    # Names among numbers make it no list.
-    if all(key.isdecimal() and key.isascii() for key in fields):
+    fields = cast("Fields", node)
+    numbers = True
+    for key, value in fields.items():
+        if value.__class__ is dict:
+            fields[key] = _as_lists(value)
+        # Names among numbers make it no list.
+        numbers = numbers and key.isdecimal() and key.isascii()
+    if numbers:
         return [fields[key] for key in sorted(fields, key=int)]
     return fields
 

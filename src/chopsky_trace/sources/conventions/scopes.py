@@ -29,24 +29,40 @@ def read_scope(span: NativeSpan, reading: Reading) -> None:
     """Read `scope`, `session_rank`, `metadata`."""
     attributes = span.attributes
     scope = reading.scope
-    session = _first(attributes, table.SESSION)
-    if session is not None and not _is_of_trace(session, span):
-        scope["session_id"] = session
-        reading.session_rank = MADE_UP if _is_made_up(session, span) else STATED
-    user = _first(attributes, table.USER)
-    if user is not None:
-        scope["user_id"] = user
-    tenant = _first(attributes, table.TENANT)
-    if tenant is not None:
-        scope["tenant_id"] = tenant
+    environment, project = _of_resource(span.resource)
+    # Most spans say nothing of it.
+    told = not table.SCOPE_ATTRIBUTES.isdisjoint(attributes)
+    if told:
+        session = _first(attributes, table.SESSION)
+        if session is not None and not _is_of_trace(session, span):
+            scope["session_id"] = session
+            reading.session_rank = MADE_UP if _is_made_up(session, span) else STATED
+        user = _first(attributes, table.USER)
+        if user is not None:
+            scope["user_id"] = user
+        tenant = _first(attributes, table.TENANT)
+        if tenant is not None:
+            scope["tenant_id"] = tenant
+        environment = _first(attributes, table.ENVIRONMENT) or environment
+        project = _first(attributes, table.PROJECT) or project
     _read_metadata(span, reading)
-    resource = span.resource
-    environment = _first(attributes, table.ENVIRONMENT) or _first(resource, table.ENVIRONMENT)
     if environment is not None:
         scope["environment"] = environment
-    project = _first(attributes, table.PROJECT) or _first(resource, table.RESOURCE_PROJECT)
     if project is not None and not project.startswith("unknown_service"):
         scope["project"] = project
+
+
+_latest: tuple[Any, str | None, str | None] = (None, None, None)
+
+
+def _of_resource(resource: Attributes) -> tuple[str | None, str | None]:
+    """Environment and project; a process has one resource, so that of the span before is mostly this one."""
+    global _latest
+    known, environment, project = _latest
+    if known is not resource:
+        environment, project = _first(resource, table.ENVIRONMENT), _first(resource, table.RESOURCE_PROJECT)
+        _latest = resource, environment, project
+    return environment, project
 
 
 def _first(attributes: Attributes, names: table.Names) -> str | None:

@@ -494,6 +494,7 @@ TENANT: Names = ("tenant.id", "tenant_id")
 ENVIRONMENT: Names = ("deployment.environment.name", "deployment.environment", "langfuse.environment")
 PROJECT: Names = ("langsmith.trace.session_name",)
 RESOURCE_PROJECT: Names = ("openinference.project.name", "service.name")
+SCOPE_ATTRIBUTES = frozenset((*SESSION, *USER, *TENANT, *ENVIRONMENT, *PROJECT))
 SCOPE_KEYS: dict[str, Names] = {
     "session_id": (
         "thread_id",

@@ -66,7 +66,6 @@ class Intake:
         if way is None:
             return False
         with way.traces.lock:
-            way.records.refused = False
             rooted: dict[str, Trace] = {}
             for native in spans:
                 try:
@@ -77,11 +76,12 @@ class Intake:
                 if trace.rooted:
                     rooted[native.trace_id] = trace
             for trace in rooted.values():
-                self._settle(trace)
+                self._settle(way, trace)
             self._look_after(way)
-            if way.records.refused:
+            taken = way.records.handed_over()
+            if not taken:
                 self._untell(way, spans)
-            return not way.records.refused
+            return taken
 
     @staticmethod
     def _untell(way: _Open, spans: Sequence[NativeSpan]) -> None:
@@ -90,6 +90,8 @@ class Intake:
             trace = way.traces.open.get(native.trace_id)
             if trace is not None:
                 trace.spans.pop(native.span_id, None)
+                # What they were to carry is not in the journal: nothing may refer to it.
+                trace.root.forget()
 
     def began(self, span: NativeSpan) -> None:
         """A span is under way: if it is a GenAI one, it is shown as active."""
@@ -104,6 +106,7 @@ class Intake:
                     trace.told_by = way.records
                     self._turned_out(way, trace)
                     way.records.began(trace, span, reading)
+                    way.records.handed_over()
         except Exception as error:
             self.destination.failed("on_start", error)
 
@@ -113,7 +116,6 @@ class Intake:
         if way is None:
             return False
         with way.traces.lock:
-            way.records.refused = False
             news: dict[tuple[str, str], int] = {}
             for log in logs:
                 try:
@@ -126,9 +128,13 @@ class Intake:
                 except Exception as error:
                     self.destination.failed("export", error)
             self._look_after(way)
+            taken = way.records.handed_over()
             for trace_id, span_id in news:
-                way.traces.open[trace_id].gathered[span_id].refused = way.records.refused
-            return not way.records.refused
+                trace = way.traces.open[trace_id]
+                trace.gathered[span_id].refused = not taken
+                if not taken:
+                    trace.root.forget()
+            return taken
 
     def _way(self) -> _Open | None:
         self._closed = False
@@ -144,7 +150,7 @@ class Intake:
         trace = traces.get(trace_id, epoch, now)
         if trace is None:
             while len(traces.open) >= opened.settings.max_open_roots:
-                self._forget(traces, next(iter(traces.open)))
+                self._forget(way, next(iter(traces.open)))
             sampled = is_sampled(trace_id, opened.options.sample_rate)
             trace = traces.add(trace_id, epoch, now, sampled=sampled)
         return trace
@@ -193,17 +199,22 @@ class Intake:
 
     # -- traces that come to their end
 
-    def _settle(self, trace: Trace) -> None:
+    def _settle(self, way: _Open, trace: Trace) -> None:
+        records = trace.told_by
+        if records is None:
+            return
         try:
-            if trace.told_by is not None:
-                trace.told_by.settle(trace)
+            records.settle(trace)
+            if records is not way.records:
+                # Another exporter's, which may not come to it for a while.
+                records.handed_over()
         except Exception as error:
             self.destination.failed("export", error)
 
-    def _forget(self, traces: Traces, trace_id: str) -> None:
-        trace = traces.open.pop(trace_id)
-        self._give_up(traces, trace)
-        self._settle(trace)
+    def _forget(self, way: _Open, trace_id: str) -> None:
+        trace = way.traces.open.pop(trace_id)
+        self._give_up(way.traces, trace)
+        self._settle(way, trace)
 
     def _give_up(self, traces: Traces, trace: Trace) -> None:
         """No GenAI span came: there is no run for these."""
@@ -227,9 +238,10 @@ class Intake:
             for trace_id, trace in list(way.traces.open.items()):
                 quiet = now - trace.touched
                 if quiet > way.opened.settings.other_wait_s:
-                    self._forget(way.traces, trace_id)
+                    self._forget(way, trace_id)
                 elif quiet > QUIET_S and trace.unsettled:
-                    self._settle(trace)
+                    self._settle(way, trace)
+            way.records.handed_over()
             self._look_after(way)
 
     # -- out
@@ -248,7 +260,8 @@ class Intake:
                     self._timer.cancel()
                     self._timer = None
                 for trace_id in list(way.traces.open):
-                    self._forget(way.traces, trace_id)
+                    self._forget(way, trace_id)
+                way.records.handed_over()
         return self.destination.flush(timeout_s)
 
     def stats(self) -> dict[str, Any]:

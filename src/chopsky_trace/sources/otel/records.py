@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from chopsky_trace.records import FORMAT, derived_id, text_of
+from chopsky_trace.records import FORMAT, text_of
 from chopsky_trace.sources.conventions.native import NativeEvent, NativeSpan
 from chopsky_trace.sources.conventions.reading import Message, Reading
 from chopsky_trace.sources.memory import (
@@ -29,6 +29,8 @@ from chopsky_trace.sources.outlet import Outlet, Sink
 
 SOURCE = "otel"
 CALL_KINDS = ("llm", "embedding", "image")
+PUT_AT_ONCE = 1_000
+"""Most records that wait to be put together: one write for many costs a fraction of one for each."""
 EVENTS_KEPT = 100
 MADE_UP = 1
 """The rank of a session that a framework made up for want of one."""
@@ -44,20 +46,32 @@ class Records(Outlet):
     def __init__(self, sink: Sink, options: Options, lost_field: LostField) -> None:
         self.full = MessageBodies(options.redactor, max_string=options.max_string)
         super().__init__(sink, options, self.full, lost_field)
-        self.refused = False
-        """Whether a record was not taken since this was last set to False."""
+        self._made: list[bytes] = []
+        self._taken = True
         self.put = self._put
 
     def _put(self, record: bytes) -> bool:
-        taken = self.sink.put(record)
-        self.refused = self.refused or not taken
+        self._made.append(record)
+        return len(self._made) < PUT_AT_ONCE or self._hand_over()
+
+    def _hand_over(self) -> bool:
+        made, self._made = self._made, []
+        taken = self.sink.put_all(made)
+        self._taken = self._taken and taken
+        return taken
+
+    def handed_over(self) -> bool:
+        """Puts what was made since this was last called; whether all of it is accepted."""
+        if self._made:
+            self._hand_over()
+        taken, self._taken = self._taken, True
         return taken
 
     # -- spans
 
     def other(self, trace: Trace, native: NativeSpan, reading: Reading) -> None:
         """A span that is about no model, of a trace that is."""
-        known = trace.spans[native.span_id] = Known(trace.root.id, native, reading)
+        known = trace.spans[native.span_id] = Known(trace.id_of(native.span_id), native, reading)
         start = self._begun(trace, native, reading, known.hex)
         if self.options.with_content:
             self._field(start, "metadata", lambda: self._plain(trace.root, start, dict(native.attributes)))
@@ -67,7 +81,7 @@ class Records(Outlet):
 
     def began(self, trace: Trace, native: NativeSpan, reading: Reading) -> None:
         """A GenAI span that is under way: its end will tell the rest."""
-        start = self._begun(trace, native, reading, derived_id(trace.root.id, native.span_id))
+        start = self._begun(trace, native, reading, trace.id_of(native.span_id))
         # What comes with the end replaces it.
         start["seen"] = native.start
         self._emit(trace.root, start)
@@ -75,7 +89,7 @@ class Records(Outlet):
     def genai(self, trace: Trace, native: NativeSpan, reading: Reading) -> None:
         """A GenAI span that has ended."""
         root = trace.root
-        known = trace.spans[native.span_id] = Known(root.id, native, reading)
+        known = trace.spans[native.span_id] = Known(trace.id_of(native.span_id), native, reading)
         trace.unsettled[native.span_id] = known
         root.started = reading.started // 1000
         start = self._begun(trace, native, reading, known.hex)
@@ -125,7 +139,7 @@ class Records(Outlet):
         """They are in the journal before their span is: as history, which gives way once it is known whose they are."""
         root = trace.root
         root.started = at // 1000
-        draft = self._told_beside(trace, derived_id(root.id, span_id), at)
+        draft = self._told_beside(trace, trace.id_of(span_id), at)
         if self.with_inputs:
             entries = self.full.entries(root, draft, gathered.prompt)
             ids = [entry.id for entry in entries]
@@ -149,7 +163,7 @@ class Records(Outlet):
             "t": "start",
             "id": span_id,
             "run": run,
-            "parent": derived_id(run, native.parent_id) if native.parent_id else None,
+            "parent": trace.id_of(native.parent_id) if native.parent_id else None,
             # Nothing of our own clock: a delivery that is repeated is the same record.
             "seen": reading.ended or reading.started,
             "at": reading.started // 1000,
@@ -158,14 +172,14 @@ class Records(Outlet):
             "is_provider": reading.is_provider,
             "native_id": native.span_id,
             "kind": reading.kind,
-            "name": self.full.plain(reading.name or native.name),
+            "name": self._word(reading.name or native.name),
             "bodies": [],
             "messages": [],
         }
         if reading.provider:
-            draft["provider"] = self.full.plain(reading.provider)
+            draft["provider"] = self._word(reading.provider)
         if reading.model_requested:
-            draft["model"] = self.full.plain(reading.model_requested)
+            draft["model"] = self._word(reading.model_requested)
         scope: dict[str, Any] = dict(reading.scope)
         if reading.session_rank == MADE_UP:
             # One for each run would make a session of every turn.
@@ -228,11 +242,17 @@ class Records(Outlet):
         elif options.redactor is not None:
             tags = [options.redactor.text(str(tag)) for tag in tags]
         if tags:
-            draft["tags"] = [self.full.plain(str(tag)) for tag in dict.fromkeys(tags)]
+            draft["tags"] = [self._word(str(tag)) for tag in dict.fromkeys(tags)]
         if metadata:
             self._field(draft, "metadata", lambda: self._plain(root, draft, metadata))
         if params:
             self._field(draft, "params", lambda: self._plain(root, draft, params))
+
+    def _word(self, value: Any) -> Any:
+        """A name, or whatever stands in the place of one, as a record takes it."""
+        if value.__class__ is str and len(value) < self.short and value.isprintable():
+            return value
+        return self.full.plain(value)
 
     def _plain(self, root: Root, draft: Draft, values: Mapping[str, Any]) -> Any:
         return self.full.payload(root, draft, self._without_secrets(values))
@@ -255,7 +275,7 @@ class Records(Outlet):
             ("usage", reading.usage),
         ):
             if value:
-                end[name] = self.full.plain(value)
+                end[name] = self._word(value)
         if reading.cached:
             end["cached"] = True
 

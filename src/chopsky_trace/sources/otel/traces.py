@@ -39,8 +39,8 @@ class Known:
         "tail",
     )
 
-    def __init__(self, trace_id: str, native: NativeSpan, reading: Reading | None) -> None:
-        self.hex = derived_id(trace_id, native.span_id)
+    def __init__(self, span_hex: str, native: NativeSpan, reading: Reading | None) -> None:
+        self.hex = span_hex
         self.parent = native.parent_id
         self.is_genai = reading is not None and reading.is_genai
         self.kind: Kind = reading.kind if reading is not None else "other"
@@ -116,8 +116,16 @@ class Trace:
         self.unsettled: dict[str, Known] = {}
         self.gathered: dict[str, Gathered] = {}
         self.untold: dict[str, Untold] = {}
+        self._ids: dict[str, str] = {}
         self.told_by: Records | None = None
         """Who told its spans: what is settled of them later, is told in the same way."""
+
+    def id_of(self, native_id: str) -> str:
+        """The id of a span's row."""
+        known = self._ids.get(native_id)
+        if known is None:
+            known = self._ids[native_id] = derived_id(self.root.id, native_id)
+        return known
 
     def tops(self) -> Iterator[tuple[Known, list[Known]]]:
         """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one)."""
