@@ -12,8 +12,10 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
-from server.process import ROOT, run_ids, serving
+from psycopg.rows import dict_row
+from server.process import ROOT, serving
 
 EXAMPLE = ROOT / "examples" / "node_ai_sdk"
 CACHE = ROOT / ".cache" / "node_ai_sdk"
@@ -96,8 +98,31 @@ def check_received(received: dict[str, int]) -> None:
 
 
 def check_tables(database_url: str) -> None:
-    """Two traces, two runs."""
-    assert len(run_ids(database_url)) == 2
+    """Two runs of one session; three calls and a tool, with their numbers once; what was said, and not said twice."""
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        runs = connection.execute("select * from conversation_runs order by started_at").fetchall()
+        calls = connection.execute("select * from conversation_calls where kind = 'llm' order by started_at").fetchall()
+        tools = connection.execute("select name from conversation_spans where kind = 'tool'").fetchall()
+        said = connection.execute(
+            "select m.role, m.content from conversation_runs r"
+            " cross join lateral conversation_transcript(r.id) m order by r.started_at, m.sequence"
+        ).fetchall()
+    assert [(run["status"], run["user_id"]) for run in runs] == [("completed", "ada")] * 2
+    assert len({run["session_id"] for run in runs}) == 1
+    assert runs[0]["session_id"].startswith("kitchen-")
+    assert [(call["provider"], call["input_tokens"], call["output_tokens"]) for call in calls] == [
+        ("openai", 90, 20),
+        ("openai", 130, 8),
+        ("openai", 150, 6),
+    ]
+    assert [run["total_tokens_used"] for run in runs] == [248, 156]
+    assert [tool["name"] for tool in tools] == ["check_pantry"]
+    assert [(line["role"], line["content"]) for line in said] == [
+        ("user", "Do I have everything for a chickpea stew?"),
+        ("assistant", "Nearly. You still need spinach."),
+        ("user", "Thanks! And how long does it take?"),
+        ("assistant", "About 25 minutes."),
+    ]
 
 
 def test_the_example_declares_what_it_imports() -> None:
