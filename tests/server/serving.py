@@ -58,11 +58,15 @@ class Running:
 
 @contextmanager
 def running(
-    data_dir: Path, limits: Limits = LIMITS, token: str | None = None, settings: Settings | None = None
+    data_dir: Path,
+    limits: Limits = LIMITS,
+    token: str | None = None,
+    settings: Settings | None = None,
+    database_url: str = NOWHERE,
 ) -> Iterator[Running]:
     """A receiver in a thread of this process."""
     settings = settings or Settings(data_dir=data_dir)
-    writer = writer_for(Target(NOWHERE, "test"), settings)
+    writer = writer_for(Target(database_url, "test"), settings)
     keeper = custody.Keeper(Journalled(writer), writer, settings.journal_max_bytes)
     ready = threading.Event()
     with listening.listen("127.0.0.1", 0) as socket:

@@ -320,7 +320,16 @@ def test_a_connection_is_kept(receiver: Running) -> None:
 
 def test_a_token_is_required_where_there_is_one(tmp_path: Path) -> None:
     with running(tmp_path, token=TOKEN) as receiver:
-        for given in (None, "", TOKEN, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer caf\xe9", "Bearer \xff"):
+        for given in (
+            None,
+            "",
+            TOKEN,
+            "Bearer",
+            f"Bearer {TOKEN}x",
+            f"Basic {TOKEN}",
+            "Bearer \xe9t\xe9",
+            "Bearer \xff",
+        ):
             headers = {} if given is None else {"Authorization": given.encode("latin-1")}
             response = receiver.client.post(
                 "/v1/traces", content=request(1).SerializeToString(), headers={"Content-Type": PROTOBUF} | headers
@@ -362,8 +371,26 @@ def test_a_journal_that_cannot_be_written_takes_no_custody(tmp_path: Path) -> No
         health = receiver.client.get("/health")
         assert health.status_code == 503
         assert health.json()["journal"]["writable"] is False
-        # Only the first try went to memory: afterwards the file was tried first.
+        # Nor is it taken once the folder is fine, as long as memory alone holds what may be the same.
+        (tmp_path / "journal").unlink()
+        assert receiver.post("/v1/traces", request(1).SerializeToString()).status_code == 503
+        assert receiver.client.get("/health").status_code == 503
+        # Only the first try went to memory.
         assert receiver.writer.stats()["accepted_records"] == 1
+
+
+def test_a_journal_that_can_be_written_again_takes_custody(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chopsky_trace.writer.journal.RETRY_FILES_S", 0.0)
+    (tmp_path / "journal").write_text("no folder")
+    with running(tmp_path, database_url=database_url) as receiver:
+        assert receiver.post("/v1/traces", request(1).SerializeToString()).status_code == 503
+        (tmp_path / "journal").unlink()
+        # Until the database has what memory held.
+        receiver.writer.flush(30)
+        assert receiver.post("/v1/traces", request(1).SerializeToString()).status_code == 200
+        assert receiver.client.get("/health").status_code == 200
 
 
 # -- anything at all

@@ -414,5 +414,5 @@ def test_answers_are_what_protobuf_says() -> None:
     assert json.loads(accepted("logs", "json", 2, "why")) == {
         "partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "why"}
     }
-    assert Status.FromString(status(3, "caf\xe9", "protobuf")) == Status(code=3, message="caf\xe9")
+    assert Status.FromString(status(3, "\xe9t\xe9", "protobuf")) == Status(code=3, message="\xe9t\xe9")
     assert json.loads(status(14, "later", "json")) == {"code": 14, "message": "later"}

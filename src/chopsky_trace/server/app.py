@@ -63,7 +63,8 @@ class Receiver:
     async def health(self, request: Request) -> Response:
         """GET /health: 200 while the journal takes records, else 503; the numbers only for who may send, too."""
         state = await anyio.to_thread.run_sync(self._keeper.state)
-        well = state["journal"]["writable"] and not state["journal"]["full"]
+        journal = state["journal"]
+        well = journal["writable"] and not journal["full"] and not journal["memory_records"]
         answer: dict[str, Any] = {"status": "ok" if well else "failing"}
         if self._is_authorized(request):
             answer |= state | {"received": dict(self._counts)}

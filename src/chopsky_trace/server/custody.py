@@ -59,9 +59,12 @@ class Keeper:
         if before["backlog_bytes"] >= self._journal_max_bytes:
             # Not even tried, so that nothing is counted as lost that its sender still has.
             return False
-        if (self._in_doubt or before["memory_records"]) and not self._takes_a_file():
+        if before["memory_records"]:
+            # What is sent again now may be what only memory holds, and custody would take it for told.
             return False
-        kept = put() and self._writer.stats()["memory_records"] <= before["memory_records"]
+        if self._in_doubt and not self._takes_a_file():
+            return False
+        kept = put() and not self._writer.stats()["memory_records"]
         self._in_doubt = not kept
         return kept
 
