@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
@@ -16,6 +17,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from otel_spans import ask, call_attributes, made, rows, text, transcript
 
 from chopsky_trace import SupabaseSpanExporter, SupabaseSpanProcessor, context
+from chopsky_trace.database.migrate import migrate
 
 SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
@@ -91,6 +93,8 @@ def test_the_order_of_delivery_does_not_matter(
         "twice": [spans, spans[::-1]],
     }
     other_database_url = make_database("shim")
+    with psycopg.connect(other_database_url, autocommit=True) as connection:
+        migrate(connection)
     plain, awkward = SupabaseSpanExporter(database_url), SupabaseSpanExporter(other_database_url)
     assert plain.export(spans) is SUCCESS
     for batch in batches[order]:

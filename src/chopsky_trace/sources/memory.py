@@ -174,7 +174,7 @@ class Root:
         self.entries: dict[Any, Entry] = {}
         """Messages told, by what their source knows them again by."""
         self.sent: set[str] = set()
-        self.texts: dict[int, tuple[Any, Any, dict[str, str]]] = {}
+        self.texts: dict[int, tuple[Any, Any, Any]] = {}
         """Long texts and documents told: id() -> (the object, its state then, the reference that stands for it)."""
         self.placed: set[str] = set()
         self.owned: set[Key] = set()
@@ -204,7 +204,7 @@ class Root:
                 body["metadata"] = metadata
             draft["bodies"].append(body)
 
-    def refer(self, thing: Any, state: Any, reference: dict[str, str]) -> dict[str, str]:
+    def refer(self, thing: Any, state: Any, reference: Any) -> Any:
         """Remembers what stands for a long text or a document."""
         if len(self.texts) >= MAX_TEXTS:
             self.texts.clear()

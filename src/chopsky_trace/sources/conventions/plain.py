@@ -59,15 +59,31 @@ _AS_JSON = frozenset(("ai.toolCall.result", "mlflow.spanInputs", "mlflow.spanOut
 """Whose texts are JSON, too."""
 
 
-def payload(value: Any, depth: int = 0) -> Any:
+_latest: dict[int, tuple[Any, Any]] = {}
+REMEMBERED = 64
+
+
+def payload(value: Any) -> Any:
     """The same data: lists of messages as lists of `Message`, a message alone as one, vectors as their length."""
+    known = _latest.get(id(value))
+    if known is not None and known[0] is value:
+        return known[1]
+    found = _payload(value, 0)
+    if value.__class__ in (dict, list):
+        if len(_latest) >= REMEMBERED:
+            _latest.clear()
+        _latest[id(value)] = value, found
+    return found
+
+
+def _payload(value: Any, depth: int) -> Any:
     if value.__class__ is list:
         items = cast("list[Any]", value)
         if depth > MAX_DEPTH:
             return items
         if depth <= MESSAGES_DEPTH and are_messages(items):
             return conversation(items)
-        return [payload(item, depth + 1) for item in items]
+        return [_payload(item, depth + 1) for item in items]
     if value.__class__ is not dict or depth > MAX_DEPTH:
         return value
     fields = cast("Fields", value)
@@ -77,9 +93,9 @@ def payload(value: Any, depth: int = 0) -> Any:
             return found[0] if len(found) == 1 else found
     if "lc" in fields and fields.get("kwargs").__class__ is dict:
         # LangChain's constructor of a document, a prompt value, and such.
-        return payload(fields["kwargs"], depth + 1)
+        return _payload(fields["kwargs"], depth + 1)
     return {
-        key: _vector(item) if key in _VECTOR_NAMES and _is_vector(item) else payload(item, depth + 1)
+        key: _vector(item) if key in _VECTOR_NAMES and _is_vector(item) else _payload(item, depth + 1)
         for key, item in fields.items()
     }
 

@@ -18,6 +18,10 @@ MAX_REPAIRED_CHARS = 4_000_000
 """Longest text that is read on after its JSON was found to be cut off."""
 MAX_LITERAL_CHARS = 200_000
 """Longest repr that is read."""
+REMEMBERED_TEXTS = 200
+SHORT_CHARS, LONG_CHARS = 200, 100_000
+"""Texts between these lengths are known again."""
+_texts: dict[str, tuple[Any, bool]] = {}
 MAX_DEPTH = 200
 """Deepest nesting of a text that is repaired."""
 
@@ -77,11 +81,23 @@ def parsed(span: NativeSpan, reading: Reading, name: str) -> Any:
         return known[name]
     value = span.attributes.get(name)
     if value is not None:
-        value, cut = loosely(value)
+        value, cut = _loosely_again(value) if value.__class__ is str and len(value) > SHORT_CHARS else loosely(value)
         if cut:
             note(reading, "content")
     known[name] = value
     return value
+
+
+def _loosely_again(text: str) -> tuple[Any, bool]:
+    """A graph's spans repeat one another's payloads: the same text gives the same object, which nobody changes."""
+    found = _texts.get(text)
+    if found is None:
+        found = loosely(text)
+        if len(text) <= LONG_CHARS:
+            if len(_texts) >= REMEMBERED_TEXTS:
+                _texts.clear()
+            _texts[text] = found
+    return found
 
 
 def note(reading: Reading, missing: str) -> None:

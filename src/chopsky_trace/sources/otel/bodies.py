@@ -67,6 +67,16 @@ class MessageBodies(Bodies):
 
     def payload(self, root: Root, draft: Draft, value: Any) -> Fragment:
         """Plain data with references in the place of the messages in it."""
+        known = root.texts.get(id(value))
+        if known is not None and known[0] is value:
+            # A step's output is the next one's input.
+            return known[2]
+        made = self._payload(root, draft, value)
+        if value.__class__ in HOLDERS:
+            root.refer(value, None, made)
+        return made
+
+    def _payload(self, root: Root, draft: Draft, value: Any) -> Fragment:
         found = self._referring(root, draft, value, LISTS_DEPTH)
         hook = partial(self._reference, root, draft)
         if self.redactor is None:

@@ -21,6 +21,8 @@ MAX_WAITING = 10_000
 """Most spans, of all traces, that wait for a GenAI span."""
 QUIET_S = 60.0
 """A trace without news for so long, and without a root, is settled as it is."""
+ROOTED_S = 10.0
+"""A trace whose root came and then nothing more for so long is forgotten: what is late is recognised all the same."""
 LOOKS_S = 5.0
 """How often that is looked after, while anything waits."""
 
@@ -237,7 +239,7 @@ class Intake:
             now = time.monotonic()
             for trace_id, trace in list(way.traces.open.items()):
                 quiet = now - trace.touched
-                if quiet > way.opened.settings.other_wait_s:
+                if quiet > (ROOTED_S if trace.rooted and trace.is_genai else way.opened.settings.other_wait_s):
                     self._forget(way, trace_id)
                 elif quiet > QUIET_S and trace.unsettled:
                     self._settle(way, trace)

@@ -107,10 +107,9 @@ class Records(Outlet):
                 trace.untold[native.span_id] = untold
         else:
             self._payloads(start, end, root, reading)
+            known.question, known.reply = reading.question, reading.reply
             if native.parent_id is None:
-                self._conversation(start, end, known, root, reading)
-            else:
-                known.question, known.reply = reading.question, reading.reply
+                self._conversation(start, end, known, trace)
         self._emit(root, start)
         self._emit(root, end)
         if reading.status == "failed" and not root.sampled:
@@ -275,7 +274,8 @@ class Records(Outlet):
             ("usage", reading.usage),
         ):
             if value:
-                end[name] = self._word(value)
+                # Usage holds numbers that were read as such.
+                end[name] = self._word(value) if value.__class__ is str else value
         if reading.cached:
             end["cached"] = True
 
@@ -358,17 +358,14 @@ class Records(Outlet):
         if node is not None:
             root.extend(node, end["id"], ids[0], _spent(reading) if len(ids) == 1 else None)
 
-    def _conversation(self, start: Draft, end: Draft, known: Known, root: Root, reading: Reading) -> None:
-        """What the user said and was answered, as the trace's root has it."""
-        if reading.question and self.with_inputs:
-            question_refs(root, start, self.full.entries(root, start, reading.question))
-            known.question = []
-        if reading.reply and self.with_outputs and reading.status == "completed":
-            answer_refs(root, end, self.full.entries(root, end, reading.reply))
-            known.reply = []
-        if root.unsized:
+    def _conversation(self, start: Draft, end: Draft, known: Known, trace: Trace) -> None:
+        """What the user said and was answered, told with the trace's root, which mostly comes last."""
+        calls = trace.calls_of(known)
+        if calls or known.question is not None or known.reply is not None:
+            self._settle(start, end, trace.root, known, calls)
+        if trace.root.unsized:
             # What no model was given.
-            root.size(end, list(root.unsized), 0, None)
+            trace.root.size(end, list(trace.root.unsized), 0, None)
 
     # -- when a trace is complete, as far as can be told
 
@@ -379,19 +376,27 @@ class Records(Outlet):
         trace.unsettled = {}
         root = trace.root
         for top, calls in trace.tops():
+            if not calls and top.question is None and top.reply is None:
+                # What is beneath it may still come.
+                trace.unsettled[top.hex] = top
+                continue
             draft = self._told_beside(trace, top.hex, top.began)
             root.started = top.began // 1000
-            self._settle_question(draft, root, top, calls)
-            self._settle_reply(draft, root, top, calls)
-            top.settled = True
-            top.question = top.reply = None
+            self._settle(draft, draft, root, top, calls)
             if draft["messages"]:
                 self._emit(root, draft)
 
+    def _settle(self, start: Draft, end: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
+        if self.with_inputs:
+            self._settle_question(start, root, top, calls)
+        if self.with_outputs:
+            self._settle_reply(end, root, top, calls)
+        top.settled = True
+        top.question = top.reply = None
+
     def _settle_question(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
-        if top.question is not None or not self.with_inputs:
-            if top.question and self.with_inputs:
-                question_refs(root, draft, self.full.entries(root, draft, top.question))
+        if top.question is not None:
+            question_refs(root, draft, self.full.entries(root, draft, top.question))
             return
         for call in calls[:1]:
             for body, n, position, chars in call.tail:
@@ -401,12 +406,11 @@ class Records(Outlet):
                     ref["span"] = call.hex
 
     def _settle_reply(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
-        if top.reply is not None or not self.with_outputs:
-            if top.reply and self.with_outputs:
-                told = len(draft["messages"])
-                answer_refs(root, draft, self.full.entries(root, draft, top.reply))
-                for ref in draft["messages"][told:]:
-                    ref["at"] = top.ended // 1000
+        if top.reply is not None:
+            told = len(draft["messages"])
+            answer_refs(root, draft, self.full.entries(root, draft, top.reply))
+            for ref in draft["messages"][told:]:
+                ref["at"] = top.ended // 1000
             return
         for call in sorted(calls, key=lambda known: (known.ended, known.hex))[-1:]:
             for body, n in call.answered:

@@ -127,6 +127,11 @@ class Trace:
             known = self._ids[native_id] = derived_id(self.root.id, native_id)
         return known
 
+    def calls_of(self, top: Known) -> list[Known]:
+        """The model calls beneath a topmost span, the earliest first."""
+        calls = [span for span in self.spans.values() if span.kind == CALL and self._top(span) is top]
+        return sorted(calls, key=_began)
+
     def tops(self) -> Iterator[tuple[Known, list[Known]]]:
         """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one)."""
         calls: dict[str, list[Known]] = {}
@@ -139,8 +144,8 @@ class Trace:
                 tops[span.hex] = span
             if span.kind == CALL:
                 calls.setdefault(top.hex, []).append(span)
-        for top in sorted(tops.values(), key=lambda known: (known.began, known.hex)):
-            yield top, sorted(calls.get(top.hex, ()), key=lambda known: (known.began, known.hex))
+        for top in sorted(tops.values(), key=_began):
+            yield top, sorted(calls.get(top.hex, ()), key=_began)
 
     def _top(self, span: Known) -> Known:
         top = span
@@ -152,6 +157,10 @@ class Trace:
                 top = parent
             parent = self.spans.get(parent.parent or "")
         return top
+
+
+def _began(span: Known) -> tuple[int, str]:
+    return span.began, span.hex
 
 
 class Traces:
