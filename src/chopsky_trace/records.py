@@ -119,6 +119,12 @@ class SpanStart(TypedDict):
     seen: int
     source: str
     at: NotRequired[int]
+    instrumentor: NotRequired[str]
+    """Which OpenTelemetry scope made the span; without it the source itself told of it."""
+    is_provider: NotRequired[bool]
+    """Whether what told of the span wraps a provider's SDK, or is one, and not a framework over it."""
+    native_id: NotRequired[str]
+    """The span's own id where it came from, if that is no UUID."""
     kind: Kind
     name: NotRequired[str | None]
     provider: NotRequired[str]

@@ -72,6 +72,7 @@ TYPES = {
 UNTOLD = {
     "conversation_spans": {
         "duplicate_of": "uuid",
+        "told": "jsonb",
         "abandoned_at": "timestamp with time zone",
         "created_at": "timestamp with time zone",
     },

@@ -14,6 +14,7 @@ CHECKS = {
     "analytics": "error and retry counts that the spans do not give",
     "message_costs": "calls whose messages do not carry their cost",
     "message_sizes": "calls whose first message does not carry their output tokens",
+    "duplicates": "calls that were told of twice and count twice",
     "parts": "parts over their whole, and negative counts",
     "ends_without_start": "ends without starts",
     "active_too_long": "active spans without news for too long",

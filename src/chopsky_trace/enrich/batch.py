@@ -63,6 +63,7 @@ class Register(NamedTuple):
     kind: str
     scope: Mapping[str, Any] | None
     asked: Asked
+    has_parent: bool
 
 
 class Packed:
@@ -289,7 +290,19 @@ class _Work:
         kind = record["kind"]
         asked = new_tuple(Asked, (record.get("provider"), record.get("model"))) if kind in CALL_KINDS else NOBODY
         self.starts[record["id"]] = new_tuple(
-            Register, (stamp, record["run"], line, row, packed, record["at"], kind, record.get("scope"), asked)
+            Register,
+            (
+                stamp,
+                record["run"],
+                line,
+                row,
+                packed,
+                record["at"],
+                kind,
+                record.get("scope"),
+                asked,
+                record.get("parent") is not None,
+            ),
         )
 
     def _take_end(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
@@ -309,7 +322,7 @@ class _Work:
         kind = record["kind"]
         asked = new_tuple(Asked, (record.get("provider"), record.get("model_requested"))) if numbers else NOBODY
         self.ends[record["id"]] = new_tuple(
-            Register, (stamp, record["run"], line, row, packed, record["at"], kind, None, asked)
+            Register, (stamp, record["run"], line, row, packed, record["at"], kind, None, asked, True)
         )
 
     def _numbers(self, record: dict[str, Any]) -> Row | None:
@@ -339,14 +352,14 @@ class _Work:
         # The root's word first, then the earliest span's: as the database settles it.
         scoped = sorted(
             (
-                (id_ != start.run, start.at, id_, start.run, start.scope)
+                (id_ != start.run, start.has_parent, start.at, id_, start.run, start.scope)
                 for id_, start in self.starts.items()
                 if start.scope
             ),
-            key=lambda s: s[:3],
+            key=lambda s: s[:4],
         )
         scopes: dict[str, Row] = {}
-        for _, _, _, run, scope in scoped:
+        for *_, run, scope in scoped:
             known = scopes.setdefault(run, {})
             for name, value in scope.items():
                 known.setdefault(name, value)

@@ -29,6 +29,9 @@ COUNTS = (
 START_FIELDS = {
     "at": "started_at",
     "source": "source",
+    "instrumentor": "instrumentor",
+    "is_provider": "is_provider",
+    "native_id": "native_id",
     "kind": "kind",
     "parent": "parent_span_id",
     "name": "name",

@@ -91,7 +91,12 @@ with run as (
     left join turn t on t.run_id = r.id
     left join topmost top on top.run_id = r.id
     left join under_way u on u.run_id = r.id
-    left join public.conversation_spans root on root.id = r.id and root.conversation_run_id = r.id
+    left join lateral (
+        -- The span with the run's id, else the earliest that says it has no parent.
+        select o.id, o.status from public.conversation_spans o
+        where o.conversation_run_id = r.id and (o.id = r.id or (o.parent_span_id is null and o.start_version is not null))
+        order by o.id = r.id desc, o.started_at, o.id limit 1
+    ) root on true
 )
 select
     r.id as conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, v.stored, v.derived,
@@ -140,19 +145,24 @@ where a.conversation_run_id between %(low)s and %(high)s and v.stored <> v.deriv
     and exists (select 1 from public.conversation_spans s where s.conversation_run_id = a.conversation_run_id)
 
 -- message_costs --
--- A call's cost stands on its first output message; together its messages carry what the call carries.
+-- A call's cost stands on its first output message; together its messages carry what the call carries. Where several
+-- told of the call, the messages of all of them are the call's.
 select
     s.conversation_run_id, s.id as span_id, null::uuid as message_id, 'cost' as field, trim_scale(m.cost)::text as stored,
     trim_scale(s.cost)::text as derived, 'the messages of the call do not carry its cost' as cause
 from (
     -- Where the first output's cost is unknown, the others' 0 does not make a sum.
-    select c.conversation_run_id, c.span_id, case when not bool_or(c.cost is null and c.version is not null) then sum(c.cost) end as cost
+    select
+        c.conversation_run_id, coalesce(t.duplicate_of, t.id) as call_id,
+        case when not bool_or(c.cost is null and c.version is not null) then sum(c.cost) end as cost
     from public.conversation_messages c
-    where c.conversation_run_id between %(low)s and %(high)s and c.span_id is not null and c.role = 'assistant' and not c.is_history
-    group by c.conversation_run_id, c.span_id
+    join public.conversation_spans t on t.id = c.span_id
+    where c.conversation_run_id between %(low)s and %(high)s and c.role = 'assistant' and not c.is_history
+    group by c.conversation_run_id, coalesce(t.duplicate_of, t.id)
 ) m
-join public.conversation_spans s on s.id = m.span_id
-where s.kind = 'llm' and s.ended_at is not null and s.duplicate_of is null and m.cost is distinct from s.cost
+join public.conversation_spans s on s.id = m.call_id
+where s.kind = 'llm' and s.ended_at is not null and s.duplicate_of is null
+    and m.cost is distinct from case when s.conversation_run_id = m.conversation_run_id then s.cost else 0 end
 
 -- message_sizes --
 -- The first output message of a call has its output tokens. Where another end told that message, the one that stands says no more.
@@ -164,6 +174,98 @@ join public.conversation_spans s on s.id = m.span_id and s.end_version = m.versi
 where m.conversation_run_id between %(low)s and %(high)s and m.role = 'assistant' and m.position = 0
     and s.kind = 'llm' and s.duplicate_of is null and m.token_count is distinct from s.output_tokens
     and coalesce(s.output_tokens, 0) between 0 and 2147483647
+
+-- duplicates --
+-- Calls that were told of twice and count twice, or are called so without cause: by the same response id, by nesting, and
+-- by what they name and carry. Twins without an id are not derived again.
+with call as (
+    select
+        s.*, coalesce(s.instrumentor, s.source) as told_by, coalesce(s.duplicate_of, s.id) as call_id, r.tenant_id,
+        coalesce(s.usage_details @> '{"cache_hit": true}', false) as cache_hit
+    from public.conversation_spans s
+    join public.conversation_runs r on r.id = s.conversation_run_id
+    where s.conversation_run_id between %(low)s and %(high)s and s.kind in ('llm', 'embedding', 'image')
+), nested as (
+    select n.outer_id, count(*) filter (where i.status <> 'failed') as calls, count(*) as tries
+    from public.chopsky_nested_calls(array(
+        select distinct c.conversation_run_id
+        from call c
+        join public.conversation_spans b on b.conversation_run_id = c.conversation_run_id and b.parent_span_id = c.id
+    )) n
+    join call i on i.id = n.id
+    group by n.outer_id
+), found (run_id, id, field, stored, derived, cause) as (
+    select c.conversation_run_id, c.id, 'duplicate_of', c.duplicate_of::text, least(o.id, c.id)::text, o.told_by || ' told of the same response'
+    from call c
+    cross join lateral (
+        select s.id, coalesce(s.instrumentor, s.source) as told_by
+        from public.conversation_spans s
+        join public.conversation_runs r on r.id = s.conversation_run_id
+        where hashtextextended(s.response_id, 0) = hashtextextended(c.response_id, 0) and s.response_id = c.response_id
+            and s.id <> c.id and s.kind = c.kind and coalesce(s.instrumentor, s.source) <> c.told_by
+            and r.tenant_id is not distinct from c.tenant_id and s.start_version is not null
+            and s.started_at <= c.ended_at and c.started_at <= s.ended_at
+            and not coalesce(s.usage_details @> '{"cache_hit": true}', false)
+            and coalesce(s.duplicate_of, s.id) <> c.call_id
+            -- Each may have a partner already.
+            and not exists (
+                select 1
+                from public.conversation_spans m
+                join public.conversation_spans n on coalesce(n.instrumentor, n.source) = coalesce(m.instrumentor, m.source)
+                where (m.id = coalesce(s.duplicate_of, s.id) or m.duplicate_of = coalesce(s.duplicate_of, s.id))
+                    and (n.id = c.call_id or n.duplicate_of = c.call_id)
+            )
+        limit 1
+    ) o
+    where c.response_id is not null and c.start_version is not null and not c.cache_hit
+    union all
+    select c.conversation_run_id, c.id, 'duplicate_of', null, null,
+        case when n.calls > 1 then 'it sums the calls below it, and counts beside them'
+            else 'the call below it is the same, and counts beside it' end
+    from nested n
+    join call c on c.id = n.outer_id
+    where case when n.calls > 1 or (n.calls = 0 and n.tries > 1) then c.duplicate_of is null else not exists (
+        select 1
+        from public.chopsky_nested_calls(array[c.conversation_run_id]) b
+        join call i on i.id = b.id
+        where b.outer_id = c.id and i.call_id = c.call_id
+    ) end
+    union all
+    select c.conversation_run_id, c.id, 'duplicate_of', c.duplicate_of::text, null,
+        case when o.id is null then 'what it is a duplicate of is not stored' else 'what it is a duplicate of is itself one' end
+    from call c
+    left join public.conversation_spans o on o.id = c.duplicate_of
+    where c.duplicate_of is not null and (o.id is null or o.duplicate_of is not null)
+    union all
+    select c.conversation_run_id, c.id, v.field, v.stored, null, 'a duplicate has none'
+    from call c
+    cross join lateral (values ('total_tokens', c.total_tokens::text), ('input_tokens', c.input_tokens::text), ('output_tokens', c.output_tokens::text), ('cost', c.cost::text)) v (field, stored)
+    where c.duplicate_of is not null and v.stored is not null
+    union all
+    -- The one whose usage the owner has; and whether another told more.
+    select c.conversation_run_id, c.id, v.field, v.stored, v.derived, 'the best that was told of the call is another'
+    from call c
+    join public.conversation_spans b on b.id = (c.told ->> 'usage_of')::uuid
+    cross join lateral (
+        values
+            ('input_tokens', c.input_tokens::text, b.told ->> 'input_tokens'), ('output_tokens', c.output_tokens::text, b.told ->> 'output_tokens'),
+            ('total_tokens', c.total_tokens::text, b.told ->> 'total_tokens'),
+            ('cost', trim_scale(c.cost)::text, trim_scale((b.told ->> 'cost')::numeric)::text)
+    ) v (field, stored, derived)
+    where c.duplicate_of is null and v.stored is distinct from v.derived
+    union all
+    select c.conversation_run_id, c.id, 'total_tokens', null, m.told ->> 'total_tokens', 'another told how many the call used'
+    from call c
+    join public.conversation_spans m on m.duplicate_of = c.id and m.told ->> 'total_tokens' is not null
+    where c.duplicate_of is null and c.total_tokens is null and not exists (
+        -- What a sum of calls told is not the call's.
+        select 1 from nested n where n.outer_id = m.id and n.calls > 1
+    )
+)
+select f.run_id as conversation_run_id, f.id as span_id, null::uuid as message_id, f.field, f.stored, f.derived, f.cause
+from found f
+join public.conversation_runs r on r.id = f.run_id
+where r.status <> 'active' or r.updated_at < now() - %(patience)s::interval
 
 -- parts --
 -- A whole includes its parts, and no count is negative. What a provider reported is stored as it was.

@@ -126,7 +126,7 @@ limit %(limit)s
 -- spans --
 -- One page of a run's spans as a call tree needs them: without payloads. Parents come before their children where clocks agree.
 select
-    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
+    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.status, s.error, s.provider, s.model, s.model_requested,
     s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
     s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
     s.finish_reason, s.duplicate_of, s.tags,
@@ -151,7 +151,7 @@ with recursive below (id) as (
     select b.id from below b limit %(limit)s
 )
 select
-    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.status, s.error, s.provider, s.model, s.model_requested,
+    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.status, s.error, s.provider, s.model, s.model_requested,
     s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
     s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
     s.finish_reason, s.duplicate_of, s.tags,

@@ -146,6 +146,9 @@ create table public.conversation_spans (
     kind text not null default 'other'::text,
     name text,
     source text,
+    instrumentor text,
+    is_provider boolean not null default false,
+    native_id text,
     provider text,
     model_requested text,
     invocation_params jsonb,
@@ -186,6 +189,7 @@ create table public.conversation_spans (
     end_metadata jsonb,
     end_version text collate "C",
     duplicate_of uuid,
+    told jsonb,
     abandoned_at timestamp with time zone,
     created_at timestamp with time zone not null default now()
 );
@@ -460,17 +464,138 @@ CREATE INDEX idx_conversation_runs_user_id_created_at ON public.conversation_run
 --: index idx_conversation_spans_conversation_run_id
 CREATE INDEX idx_conversation_spans_conversation_run_id ON public.conversation_spans USING btree (conversation_run_id, started_at);
 
+--: index idx_conversation_spans_duplicate_of
+CREATE INDEX idx_conversation_spans_duplicate_of ON public.conversation_spans USING btree (duplicate_of) WHERE (duplicate_of IS NOT NULL);
+
+--: index idx_conversation_spans_framework_calls
+CREATE INDEX idx_conversation_spans_framework_calls ON public.conversation_spans USING btree (COALESCE(((told ->> 'input_tokens'::text))::bigint, input_tokens), started_at) WHERE ((NOT is_provider) AND (kind = ANY (ARRAY['llm'::text, 'embedding'::text, 'image'::text])));
+
 --: index idx_conversation_spans_open
 CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btree (created_at) WHERE (status = 'active'::text);
 
+--: index idx_conversation_spans_provider_calls
+CREATE INDEX idx_conversation_spans_provider_calls ON public.conversation_spans USING btree (COALESCE(((told ->> 'input_tokens'::text))::bigint, input_tokens), started_at) WHERE (is_provider AND (kind = ANY (ARRAY['llm'::text, 'embedding'::text, 'image'::text])));
+
 --: index idx_conversation_spans_reported_cost
 CREATE INDEX idx_conversation_spans_reported_cost ON public.conversation_spans USING btree (conversation_run_id) WHERE (reported_cost IS NOT NULL);
+
+--: index idx_conversation_spans_response_id
+CREATE INDEX idx_conversation_spans_response_id ON public.conversation_spans USING btree (hashtextextended(response_id, (0)::bigint)) WHERE (response_id IS NOT NULL);
+
+--: index idx_conversation_spans_told
+CREATE INDEX idx_conversation_spans_told ON public.conversation_spans USING btree (conversation_run_id) WHERE (told IS NOT NULL);
 
 --: index idx_model_prices_key
 CREATE UNIQUE INDEX idx_model_prices_key ON public.model_prices USING btree (tenant_id, provider, lower(model), model_pattern, valid_from) NULLS NOT DISTINCT;
 
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: function public.chopsky_as_told(span public.conversation_spans)
+CREATE OR REPLACE FUNCTION public.chopsky_as_told(span public.conversation_spans)
+ RETURNS public.conversation_spans
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select jsonb_populate_record(
+        span, case when span.told ->> 'end_version' is not distinct from span.end_version then span.told end
+    )
+$function$;
+
+--: function public.chopsky_call_pairs(ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_call_pairs(ids uuid[])
+ RETURNS TABLE(how integer, id uuid, other_id uuid)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with mine as materialized (
+        select t.id, t.response_id, t.input_tokens, t.is_provider, t.started_at, t.ended_at
+        from public.conversation_spans s
+        cross join lateral public.chopsky_as_told(s) t
+        where s.id = any (ids) and s.kind in ('llm', 'embedding', 'image') and s.start_version is not null
+    ), candidate as materialized (
+        -- By index alone, so that few are looked at; offset 0, or the planner would take an index for as small as it was.
+        select 1 as how, m.id as a_id, x.id as b_id
+        from mine m
+        cross join lateral (
+            select s.id
+            from public.conversation_spans s
+            where hashtextextended(s.response_id, 0) = hashtextextended(m.response_id, 0) and s.response_id is not null
+            offset 0
+        ) x
+        where x.id <> m.id
+        union
+        select 2, m.id, x.id
+        from mine m
+        cross join lateral (
+            select s.id
+            from public.conversation_spans s
+            where s.is_provider and s.kind in ('llm', 'embedding', 'image')
+                and coalesce((s.told ->> 'input_tokens')::bigint, s.input_tokens) = m.input_tokens
+                and s.started_at between m.started_at - interval '10 milliseconds' and m.ended_at + interval '10 milliseconds'
+                and (m.response_id is null or s.response_id is null or s.told is not null)
+            offset 0
+        ) x
+        where not m.is_provider
+        union
+        select 2, x.id, m.id
+        from mine m
+        cross join lateral (
+            select s.id
+            from public.conversation_spans s
+            where not s.is_provider and s.kind in ('llm', 'embedding', 'image')
+                and coalesce((s.told ->> 'input_tokens')::bigint, s.input_tokens) = m.input_tokens
+                and s.started_at between m.started_at - interval '15 minutes' and m.started_at + interval '10 milliseconds'
+                and (m.response_id is null or s.response_id is null or s.told is not null)
+            offset 0
+        ) x
+        where m.is_provider
+    ), pair (how, a, b) as (
+        select c.how, a, b
+        from candidate c
+        join public.conversation_spans s on s.id = c.a_id
+        join public.conversation_spans t on t.id = c.b_id
+        join public.conversation_runs r on r.id = s.conversation_run_id
+        join public.conversation_runs q on q.id = t.conversation_run_id and q.tenant_id is not distinct from r.tenant_id
+        cross join lateral public.chopsky_as_told(s) a
+        cross join lateral public.chopsky_as_told(t) b
+        where case when c.how = 1 then
+            a.response_id = b.response_id
+            and a.started_at <= coalesce(b.ended_at, b.started_at) + interval '10 milliseconds'
+            and b.started_at <= coalesce(a.ended_at, a.started_at) + interval '10 milliseconds'
+        else
+            (a.response_id is null or b.response_id is null)
+            and a.input_tokens > 0 and a.input_tokens = b.input_tokens
+            and coalesce(a.output_tokens, 0) = coalesce(b.output_tokens, 0) and (a.kind = 'embedding' or a.output_tokens > 0)
+            and b.started_at >= a.started_at - interval '10 milliseconds' and b.ended_at <= a.ended_at + interval '10 milliseconds'
+            and (
+                coalesce(a.model, a.model_requested) is null or coalesce(b.model, b.model_requested) is null
+                or exists (
+                    select 1
+                    from (values (a.model), (a.model_requested)) f (name)
+                    cross join (values (b.model), (b.model_requested)) p (name)
+                    -- openai/gpt-4o, and gpt-4o-2024-08-06, by which gpt-4o was answered.
+                    cross join lateral (
+                        select regexp_replace(lower(f.name), '^.*/', '') as f, regexp_replace(lower(p.name), '^.*/', '') as p
+                    ) n
+                    where n.f = n.p or left(n.f, length(n.p) + 1) in (n.p || '-', n.p || ':', n.p || '@')
+                        or left(n.p, length(n.f) + 1) in (n.f || '-', n.f || ':', n.f || '@')
+                )
+            )
+        end
+    )
+    select distinct p.how, case when p.how = 2 then (p.a).id else least((p.a).id, (p.b).id) end,
+        case when p.how = 2 then (p.b).id else greatest((p.a).id, (p.b).id) end
+    from pair p
+    where (p.a).kind = (p.b).kind and (p.a).start_version is not null and (p.b).start_version is not null
+        and coalesce((p.a).instrumentor, (p.a).source) <> coalesce((p.b).instrumentor, (p.b).source)
+        and not coalesce((p.a).usage_details @> '{"cache_hit": true}', false)
+        and not coalesce((p.b).usage_details @> '{"cache_hit": true}', false)
+$function$;
 
 --: function public.chopsky_check_model_price()
 CREATE OR REPLACE FUNCTION public.chopsky_check_model_price()
@@ -539,6 +664,156 @@ AS $function$
     limit 1
 $function$;
 
+--: function public.chopsky_decide_calls(members uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_decide_calls(members uuid[])
+ RETURNS TABLE(id uuid, owner_id uuid, place integer, is_sum boolean)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    ids uuid[];
+    sources text[];
+    -- All sources of a group, at its first.
+    told_by text[];
+    is_part boolean[];
+    -- Of each a place in these arrays: of another in its group, of the call that it is nested in and one with, of the call in it.
+    groups integer[];
+    wraps integer[];
+    inner_of integer[];
+    sums boolean[];
+    is_wrapper boolean[];
+    pair record;
+    one integer;
+    other integer;
+    step integer := 0;
+    changed boolean := true;
+begin
+    select array_agg(s.id order by s.id), array_agg(coalesce(s.instrumentor, s.source) order by s.id),
+        array_agg(s.parent_span_id is not null order by s.id)
+    into ids, sources, is_part
+    from public.conversation_spans s where s.id = any (members);
+    if ids is null then
+        return;
+    end if;
+    told_by := sources;
+    groups := array(select generate_series(1, cardinality(ids)));
+    wraps := array_fill(0, array[cardinality(ids)]);
+    inner_of := wraps;
+    sums := array_fill(false, array[cardinality(ids)]);
+    is_wrapper := sums;
+
+    -- A call with one call in it, failed tries apart, is that call; with several, their sum.
+    for pair in
+        with nest as (
+            select n.outer_id, s.id, s.status = 'failed' as failed, s.started_at
+            from public.chopsky_nested_calls(array(
+                select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (ids)
+            )) n
+            join public.conversation_spans s on s.id = n.id
+            where n.outer_id = any (ids) and n.id = any (ids)
+        )
+        select
+            array_position(ids, n.outer_id) as outer_at,
+            array_position(ids, (array_agg(n.id order by n.failed, n.started_at desc, n.id))[1]) as inner_at,
+            case when bool_and(n.failed) then count(*) else count(*) filter (where not n.failed) end as calls
+        from nest n group by n.outer_id
+    loop
+        inner_of[pair.outer_at] := pair.inner_at;
+        sums[pair.outer_at] := pair.calls > 1;
+    end loop;
+    -- What is one with a sum is a sum, too.
+    while changed loop
+        changed := false;
+        for one in 1..cardinality(ids) loop
+            if not sums[one] and inner_of[one] > 0 and sums[inner_of[one]] then
+                sums[one] := true;
+                changed := true;
+            end if;
+        end loop;
+    end loop;
+
+    for pair in
+        select p.how, array_position(ids, p.id) as one, array_position(ids, p.other_id) as other
+        from (
+            select 0 as how, i.id, ids[i.inner_at] as other_id
+            from unnest(ids, inner_of, sums) i (id, inner_at, is_sum) where i.inner_at > 0 and not i.is_sum
+            union all
+            select c.how, c.id, c.other_id from public.chopsky_call_pairs(ids) c
+        ) p
+        join public.conversation_spans a on a.id = p.id
+        join public.conversation_spans b on b.id = p.other_id
+        where p.id = any (ids) and p.other_id = any (ids)
+        -- Of twins the framework's that began last first, each with what ended last in it: this leaves the fewest alone.
+        order by p.how, case when p.how = 1 then greatest(a.started_at, b.started_at) - least(a.started_at, b.started_at) end,
+            a.started_at desc, p.id, b.ended_at desc, p.other_id
+    loop
+        one := pair.one;
+        while groups[one] <> one loop
+            one := groups[one];
+        end loop;
+        other := pair.other;
+        while groups[other] <> other loop
+            other := groups[other];
+        end loop;
+        if pair.how = 0 then
+            wraps[pair.other] := pair.one;
+            is_wrapper[pair.one] := sources[pair.one] = sources[pair.other];
+        -- No source tells of one call twice.
+        elsif sums[pair.one] or sums[pair.other] or string_to_array(told_by[one], e'\x1f') && string_to_array(told_by[other], e'\x1f') then
+            continue;
+        end if;
+        if one <> other then
+            groups[other] := one;
+            told_by[one] := told_by[one] || e'\x1f' || told_by[other];
+        end if;
+    end loop;
+    for one in 1..cardinality(ids) loop
+        other := one;
+        while groups[other] <> other loop
+            other := groups[other];
+        end loop;
+        groups[one] := other;
+    end loop;
+
+    -- Whether a call is part of a trace its outermost says; a sum goes with the last call in it.
+    for one in 1..cardinality(ids) loop
+        other := one;
+        for step in 1..100 loop
+            exit when wraps[other] = 0;
+            other := wraps[other];
+        end loop;
+        is_part[one] := is_part[other];
+        if sums[one] then
+            other := one;
+            for step in 1..100 loop
+                exit when not sums[other];
+                other := inner_of[other];
+            end loop;
+            groups[one] := groups[other];
+        end if;
+    end loop;
+
+    return query
+    select
+        r.id, case when r.size > 1 then first_value(r.id) over (partition by r.team order by r.place) end, r.place::integer, r.is_sum
+    from (
+        select
+            m.id, m.team, m.is_sum, count(*) over (partition by m.team) as size,
+            row_number() over (
+                partition by m.team
+                order by m.is_sum, m.is_wrapper, not m.is_part, s.is_provider, s.source is distinct from 'langchain',
+                    s.started_at, m.id
+            ) as place
+        from unnest(ids, groups, sums, is_wrapper, is_part) m (id, team, is_sum, is_wrapper, is_part)
+        join public.conversation_spans s on s.id = m.id
+    ) r;
+end
+$function$;
+
 --: function public.chopsky_fill_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_fill_messages(keys uuid[], bodies uuid[])
  RETURNS void
@@ -585,6 +860,7 @@ declare
     placed uuid[] := '{}';
     joined uuid[];
     lost uuid[] := '{}';
+    merged uuid[];
     touched uuid[];
     keys uuid[];
     bodies uuid[];
@@ -658,6 +934,10 @@ begin
             where m.conversation_run_id = any (late) and m.body_id is not null
         );
     end if;
+
+    -- Now that the batch's spans and messages are there: which calls others told of, too.
+    merged := public.chopsky_merge_calls(run_ids || joined);
+    lost := lost || merged;
 
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
@@ -752,6 +1032,147 @@ AS $function$
     where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at)
 $function$;
 
+--: function public.chopsky_merge_calls(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_merge_calls(run_ids uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    -- Calls that this transaction wrote, or whose run it did: a row's age in transactions is then 0, or less in one within.
+    fresh uuid[];
+    seeds uuid[];
+    members uuid[];
+    locked uuid[] := run_ids;
+    further uuid[];
+    owners uuid[];
+    places integer[];
+    sums boolean[];
+    changed uuid[];
+begin
+    -- What a later end replaced is told by its columns again.
+    update public.conversation_spans s
+    set told = jsonb_build_object('end_version', s.end_version, 'rows', coalesce(s.told -> 'rows', '[]'))
+    where s.conversation_run_id = any (run_ids) and s.told is not null and s.told ->> 'end_version' is distinct from s.end_version;
+    fresh := array(
+        select s.id
+        from public.conversation_runs r
+        join public.conversation_spans s on s.conversation_run_id = r.id
+        where r.id = any (run_ids) and s.kind in ('llm', 'embedding', 'image') and s.start_version is not null
+            and (age(s.xmin) <= 0 or age(r.xmin) <= 0)
+    );
+    -- Two writers with one side each: who comes second waits, and sees the other's. Calls with an id wait for that id;
+    -- twins by their tokens, where one lacks an id, and only for what could be their twin.
+    perform case when k.is_shared then pg_advisory_xact_lock_shared(k.key) else pg_advisory_xact_lock(k.key) end
+    from (
+        select w.key, bool_and(w.is_shared) as is_shared
+        from public.conversation_spans s
+        cross join lateral (
+            values
+                (hashtextextended(s.response_id, 1), false),
+                (hashtextextended(s.input_tokens::text, 2), not (s.is_provider and s.response_id is null)),
+                (case when s.is_provider or s.response_id is null then hashtextextended(s.input_tokens::text, 3) end, s.is_provider)
+        ) w (key, is_shared)
+        where s.id = any (fresh) and w.key is not null
+        group by w.key order by w.key
+    ) k;
+    seeds := array(
+        select s.id
+        from public.conversation_spans s
+        where s.id = any (fresh) and s.response_id is not null and exists (
+            select 1 from public.conversation_spans o
+            where hashtextextended(o.response_id, 0) = hashtextextended(s.response_id, 0) and o.response_id is not null and o.id <> s.id
+            offset 0
+        )
+        union
+        select s.id
+        from public.conversation_spans s
+        where s.id = any (fresh) and not s.is_provider and exists (
+            select 1 from public.conversation_spans o
+            where o.is_provider and o.kind in ('llm', 'embedding', 'image')
+                and coalesce((o.told ->> 'input_tokens')::bigint, o.input_tokens) = s.input_tokens
+                and o.started_at between s.started_at - interval '10 milliseconds' and s.ended_at + interval '10 milliseconds'
+                and (s.response_id is null or o.response_id is null or o.told is not null)
+            offset 0
+        )
+        union
+        select s.id
+        from public.conversation_spans s
+        where s.id = any (fresh) and s.is_provider and exists (
+            select 1 from public.conversation_spans o
+            where not o.is_provider and o.kind in ('llm', 'embedding', 'image')
+                and coalesce((o.told ->> 'input_tokens')::bigint, o.input_tokens) = s.input_tokens
+                and o.started_at between s.started_at - interval '15 minutes' and s.started_at + interval '10 milliseconds'
+                and (s.response_id is null or o.response_id is null or o.told is not null)
+            offset 0
+        )
+        union
+        select s.id from public.conversation_spans s where s.conversation_run_id = any (run_ids) and s.told is not null
+    );
+    -- Nearly no run has a call with anything below it.
+    further := array(
+        select distinct s.conversation_run_id
+        from public.conversation_spans s
+        join public.conversation_spans p on p.id = s.parent_span_id
+        where s.conversation_run_id = any (run_ids) and p.kind in ('llm', 'embedding', 'image')
+    );
+    if further <> '{}' then
+        seeds := array(
+            select unnest(seeds) union select unnest(array[n.id, n.outer_id]) from public.chopsky_nested_calls(further) n
+        );
+    end if;
+    if seeds = '{}' then
+        return '{}';
+    end if;
+    loop
+        members := public.chopsky_related_calls(seeds);
+        further := array(
+            select distinct s.conversation_run_id from public.conversation_spans s
+            where s.id = any (members) and s.conversation_run_id <> all (locked)
+        );
+        exit when further = '{}';
+        -- Looked at again once they are ours: others may have written to them meanwhile.
+        perform 1 from public.conversation_runs r where r.id = any (further) order by r.id for no key update;
+        locked := locked || further;
+    end loop;
+    select array_agg(d.id order by d.id), array_agg(d.owner_id order by d.id), array_agg(d.place order by d.id), array_agg(d.is_sum order by d.id)
+    into members, owners, places, sums
+    from public.chopsky_decide_calls(members) d;
+    changed := array(select public.chopsky_share_numbers(members, owners, places, sums));
+    return changed || array(select public.chopsky_share_messages(members, owners, places));
+end
+$function$;
+
+--: function public.chopsky_nested_calls(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_nested_calls(run_ids uuid[])
+ RETURNS TABLE(id uuid, outer_id uuid)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with recursive up (id, kind, run_id, next_id, step) as (
+        select s.id, s.kind, s.conversation_run_id, s.parent_span_id, 1
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids) and s.kind in ('llm', 'embedding', 'image')
+            and s.start_version is not null and s.parent_span_id is not null
+        union all
+        select u.id, u.kind, u.run_id, p.parent_span_id, u.step + 1
+        from up u
+        join public.conversation_spans p on p.id = u.next_id
+        where p.conversation_run_id = u.run_id and p.kind not in (u.kind, 'tool') and p.parent_span_id is not null
+            -- Parents may form a ring.
+            and u.step < 100
+    )
+    select u.id, p.id
+    from up u
+    join public.conversation_spans p on p.id = u.next_id
+    where p.conversation_run_id = u.run_id and p.kind = u.kind and p.start_version is not null and p.id <> u.id
+$function$;
+
 --: function public.chopsky_on_edit_by_hand()
 CREATE OR REPLACE FUNCTION public.chopsky_on_edit_by_hand()
  RETURNS trigger
@@ -809,6 +1230,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_on_rows()
 AS $function$
 declare
     touched uuid[];
+    others uuid[];
 begin
     if current_setting('chopsky_trace.recompute', true) = 'on' then
         return null;
@@ -823,6 +1245,18 @@ begin
     end if;
     if touched is null then
         return null;
+    end if;
+    if tg_table_name = 'conversation_spans' and tg_op = 'DELETE' then
+        -- A call that others told of, too, is theirs now.
+        select array_agg(distinct s.conversation_run_id) into others
+        from public.conversation_spans s
+        where s.duplicate_of in (select c.id from changed c where c.told is not null);
+        if others is not null then
+            perform set_config('chopsky_trace.recompute', 'on', true);
+            perform 1 from public.conversation_runs r where r.id = any (others) order by r.id for no key update;
+            touched := touched || others || public.chopsky_merge_calls(others);
+            perform set_config('chopsky_trace.recompute', 'off', true);
+        end if;
     end if;
     if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
         perform set_config('chopsky_trace.recompute', 'on', true);
@@ -1143,7 +1577,21 @@ begin
                 )
             ) end as errors
         from public.conversation_runs i
-        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
+        -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+        left join lateral (
+            (
+                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+                from public.conversation_spans t where t.id = i.id and t.conversation_run_id = i.id
+            )
+            union all
+            (
+                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+                from public.conversation_spans t
+                where t.conversation_run_id = i.id and t.parent_span_id is null and t.start_version is not null
+                order by t.started_at, t.id limit 1
+            )
+            limit 1
+        ) o on true
         left join span s on s.run_id = i.id
         left join message m on m.run_id = i.id
         where i.id = any (run_ids)
@@ -1181,6 +1629,47 @@ begin
     where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
 
     perform set_config('chopsky_trace.recompute', was, true);
+end
+$function$;
+
+--: function public.chopsky_related_calls(seeds uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_related_calls(seeds uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    members uuid[] := seeds;
+    frontier uuid[] := seeds;
+begin
+    while frontier <> '{}' and cardinality(members) < 2000 loop
+        frontier := array(
+            select distinct o.id
+            from (
+                select unnest(array[p.id, p.other_id]) as id from public.chopsky_call_pairs(frontier) p
+                union all
+                select unnest(array[n.id, n.outer_id])
+                from public.chopsky_nested_calls(array(
+                    select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (frontier)
+                )) n
+                union all
+                select s.id from public.conversation_spans s where s.duplicate_of = any (frontier)
+                union all
+                select unnest(array[s.duplicate_of, x.id])
+                from public.conversation_spans s
+                cross join lateral (
+                    select d.id from public.conversation_spans d where d.duplicate_of = s.duplicate_of offset 0
+                ) x
+                where s.id = any (frontier) and s.duplicate_of is not null
+            ) o
+            where o.id <> all (members)
+        );
+        members := members || frontier;
+    end loop;
+    return members;
 end
 $function$;
 
@@ -1273,11 +1762,11 @@ AS $function$
     from (
         select
             c.conversation_run_id as id,
-            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
                 filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
-            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
                 filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
-            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.started_at, c.id)
+            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
                 filter (where c.scope ->> 'environment' is not null))[1] as environment
         from public.conversation_spans c
         where c.conversation_run_id = any (run_ids)
@@ -1286,6 +1775,235 @@ AS $function$
     where r.id = s.id and not r.scope_by_hand
         and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
     returning r.id
+$function$;
+
+--: function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
+CREATE OR REPLACE FUNCTION public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with member as materialized (
+        select
+            s.id as span_id, d.owner_id, d.place, s.conversation_run_id as run_id, s.end_version, s.told,
+            c.id as call_id, c.conversation_run_id = s.conversation_run_id as is_at_home, c.cost, c.usage_source,
+            case when c.output_tokens between 0 and 2147483647 then c.output_tokens::integer end as output_tokens
+        from unnest(ids, owners, places) d (id, owner_id, place)
+        join public.conversation_spans s on s.id = d.id
+        join public.conversation_spans c on c.id = coalesce(d.owner_id, d.id)
+        where d.owner_id is not null or s.told is not null
+    ), live as materialized (
+        select m.*
+        from member x
+        join public.conversation_messages m on m.conversation_run_id = x.run_id and m.span_id = x.span_id
+        where m.role = 'assistant' and not m.is_history
+    ), kept as materialized (
+        select x.span_id as kept_of, e.value ->> 'as' as kept_as, r.*
+        from member x
+        cross join lateral jsonb_array_elements(x.told -> 'rows') e
+        cross join lateral jsonb_populate_record(null::public.conversation_messages, e.value -> 'row') r
+    ), own as materialized (
+        -- A row that came again merges with what was kept of it, as it would have with itself.
+        select
+            coalesce(l.id, k.id) as id, coalesce(l.span_id, k.kept_of) as span_id, coalesce(l.body_id, k.body_id) as body_id,
+            l.id is not null as is_live, k.kept_as,
+            case when k.id is null then l.is_internal when l.id is null then k.is_internal
+                when k.kept_as = 'hidden' and l.is_internal then k.is_internal else l.is_internal and k.is_internal end as is_internal,
+            least(l.created_at, k.created_at) as created_at,
+            case when (k.created_at, k.position) < (l.created_at, l.position) or l.id is null then k.position else l.position end as position,
+            v.token_count, v.token_count_source, v.response_time_ms, v.cost, v.model, v.provider, v.version
+        from live l
+        full join kept k on k.id = l.id
+        cross join lateral (
+            select k.token_count, k.token_count_source, k.response_time_ms, k.cost, k.model, k.provider, k.version
+            where k.id is not null and (l.id is null or coalesce(k.version, '') >= coalesce(l.version, ''))
+            union all
+            select l.token_count, l.token_count_source, l.response_time_ms, l.cost, l.model, l.provider, l.version
+            where l.id is not null and (k.id is null or coalesce(k.version, '') < coalesce(l.version, ''))
+        ) v
+    ), placed as (
+        select
+            o.*, x.owner_id, x.call_id, x.run_id, x.is_at_home, x.cost as call_cost, x.output_tokens, x.usage_source,
+            first_value(o.span_id) over (partition by x.call_id order by x.place) as teller,
+            o.version = x.end_version and row_number() over (
+                partition by o.span_id order by o.version is distinct from x.end_version, o.position, o.id
+            ) = 1 as is_first
+        from own o
+        join member x on x.span_id = o.span_id
+    ), due as materialized (
+        select
+            p.*,
+            case
+                when p.owner_id is null then null
+                when p.span_id = p.teller then case when not p.is_first then null when p.is_at_home then 'carrier' else 'apart' end
+                when exists (select 1 from own t where t.span_id = p.teller and t.body_id = p.body_id) then 'gone'
+                else 'hidden'
+            end as due_as
+        from placed p
+    ), written as (
+        update public.conversation_messages m
+        set is_internal = d.is_internal or coalesce(d.due_as = 'hidden', false),
+            cost = case when d.due_as in ('hidden', 'apart') then 0 when d.is_first then d.call_cost else d.cost end,
+            token_count = case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.output_tokens else d.token_count end,
+            token_count_source = case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.usage_source else d.token_count_source end,
+            response_time_ms = d.response_time_ms, model = d.model, provider = d.provider, version = d.version,
+            created_at = d.created_at, position = d.position
+        from due d
+        where m.id = d.id and d.is_live and d.due_as is distinct from 'gone'
+            and (d.due_as is not null or d.kept_as is not null)
+            and (
+                m.is_internal, m.cost, m.token_count, m.token_count_source, m.response_time_ms, m.model, m.provider, m.version,
+                m.created_at, m.position
+            ) is distinct from (
+                d.is_internal or coalesce(d.due_as = 'hidden', false),
+                case when d.due_as in ('hidden', 'apart') then 0 when d.is_first then d.call_cost else d.cost end,
+                case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.output_tokens else d.token_count end,
+                case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.usage_source else d.token_count_source end,
+                d.response_time_ms, d.model, d.provider, d.version, d.created_at, d.position
+            )
+        returning m.conversation_run_id
+    ), gone as (
+        delete from public.conversation_messages m
+        using due d
+        where m.id = d.id and d.is_live and d.due_as = 'gone'
+        returning m.conversation_run_id
+    ), back as (
+        insert into public.conversation_messages (
+            id, body_id, conversation_run_id, span_id, session_id, tenant_id, user_id, role, content, parts, tool_calls,
+            tool_call_id, name, is_internal, token_count, token_count_source, response_time_ms, cost, model, provider, metadata,
+            session_key, position, version, created_at
+        )
+        select
+            d.id, d.body_id, d.run_id, d.span_id, r.session_id, r.tenant_id, r.user_id, 'assistant', b.content, b.parts, b.tool_calls,
+            b.tool_call_id, b.name, d.is_internal or coalesce(d.due_as = 'hidden', false),
+            case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.output_tokens else d.token_count end,
+            case when d.is_first and d.is_at_home and d.due_as is distinct from 'hidden' then d.usage_source else d.token_count_source end,
+            d.response_time_ms,
+            case when d.due_as in ('hidden', 'apart') then 0 when d.is_first then d.call_cost else d.cost end,
+            d.model, d.provider, coalesce(b.metadata, '{}'), r.session_key, d.position, d.version, d.created_at
+        from due d
+        join public.conversation_runs r on r.id = d.run_id
+        left join lateral (
+            select o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
+            from public.conversation_messages o
+            where o.body_id = d.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            order by o.session_key = r.session_key desc, o.id
+            limit 1
+        ) b on true
+        where not d.is_live and d.due_as is distinct from 'gone'
+        order by d.id
+        on conflict (id) do nothing
+        returning conversation_run_id
+    ), list as (
+        select
+            d.span_id,
+            jsonb_agg(jsonb_build_object('as', d.due_as, 'row', jsonb_build_object(
+                'id', d.id, 'body_id', d.body_id, 'is_internal', d.is_internal, 'token_count', d.token_count,
+                'token_count_source', d.token_count_source, 'response_time_ms', d.response_time_ms, 'cost', d.cost,
+                'model', d.model, 'provider', d.provider, 'version', d.version, 'position', d.position,
+                'created_at', d.created_at
+            )) order by d.id) as rows
+        from due d where d.due_as is not null group by d.span_id
+    ), noted as (
+        update public.conversation_spans s
+        set told = case when x.owner_id is null then null when l.rows is null then s.told - 'rows'
+            else s.told || jsonb_build_object('rows', l.rows) end
+        from member x
+        left join list l on l.span_id = x.span_id
+        where s.id = x.span_id and s.told is distinct from (
+            case when x.owner_id is null then null when l.rows is null then s.told - 'rows'
+                else s.told || jsonb_build_object('rows', l.rows) end
+        )
+        returning s.conversation_run_id
+    )
+    select w.conversation_run_id from written w
+    union select g.conversation_run_id from gone g
+    union select b.conversation_run_id from back b
+    union select n.conversation_run_id from noted n
+$function$;
+
+--: function public.chopsky_share_numbers(ids uuid[], owners uuid[], places integer[], sums boolean[])
+CREATE OR REPLACE FUNCTION public.chopsky_share_numbers(ids uuid[], owners uuid[], places integer[], sums boolean[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with member as materialized (
+        select d.owner_id, d.place, d.is_sum, t.*
+        from unnest(ids, owners, places, sums) d (member_id, owner_id, place, is_sum)
+        join public.conversation_spans s on s.id = d.member_id
+        cross join lateral public.chopsky_as_told(s) t
+        where d.owner_id is not null or s.told is not null
+    ), best as (
+        -- A whole that is known, then one that was reported, that fits its parts, that has most of them, that has a price.
+        select distinct on (m.owner_id) m.owner_id as call_id, m.*
+        from member m
+        where m.owner_id is not null and not m.is_sum
+        order by m.owner_id, m.total_tokens is null,
+            array_position(array['reported', 'computed', 'estimated'], coalesce(m.usage_source, 'unknown')) nulls last,
+            coalesce(m.usage_details ? 'violations', false),
+            num_nonnulls(m.input_tokens, m.output_tokens, m.cache_read_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_tokens) desc,
+            m.cost is null, m.place
+    ), heard as (
+        select
+            m.owner_id as call_id,
+            (array_agg(m.response_id order by m.place) filter (where m.response_id is not null))[1] as response_id,
+            (array_agg(m.model order by m.place) filter (where m.model is not null))[1] as model,
+            (array_agg(m.finish_reason order by m.place) filter (where m.finish_reason is not null))[1] as finish_reason,
+            (array_agg(m.time_to_first_token_ms order by m.place) filter (where m.time_to_first_token_ms is not null))[1] as time_to_first_token_ms
+        from member m
+        where m.owner_id is not null and not m.is_sum
+        group by m.owner_id
+    ), due as (
+        select
+            m.id, nullif(m.owner_id, m.id) as duplicate_of,
+            case when m.owner_id is null then m.told else
+                jsonb_build_object(
+                    'end_version', m.end_version, 'input_tokens', m.input_tokens, 'output_tokens', m.output_tokens,
+                    'total_tokens', m.total_tokens, 'cache_read_tokens', m.cache_read_tokens,
+                    'cache_write_tokens', m.cache_write_tokens, 'reasoning_tokens', m.reasoning_tokens,
+                    'audio_tokens', m.audio_tokens, 'usage_details', m.usage_details, 'usage_source', m.usage_source,
+                    'cost', m.cost, 'cost_source', m.cost_source, 'reported_cost', m.reported_cost, 'price_rates', m.price_rates,
+                    'response_id', m.response_id, 'model', m.model, 'finish_reason', m.finish_reason,
+                    'time_to_first_token_ms', m.time_to_first_token_ms
+                )
+                || case when m.told ? 'rows' then jsonb_build_object('rows', m.told -> 'rows') else '{}' end
+                || case when b.id is not null then jsonb_build_object('usage_of', b.id) else '{}' end
+            end as told,
+            -- Nobody else told of it: its own. The owner: the best. Another: nothing.
+            x.input_tokens, x.output_tokens, x.total_tokens, x.cache_read_tokens, x.cache_write_tokens, x.reasoning_tokens,
+            x.audio_tokens, x.usage_details, x.usage_source, x.cost, x.cost_source, x.reported_cost, x.price_rates,
+            coalesce(m.response_id, h.response_id) as response_id, coalesce(m.model, h.model) as model,
+            coalesce(m.finish_reason, h.finish_reason) as finish_reason,
+            coalesce(m.time_to_first_token_ms, h.time_to_first_token_ms) as time_to_first_token_ms
+        from member m
+        left join best b on b.call_id = m.id
+        left join heard h on h.call_id = m.id
+        left join member x on x.id = case when m.owner_id is null then m.id else b.id end
+    )
+    update public.conversation_spans s
+    set duplicate_of = d.duplicate_of, told = d.told,
+        input_tokens = d.input_tokens, output_tokens = d.output_tokens, total_tokens = d.total_tokens,
+        cache_read_tokens = d.cache_read_tokens, cache_write_tokens = d.cache_write_tokens,
+        reasoning_tokens = d.reasoning_tokens, audio_tokens = d.audio_tokens, usage_details = d.usage_details,
+        usage_source = d.usage_source, cost = d.cost, cost_source = d.cost_source, reported_cost = d.reported_cost,
+        price_rates = d.price_rates, response_id = d.response_id, model = d.model, finish_reason = d.finish_reason,
+        time_to_first_token_ms = d.time_to_first_token_ms
+    from due d
+    where s.id = d.id and (
+        s.duplicate_of, s.told, s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens,
+        s.reasoning_tokens, s.audio_tokens, s.usage_details, s.usage_source, s.cost, s.cost_source, s.reported_cost,
+        s.price_rates, s.response_id, s.model, s.finish_reason, s.time_to_first_token_ms
+    ) is distinct from (
+        d.duplicate_of, d.told, d.input_tokens, d.output_tokens, d.total_tokens, d.cache_read_tokens, d.cache_write_tokens,
+        d.reasoning_tokens, d.audio_tokens, d.usage_details, d.usage_source, d.cost, d.cost_source, d.reported_cost,
+        d.price_rates, d.response_id, d.model, d.finish_reason, d.time_to_first_token_ms
+    )
+    returning s.conversation_run_id
 $function$;
 
 --: function public.chopsky_tenant_id()
@@ -1369,6 +2087,11 @@ begin
         returning s.id
     )
     select coalesce(array_agg(c.id), '{}') into written from changed c;
+    -- Of a call that several told of: where its usage is from has the cost too, so that it stays when they are settled again.
+    update public.conversation_spans s
+    set told = s.told || jsonb_build_object('cost', c.cost, 'cost_source', c.cost_source, 'price_rates', c.price_rates)
+    from public.conversation_spans c
+    where c.id = any (written) and c.told is not null and s.id = (c.told ->> 'usage_of')::uuid;
 
     carriers := array(
         select distinct on (m.span_id) m.id
@@ -1377,11 +2100,18 @@ begin
         where m.conversation_run_id = any (run_ids) and m.span_id = any (written)
             and m.role = 'assistant' and not m.is_history and m.version is not null
         order by m.span_id, m.position, m.id
+    ) || array(
+        select (e.value #>> '{row,id}')::uuid
+        from public.conversation_spans c
+        join public.conversation_spans s on s.duplicate_of = c.id and s.conversation_run_id = c.conversation_run_id
+        cross join lateral jsonb_array_elements(s.told -> 'rows') e
+        where c.id = any (written) and c.told is not null and e.value ->> 'as' = 'carrier'
     );
     update public.conversation_messages m
-    set cost = s.cost
+    set cost = c.cost
     from public.conversation_spans s
-    where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from s.cost;
+    join public.conversation_spans c on c.id = coalesce(s.duplicate_of, s.id)
+    where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from c.cost;
 
     perform public.chopsky_recompute(
         array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written)), '{}'
@@ -1543,14 +2273,15 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
  SET search_path TO ''
 AS $function$
     insert into public.conversation_spans as s (
-        id, conversation_run_id, parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
         usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
     )
     select
-        r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source, r.provider, r.model_requested,
+        r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source,
+        r.instrumentor, coalesce(r.is_provider, false), r.native_id, r.provider, r.model_requested,
         r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
@@ -1558,7 +2289,8 @@ AS $function$
         r.usage_details, r.usage_source, r.cost, r.cost_source, r.reported_cost, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
         r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
-        id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text, provider text, model_requested text,
+        id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text,
+        instrumentor text, is_provider boolean, native_id text, provider text, model_requested text,
         invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
@@ -1569,17 +2301,18 @@ AS $function$
     order by r.id
     on conflict (id) do update
     set (
-        parent_span_id, kind, name, source, provider, model_requested, invocation_params, inputs,
+        parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
-            excluded.parent_span_id, excluded.kind, excluded.name, excluded.source, excluded.provider, excluded.model_requested,
+            excluded.parent_span_id, excluded.kind, excluded.name, excluded.source,
+            excluded.instrumentor, excluded.is_provider, excluded.native_id, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
             excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
-            s.parent_span_id, s.kind, s.name, s.source, s.provider, s.model_requested,
+            s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
             s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
@@ -1900,8 +2633,17 @@ create policy writer_status_service on public.writer_status as permissive for al
 using (true)
 with check (true);
 
+--: grant public.chopsky_as_told(span public.conversation_spans) to service_role
+grant execute on function public.chopsky_as_told(span public.conversation_spans) to service_role;
+
+--: grant public.chopsky_call_pairs(ids uuid[]) to service_role
+grant execute on function public.chopsky_call_pairs(ids uuid[]) to service_role;
+
 --: grant public.chopsky_content(run_id uuid, content_id uuid) to service_role
 grant execute on function public.chopsky_content(run_id uuid, content_id uuid) to service_role;
+
+--: grant public.chopsky_decide_calls(members uuid[]) to service_role
+grant execute on function public.chopsky_decide_calls(members uuid[]) to service_role;
 
 --: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
@@ -1915,8 +2657,14 @@ grant execute on function public.chopsky_join_runs(candidates uuid[]) to service
 --: grant public.chopsky_link_resumed(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service_role;
 
+--: grant public.chopsky_merge_calls(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_merge_calls(run_ids uuid[]) to service_role;
+
 --: grant public.chopsky_migrations to service_role
 grant select on table public.chopsky_migrations to service_role;
+
+--: grant public.chopsky_nested_calls(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_nested_calls(run_ids uuid[]) to service_role;
 
 --: grant public.chopsky_open_runs(runs json) to service_role
 grant execute on function public.chopsky_open_runs(runs json) to service_role;
@@ -1942,6 +2690,9 @@ grant execute on function public.chopsky_reap(older_than interval, at_most integ
 --: grant public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role
 grant execute on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role;
 
+--: grant public.chopsky_related_calls(seeds uuid[]) to service_role
+grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_role;
+
 --: grant public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role
 grant execute on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role;
 
@@ -1950,6 +2701,12 @@ grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uui
 
 --: grant public.chopsky_settle_scope(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role
+grant execute on function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role;
+
+--: grant public.chopsky_share_numbers(ids uuid[], owners uuid[], places integer[], sums boolean[]) to service_role
+grant execute on function public.chopsky_share_numbers(ids uuid[], owners uuid[], places integer[], sums boolean[]) to service_role;
 
 --: grant public.chopsky_tenant_id() to authenticated
 grant execute on function public.chopsky_tenant_id() to authenticated;
@@ -2026,11 +2783,20 @@ grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence,
 --: grant of columns public.conversation_runs to authenticated
 grant select (id, name, tenant_id, user_id, session_id, status, total_messages, average_response_time, user_satisfaction_score, merged, session_key, started_at, ended_at, created_at, updated_at) on table public.conversation_runs to authenticated;
 
+--: comment public.chopsky_as_told(span public.conversation_spans)
+comment on function public.chopsky_as_told(span public.conversation_spans) is 'The span with the numbers that it told itself.';
+
 --: comment public.chopsky_content(run_id uuid, content_id uuid)
 comment on function public.chopsky_content(run_id uuid, content_id uuid) is 'The content that a reference of this run stands for, if it is stored.';
 
+--: comment public.chopsky_decide_calls(members uuid[])
+comment on function public.chopsky_decide_calls(members uuid[]) is 'Which of these spans are one model call, and which of them owns it.';
+
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
+
+--: comment public.chopsky_merge_calls(run_ids uuid[])
+comment on function public.chopsky_merge_calls(run_ids uuid[]) is 'Settles which model calls of these runs were told of twice; returns the runs in which something changed.';
 
 --: comment public.chopsky_migrations
 comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s schema that were applied here.';
@@ -2099,7 +2865,7 @@ comment on column public.conversation_calls.cost is 'USD. NULL = unknown.';
 comment on column public.conversation_calls.cost_source is 'reported, computed, estimated or unknown.';
 
 --: comment public.conversation_calls.duplicate_of
-comment on column public.conversation_calls.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+comment on column public.conversation_calls.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources or a span sums the calls below it.';
 
 --: comment public.conversation_calls.ended_at
 comment on column public.conversation_calls.ended_at is 'The client''s clock; NULL while the call is under way.';
@@ -2315,7 +3081,7 @@ comment on column public.conversation_spans.cost_source is 'reported, computed, 
 comment on column public.conversation_spans.created_at is 'When the server first had the span; started_at and ended_at are the client''s clock.';
 
 --: comment public.conversation_spans.duplicate_of
-comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources or a span sums the calls below it; this one then has none.';
 
 --: comment public.conversation_spans.input_tokens
 comment on column public.conversation_spans.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
@@ -2323,8 +3089,17 @@ comment on column public.conversation_spans.input_tokens is 'The whole: cached t
 --: comment public.conversation_spans.inputs
 comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
 
+--: comment public.conversation_spans.instrumentor
+comment on column public.conversation_spans.instrumentor is 'OpenTelemetry: the scope that made the span. NULL: LangChain''s callbacks.';
+
+--: comment public.conversation_spans.is_provider
+comment on column public.conversation_spans.is_provider is 'Told by what wraps a provider''s SDK, or by that SDK itself, not by a framework over it.';
+
 --: comment public.conversation_spans.kind
 comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
+
+--: comment public.conversation_spans.native_id
+comment on column public.conversation_spans.native_id is 'The span''s own id where it came from, if that is no UUID.';
 
 --: comment public.conversation_spans.output_tokens
 comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
@@ -2346,6 +3121,9 @@ comment on column public.conversation_spans.prompt_prefix is 'The row of convers
 
 --: comment public.conversation_spans.reported_cost
 comment on column public.conversation_spans.reported_cost is 'In USD, what the provider itself said that it charges; NULL where it says nothing.';
+
+--: comment public.conversation_spans.told
+comment on column public.conversation_spans.told is 'What this span itself told, where its numbers or its messages now follow from several spans of one call.';
 
 --: comment public.conversation_spans.usage_source
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';

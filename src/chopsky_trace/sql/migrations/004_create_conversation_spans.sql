@@ -8,6 +8,9 @@ create table public.conversation_spans (
     kind text not null default 'other',
     name text,
     source text,
+    instrumentor text,
+    is_provider boolean not null default false,
+    native_id text,
     provider text,
     model_requested text,
     invocation_params jsonb,
@@ -50,12 +53,16 @@ create table public.conversation_spans (
     end_version text collate "C",
     -- owned by neither
     duplicate_of uuid,
+    told jsonb,
     abandoned_at timestamptz,
     created_at timestamptz not null default now()
 );
 comment on table public.conversation_spans is 'One unit of work in a conversation run. id = LangChain''s and LangSmith''s run id. Tokens and cost stand on the model call itself, never on its parents.';
 comment on column public.conversation_spans.parent_span_id is 'May lie outside the mirror: then the parent is external.';
 comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
+comment on column public.conversation_spans.instrumentor is 'OpenTelemetry: the scope that made the span. NULL: LangChain''s callbacks.';
+comment on column public.conversation_spans.is_provider is 'Told by what wraps a provider''s SDK, or by that SDK itself, not by a framework over it.';
+comment on column public.conversation_spans.native_id is 'The span''s own id where it came from, if that is no UUID.';
 comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
 comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
 comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_prefix and prompt_bodies follow.';
@@ -67,7 +74,8 @@ comment on column public.conversation_spans.cost_source is 'reported, computed, 
 comment on column public.conversation_spans.cost is 'In USD, computed from the tokens. NULL = unknown.';
 comment on column public.conversation_spans.reported_cost is 'In USD, what the provider itself said that it charges; NULL where it says nothing.';
 comment on column public.conversation_spans.price_rates is 'The rates the cost was computed with, and where they are from.';
-comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+comment on column public.conversation_spans.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources or a span sums the calls below it; this one then has none.';
+comment on column public.conversation_spans.told is 'What this span itself told, where its numbers or its messages now follow from several spans of one call.';
 comment on column public.conversation_spans.abandoned_at is 'Set by the reaper when no end came; a real end outranks it.';
 comment on column public.conversation_spans.created_at is 'When the server first had the span; started_at and ended_at are the client''s clock.';
 

@@ -94,7 +94,21 @@ begin
                 )
             ) end as errors
         from public.conversation_runs i
-        left join public.conversation_spans o on o.id = i.id and o.conversation_run_id = i.id
+        -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+        left join lateral (
+            (
+                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+                from public.conversation_spans t where t.id = i.id and t.conversation_run_id = i.id
+            )
+            union all
+            (
+                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+                from public.conversation_spans t
+                where t.conversation_run_id = i.id and t.parent_span_id is null and t.start_version is not null
+                order by t.started_at, t.id limit 1
+            )
+            limit 1
+        ) o on true
         left join span s on s.run_id = i.id
         left join message m on m.run_id = i.id
         where i.id = any (run_ids)
@@ -157,6 +171,7 @@ language plpgsql set search_path = ''
 as $$
 declare
     touched uuid[];
+    others uuid[];
 begin
     if current_setting('chopsky_trace.recompute', true) = 'on' then
         return null;
@@ -171,6 +186,18 @@ begin
     end if;
     if touched is null then
         return null;
+    end if;
+    if tg_table_name = 'conversation_spans' and tg_op = 'DELETE' then
+        -- A call that others told of, too, is theirs now.
+        select array_agg(distinct s.conversation_run_id) into others
+        from public.conversation_spans s
+        where s.duplicate_of in (select c.id from changed c where c.told is not null);
+        if others is not null then
+            perform set_config('chopsky_trace.recompute', 'on', true);
+            perform 1 from public.conversation_runs r where r.id = any (others) order by r.id for no key update;
+            touched := touched || others || public.chopsky_merge_calls(others);
+            perform set_config('chopsky_trace.recompute', 'off', true);
+        end if;
     end if;
     if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
         perform set_config('chopsky_trace.recompute', 'on', true);

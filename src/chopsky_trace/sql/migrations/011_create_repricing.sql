@@ -69,6 +69,11 @@ begin
         returning s.id
     )
     select coalesce(array_agg(c.id), '{}') into written from changed c;
+    -- Of a call that several told of: where its usage is from has the cost too, so that it stays when they are settled again.
+    update public.conversation_spans s
+    set told = s.told || jsonb_build_object('cost', c.cost, 'cost_source', c.cost_source, 'price_rates', c.price_rates)
+    from public.conversation_spans c
+    where c.id = any (written) and c.told is not null and s.id = (c.told ->> 'usage_of')::uuid;
 
     carriers := array(
         select distinct on (m.span_id) m.id
@@ -77,11 +82,18 @@ begin
         where m.conversation_run_id = any (run_ids) and m.span_id = any (written)
             and m.role = 'assistant' and not m.is_history and m.version is not null
         order by m.span_id, m.position, m.id
+    ) || array(
+        select (e.value #>> '{row,id}')::uuid
+        from public.conversation_spans c
+        join public.conversation_spans s on s.duplicate_of = c.id and s.conversation_run_id = c.conversation_run_id
+        cross join lateral jsonb_array_elements(s.told -> 'rows') e
+        where c.id = any (written) and c.told is not null and e.value ->> 'as' = 'carrier'
     );
     update public.conversation_messages m
-    set cost = s.cost
+    set cost = c.cost
     from public.conversation_spans s
-    where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from s.cost;
+    join public.conversation_spans c on c.id = coalesce(s.duplicate_of, s.id)
+    where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from c.cost;
 
     perform public.chopsky_recompute(
         array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written)), '{}'

@@ -51,7 +51,7 @@ comment on column public.conversation_calls.cost_source is 'reported, computed, 
 comment on column public.conversation_calls.cache_hit is 'LangChain''s own cache answered: the tokens are those of the first call, the cost is 0.';
 comment on column public.conversation_calls.finish_reason is 'Why the model stopped, in the provider''s words.';
 comment on column public.conversation_calls.error is 'Why the call failed.';
-comment on column public.conversation_calls.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources.';
+comment on column public.conversation_calls.duplicate_of is 'The span that carries the numbers, where one call was seen by two sources or a span sums the calls below it.';
 
 revoke all on table public.conversation_calls from public, anon, authenticated, service_role;
 grant select on table public.conversation_calls to service_role;

@@ -1,0 +1,13 @@
+drop function public.chopsky_merge_calls(uuid[]);
+drop function public.chopsky_share_messages(uuid[], uuid[], integer[]);
+drop function public.chopsky_share_numbers(uuid[], uuid[], integer[], boolean[]);
+drop function public.chopsky_related_calls(uuid[]);
+drop function public.chopsky_decide_calls(uuid[]);
+drop function public.chopsky_call_pairs(uuid[]);
+drop function public.chopsky_nested_calls(uuid[]);
+drop function public.chopsky_as_told(public.conversation_spans);
+drop index public.idx_conversation_spans_told;
+drop index public.idx_conversation_spans_duplicate_of;
+drop index public.idx_conversation_spans_framework_calls;
+drop index public.idx_conversation_spans_provider_calls;
+drop index public.idx_conversation_spans_response_id;
