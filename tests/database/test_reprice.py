@@ -185,7 +185,7 @@ def odd(connection: Connection, database_url: str) -> Connection:
         " total_tokens = null where id = %s",
         [first, second],
     )
-    connection.execute("update conversation_messages set cost = null, token_count = null where span_id = %s", [second])
+    connection.execute("update conversation_messages set cost = 0 where span_id = %s", [second])
     return connection
 
 
