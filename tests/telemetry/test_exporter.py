@@ -204,7 +204,8 @@ def test_a_span_under_way_is_shown(database_url: str) -> None:
     assert exporter.force_flush()
     (active,) = rows(
         database_url,
-        "select s.status, r.user_id, r.session_id, r.tenant_id, r.status as run from conversation_spans s join conversation_runs r on r.id = s.conversation_run_id",
+        "select s.status, r.user_id, r.session_id, r.tenant_id, r.status as run"
+        " from conversation_spans s join conversation_runs r on r.id = s.conversation_run_id",
     )
     assert tuple(active.values()) == ("active", "ada", "s-9", "acme", "active")
 

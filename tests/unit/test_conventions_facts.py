@@ -854,7 +854,8 @@ def test_texts_are_data_only_where_they_can_be_nothing_else(value: Any, expected
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda i: st.lists(i) | st.dictionaries(st.text(), i)
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
+        lambda i: st.lists(i) | st.dictionaries(st.text(), i),
     )
 )
 def test_whole_json_is_never_taken_for_cut_off(value: Any) -> None:
