@@ -19,7 +19,7 @@ from chopsky_trace.enrich.batch import Builder
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.sources.langchain_events import Recorder
 from chopsky_trace.sources.langchain_runs import Runs
-from chopsky_trace.sources.options import Options
+from chopsky_trace.telling.options import Options
 
 SEEN = 600
 """Messages of the longest history whose cost on the caller's thread is measured."""

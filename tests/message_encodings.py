@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from chopsky_trace.sources.conventions.native import NO_STATUS, NativeEvent, NativeLog, NativeSpan
-from chopsky_trace.sources.conventions.reading import Message, Reading, ToolCall
+from chopsky_trace.telemetry.conventions.native import NO_STATUS, NativeEvent, NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Message, Reading, ToolCall
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 URL = f"data:image/png;base64,{PNG}"

@@ -14,7 +14,7 @@ import orjson
 from chopsky_trace.server import app, custody, listening
 from chopsky_trace.server.refusals import Limits
 from chopsky_trace.settings import Settings, Target
-from chopsky_trace.sources.conventions.native import NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
 from chopsky_trace.writer import Writer, journals, writer_for
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"

@@ -22,9 +22,9 @@ from server.otlp_requests import log_request, request
 
 from chopsky_trace.errors import UndecodableError
 from chopsky_trace.sources import otlp
-from chopsky_trace.sources.conventions.native import CLIENT, ERROR, NativeEvent, NativeSpan
 from chopsky_trace.sources.otlp_answers import Encoding, accepted, status
 from chopsky_trace.sources.otlp_parts import MOST_DEPTH, Decoded
+from chopsky_trace.telemetry.conventions.native import CLIENT, ERROR, NativeEvent, NativeSpan
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "otel"
 RECORDED = sorted(CORPUS.rglob("*.pb")) if CORPUS.is_dir() else []

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chopsky_trace.enrich.usage import normalise
-from chopsky_trace.sources.conventions import read, table
-from chopsky_trace.sources.conventions.instrumentors import instrumentor, provider
-from chopsky_trace.sources.conventions.native import CLIENT, ERROR, INTERNAL, NO_STATUS, NativeEvent, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import loose, loosely, scalar
+from chopsky_trace.telemetry.conventions import read, table
+from chopsky_trace.telemetry.conventions.instrumentors import instrumentor, provider
+from chopsky_trace.telemetry.conventions.native import CLIENT, ERROR, INTERNAL, NO_STATUS, NativeEvent, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import loose, loosely, scalar
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 BEGAN, SECOND = 1_795_310_000_000_000_000, 1_000_000_000

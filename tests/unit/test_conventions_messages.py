@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chopsky_trace.sources.conventions.messages import contents, heard
-from chopsky_trace.sources.conventions.native import ERROR, NativeEvent
-from chopsky_trace.sources.conventions.reading import Message, Reading, ToolCall
+from chopsky_trace.telemetry.conventions.messages import contents, heard
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeEvent
+from chopsky_trace.telemetry.conventions.reading import Message, Reading, ToolCall
 
 
 def read(attributes: dict[str, Any], kind: str = "llm", **fields: Any) -> Reading:

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from chopsky_trace.sources.langchain_messages import Snapshot
-from chopsky_trace.sources.memory import PREFIX_MESSAGES, Root
+from chopsky_trace.telling.memory import PREFIX_MESSAGES, Root
 
 
 def ids_of(told: dict[str, Any], tree: dict[str, list[str]]) -> list[str]:

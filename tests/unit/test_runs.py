@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chopsky_trace.sources.langchain_runs import ENDS_AT_ONCE, REMEMBERED_ENDS, OpenSpan, Runs
-from chopsky_trace.sources.memory import MAX_LINKS, Entry, Root
+from chopsky_trace.telling.memory import MAX_LINKS, Entry, Root
 
 
 def opened(runs: Runs, key: int, root: Root) -> None:

@@ -13,7 +13,7 @@ from chopsky_trace.enrich.server_tools import server_tools
 from chopsky_trace.enrich.usage import normalise
 from chopsky_trace.enrich.usage_names import NATIVE, NESTED
 from chopsky_trace.records import Usage
-from chopsky_trace.sources.hosts import provider_of
+from chopsky_trace.telling.hosts import provider_of
 
 SPAN = "0" * 32
 

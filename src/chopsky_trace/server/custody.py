@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from chopsky_trace.sources.conventions.native import NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
 from chopsky_trace.writer import Writer
 from chopsky_trace.writer.folders import make_folder
 

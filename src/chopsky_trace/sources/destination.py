@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from chopsky_trace.errors import SettingsError, TraceError
 from chopsky_trace.records import Scope
 from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
-from chopsky_trace.sources.options import Options
+from chopsky_trace.telling.options import Options
 from chopsky_trace.writer import Writer, writer_for
 
 logger = logging.getLogger("chopsky_trace")

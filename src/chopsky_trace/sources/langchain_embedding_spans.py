@@ -10,7 +10,7 @@ from chopsky_trace.records import Status
 from chopsky_trace.sources.langchain_ends import Ends
 from chopsky_trace.sources.langchain_fields import langsmith_trace
 from chopsky_trace.sources.langchain_starts import Starts, begun, running_config
-from chopsky_trace.sources.memory import Draft
+from chopsky_trace.telling.memory import Draft
 
 
 class Embedding(NamedTuple):

@@ -16,7 +16,7 @@ from chopsky_trace.sources.langchain_lengths import lengths_of
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
 from chopsky_trace.sources.langchain_turns import answer_of
-from chopsky_trace.sources.memory import Draft, Root, Spent, answer_refs
+from chopsky_trace.telling.memory import Draft, Root, Spent, answer_refs
 
 MISSING: Any = object()
 """No inputs were given, which is not the same as None."""

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from chopsky_trace.enrich.server_tools import server_tools
 from chopsky_trace.records import Kind, Scope, Status
-from chopsky_trace.sources.hosts import provider_of
+from chopsky_trace.telling.hosts import provider_of
+from chopsky_trace.telling.identifiers import identifier
 
 # First found wins; LangChain's, LangSmith's and Langfuse's spellings.
 SCOPE_KEYS: dict[str, tuple[str, ...]] = {
@@ -25,7 +26,6 @@ SCOPE_KEYS: dict[str, tuple[str, ...]] = {
     "tenant_id": ("tenant_id", "langfuse_tenant_id", "ls_tenant_id"),
 }
 SCOPE_NAMES = frozenset(key for keys in SCOPE_KEYS.values() for key in keys)
-MAX_ID_CHARS = 512
 # In columns of their own, or the same in every span of a process.
 NOT_METADATA = frozenset(("ls_provider", "ls_model_name", "ls_model_type", "lc_versions", "ls_integration"))
 # Where LangGraph put the node: what runs inside it is in the same place, and says so once.
@@ -58,30 +58,6 @@ CHAIN_KINDS: dict[str, Kind] = {
     "retriever": "retriever",
     "llm": "llm",
 }
-
-
-def identifier(value: Any) -> str | None:
-    """A user, session or tenant id as text; a UUID in lower case; a very long one shortened, still unique."""
-    if value is None or value == "":
-        return None
-    text = value if isinstance(value, str) else str(value)
-    if len(text) == 36 and text.count("-") == 4:
-        try:
-            return str(UUID(text))
-        except ValueError:
-            return text
-    if len(text) > MAX_ID_CHARS or "\x00" in text or not text.isprintable():
-        return _short_identifier(text)
-    return text
-
-
-def _short_identifier(text: str) -> str:
-    import hashlib
-
-    clean = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
-    if len(clean) <= MAX_ID_CHARS:
-        return clean
-    return f"{clean[: MAX_ID_CHARS - 40]}\u2026{hashlib.sha256(clean.encode()).hexdigest()[:32]}"
 
 
 def scope_in(values: Mapping[str, Any]) -> Scope:

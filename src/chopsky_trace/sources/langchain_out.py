@@ -14,9 +14,9 @@ from chopsky_trace.sources.langchain_messages import Snapshot
 from chopsky_trace.sources.langchain_runs import OpenSpan, Runs
 from chopsky_trace.sources.langchain_streams import chunk_says
 from chopsky_trace.sources.langchain_turns import question_of
-from chopsky_trace.sources.memory import Draft, Root, question_refs
-from chopsky_trace.sources.options import LostField, Options
-from chopsky_trace.sources.outlet import Outlet, Sink
+from chopsky_trace.telling.memory import Draft, Root, question_refs
+from chopsky_trace.telling.options import LostField, Options
+from chopsky_trace.telling.outlet import Outlet, Sink
 
 EVENTS_KEPT = 100
 OWN_SUMS = frozenset(("google_genai", "google_vertexai", "anthropic-bedrock"))

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from chopsky_trace.records import Kind
-from chopsky_trace.sources.memory import Came, Draft, Node, Root
+from chopsky_trace.telling.memory import Came, Draft, Node, Root
 
 SOURCE = "langchain"
 ENDS_AT_ONCE = 512

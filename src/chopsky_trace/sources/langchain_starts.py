@@ -14,8 +14,8 @@ from chopsky_trace.scope import current
 from chopsky_trace.sources import langchain_fields as fields
 from chopsky_trace.sources.langchain_out import Out
 from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
-from chopsky_trace.sources.memory import Draft, Entry, Root, growth, prompt_refs
-from chopsky_trace.sources.sampling import is_sampled
+from chopsky_trace.telling.memory import Draft, Entry, Root, growth, prompt_refs
+from chopsky_trace.telling.sampling import is_sampled
 
 running_config = var_child_runnable_config.get
 SCOPE_LOOKS = 8

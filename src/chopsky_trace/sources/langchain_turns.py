@@ -9,8 +9,8 @@ from langchain_core.messages import BaseMessage
 from orjson import loads
 
 from chopsky_trace.sources.langchain_messages import Snapshot
-from chopsky_trace.sources.memory import Draft, Entry, Root
-from chopsky_trace.sources.turns import INPUT_ORDER, OUTPUT_ORDER, ROLES, closing, told_in
+from chopsky_trace.telling.memory import Draft, Entry, Root
+from chopsky_trace.telling.turns import INPUT_ORDER, OUTPUT_ORDER, ROLES, closing, told_in
 
 
 def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> list[Entry] | None:

@@ -18,9 +18,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from chopsky_trace.errors import UndecodableError
 from chopsky_trace.sources import otlp_json
-from chopsky_trace.sources.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 from chopsky_trace.sources.otlp_answers import Encoding
 from chopsky_trace.sources.otlp_parts import MOST_DEPTH, NO_ID, Decoded, Refusals, RefusedError, cut
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
 REMOTE = 0x300

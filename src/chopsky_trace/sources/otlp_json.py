@@ -11,8 +11,8 @@ from typing import Any, cast
 import orjson
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 from chopsky_trace.sources.otlp_parts import MOST_DEPTH, NO_ID, NO_SPAN, NO_TRACE, Decoded, Refusals, RefusedError, cut
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 
 is_trace_id = re.compile(r"[0-9a-f]{32}").fullmatch
 is_span_id = re.compile(r"[0-9a-f]{16}").fullmatch

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from chopsky_trace.scope import current
 from chopsky_trace.settings import CaptureLevel
-from chopsky_trace.sources.conventions.native import NativeEvent, NativeSpan
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.otel.intake import Intake
+from chopsky_trace.telemetry.conventions.native import NativeEvent, NativeSpan
 
 ATTRIBUTES = {"user_id": "user.id", "session_id": "session.id", "tenant_id": "tenant.id"}
 """What a trace's first span is given of the context around it."""

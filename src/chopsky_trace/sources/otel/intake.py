@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from chopsky_trace.sources.conventions import heard, read
-from chopsky_trace.sources.conventions.native import ERROR, NativeLog, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
 from chopsky_trace.sources.destination import Destination, Opened
-from chopsky_trace.sources.otel.records import Records
-from chopsky_trace.sources.otel.traces import Gathered, Trace, Traces, traces_of
-from chopsky_trace.sources.sampling import is_sampled
+from chopsky_trace.telemetry.conventions import heard, read
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.records import Records
+from chopsky_trace.telemetry.traces import Gathered, Trace, Traces, traces_of
+from chopsky_trace.telling.sampling import is_sampled
 
 MAX_WAITING = 10_000
 """Most spans, of all traces, that wait for a GenAI span."""

@@ -8,10 +8,10 @@ from typing import Any
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
-from chopsky_trace.sources.conventions.native import NativeLog
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.otel.exporter import SHUTDOWN_S
 from chopsky_trace.sources.otel.intake import Intake
+from chopsky_trace.telemetry.conventions.native import NativeLog
 
 
 class SupabaseLogExporter(LogRecordExporter):

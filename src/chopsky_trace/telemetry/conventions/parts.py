@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from chopsky_trace.sources.conventions.media import Fields, kind_of, media
-from chopsky_trace.sources.conventions.reading import Part, ToolCall
-from chopsky_trace.sources.conventions.values import as_dict, as_text, loose, word
+from chopsky_trace.telemetry.conventions.media import Fields, kind_of, media
+from chopsky_trace.telemetry.conventions.reading import Part, ToolCall
+from chopsky_trace.telemetry.conventions.values import as_dict, as_text, loose, word
 
 MAX_DEPTH = 40
 """Deeper contents are kept as they are."""

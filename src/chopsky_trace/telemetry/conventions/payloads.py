@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_list, parsed
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, parsed
 
 Answer = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 NOTHING: Answer = ({}, {}, {})

@@ -11,10 +11,10 @@ from typing import Any, cast
 from orjson import dumps
 
 from chopsky_trace.records import Role
-from chopsky_trace.sources.conventions.media import Fields, kind_of
-from chopsky_trace.sources.conventions.parts import Content, call_of, plainly, result_of
-from chopsky_trace.sources.conventions.reading import Message, Part, ToolCall
-from chopsky_trace.sources.conventions.shapes import (
+from chopsky_trace.telemetry.conventions.media import Fields, kind_of
+from chopsky_trace.telemetry.conventions.parts import Content, call_of, plainly, result_of
+from chopsky_trace.telemetry.conventions.reading import Message, Part, ToolCall
+from chopsky_trace.telemetry.conventions.shapes import (
     ITEM_RESULTS,
     ITEMS,
     LANGCHAIN_TYPES,
@@ -23,8 +23,8 @@ from chopsky_trace.sources.conventions.shapes import (
     is_pair,
     unwrapped,
 )
-from chopsky_trace.sources.conventions.values import as_dict, loose, word
-from chopsky_trace.sources.turns import ROLES
+from chopsky_trace.telemetry.conventions.values import as_dict, loose, word
+from chopsky_trace.telling.turns import ROLES
 
 REMEMBERED = 1_000
 REMEMBERED_BYTES = 8_000

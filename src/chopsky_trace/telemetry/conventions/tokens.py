@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.native import Attributes, NativeSpan
-from chopsky_trace.sources.conventions.payloads import Answer
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_float, as_int, parsed, word
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
+from chopsky_trace.telemetry.conventions.payloads import Answer
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_float, as_int, parsed, word
 
 Fields = dict[str, Any]
 _INPUT, _OUTPUT, _TOTAL = "input_tokens", "output_tokens", "total_tokens"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any, cast
 
-from chopsky_trace.sources.conventions.reading import Part
-from chopsky_trace.sources.conventions.values import word
+from chopsky_trace.telemetry.conventions.reading import Part
+from chopsky_trace.telemetry.conventions.values import word
 
 Fields = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from chopsky_trace.sources.hosts import provider_of
+from chopsky_trace.telling.hosts import provider_of
 
 _VERSION = re.compile(r"[./]v\d+$|-\d+(?:\.\d+)+$")
 _WORD = re.compile(r"[a-z0-9]+")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.native import Attributes, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.scopes import STATED
-from chopsky_trace.sources.conventions.values import as_dict, as_list, loose, parsed, scalar, word
-from chopsky_trace.sources.langchain_fields import identifier
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.scopes import STATED
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, loose, parsed, scalar, word
+from chopsky_trace.telling.identifiers import identifier
 
 MAX_TOOLS = 500
 _NAMES = frozenset(table.PARAMS)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.native import Attributes, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_list, parsed, scalar, word
-from chopsky_trace.sources.langchain_fields import identifier
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, parsed, scalar, word
+from chopsky_trace.telling.identifiers import identifier
 
 STATED, MADE_UP = 2, 1
 MAX_TAGS = 100

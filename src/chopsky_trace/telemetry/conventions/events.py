@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import Role
-from chopsky_trace.sources.conventions.dialogue import conversation, without_repeats
-from chopsky_trace.sources.conventions.exchanges import CHOICE, answered, asked, instructions_of
-from chopsky_trace.sources.conventions.native import Attributes, NativeLog, NativeSpan
-from chopsky_trace.sources.conventions.parts import Fields
-from chopsky_trace.sources.conventions.reading import Heard, Message
-from chopsky_trace.sources.conventions.values import as_dict, as_int, loose, word
+from chopsky_trace.telemetry.conventions.dialogue import conversation, without_repeats
+from chopsky_trace.telemetry.conventions.exchanges import CHOICE, answered, asked, instructions_of
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.parts import Fields
+from chopsky_trace.telemetry.conventions.reading import Heard, Message
+from chopsky_trace.telemetry.conventions.values import as_dict, as_int, loose, word
 
 DETAILS = "gen_ai.client.inference.operation.details"
 _ROLES: dict[str, Role] = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import text_of
-from chopsky_trace.sources.conventions import flat
-from chopsky_trace.sources.conventions.media import Fields
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.parts import Content
-from chopsky_trace.sources.conventions.plain import INPUTS, OUTPUTS
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_int, as_list, loose, parsed, scalar
+from chopsky_trace.telemetry.conventions import flat
+from chopsky_trace.telemetry.conventions.media import Fields
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.parts import Content
+from chopsky_trace.telemetry.conventions.plain import INPUTS, OUTPUTS
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_int, as_list, loose, parsed, scalar
 
 
 def embedding(span: NativeSpan, reading: Reading) -> None:

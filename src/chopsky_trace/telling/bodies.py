@@ -9,7 +9,7 @@ from orjson import OPT_NON_STR_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import LONG_CHARS, Role, content_id, text_of
-from chopsky_trace.sources.memory import Draft, Entry, Root
+from chopsky_trace.telling.memory import Draft, Entry, Root
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
-from chopsky_trace.sources.conventions.native import Attributes
-from chopsky_trace.sources.conventions.parts import Fields, is_parts
-from chopsky_trace.sources.conventions.values import loose
+from chopsky_trace.telemetry.conventions.native import Attributes
+from chopsky_trace.telemetry.conventions.parts import Fields, is_parts
+from chopsky_trace.telemetry.conventions.values import loose
 
 INPUT, OUTPUT = "llm.input_messages.", "llm.output_messages."
 PROMPT, COMPLETION = "gen_ai.prompt.", "gen_ai.completion."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.kinds import LOGFIRE_ERROR
-from chopsky_trace.sources.conventions.native import ERROR, NativeEvent, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_int, as_text, word
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.kinds import LOGFIRE_ERROR
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeEvent, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_int, as_text, word
 
 MAX_MESSAGE_CHARS = 4_000
 _NAMED = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: |:?$)(.*)", re.DOTALL)

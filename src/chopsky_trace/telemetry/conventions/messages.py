@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import text_of
-from chopsky_trace.sources.conventions import flat
-from chopsky_trace.sources.conventions.dialogue import blank, conversation, without_repeats
-from chopsky_trace.sources.conventions.events import heard, heard_on
-from chopsky_trace.sources.conventions.exchanges import answered, asked, instructions_of
-from chopsky_trace.sources.conventions.inputs_outputs import fill
-from chopsky_trace.sources.conventions.media import Fields, kind_of
-from chopsky_trace.sources.conventions.native import ERROR, NativeSpan
-from chopsky_trace.sources.conventions.parts import Content, call_of
-from chopsky_trace.sources.conventions.reading import Message, Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_list, note, parsed
+from chopsky_trace.telemetry.conventions import flat
+from chopsky_trace.telemetry.conventions.dialogue import blank, conversation, without_repeats
+from chopsky_trace.telemetry.conventions.events import heard, heard_on
+from chopsky_trace.telemetry.conventions.exchanges import answered, asked, instructions_of
+from chopsky_trace.telemetry.conventions.inputs_outputs import fill
+from chopsky_trace.telemetry.conventions.media import Fields, kind_of
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeSpan
+from chopsky_trace.telemetry.conventions.parts import Content, call_of
+from chopsky_trace.telemetry.conventions.reading import Message, Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, note, parsed
 
 __all__ = ["contents", "heard"]
 

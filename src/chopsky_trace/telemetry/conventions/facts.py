@@ -7,17 +7,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.failures import read_end
-from chopsky_trace.sources.conventions.instrumentors import instrumentor, provider, provider_at
-from chopsky_trace.sources.conventions.kinds import CALLS, read_kind
-from chopsky_trace.sources.conventions.native import Attributes, NativeSpan
-from chopsky_trace.sources.conventions.params import read_params
-from chopsky_trace.sources.conventions.payloads import NOTHING, Answer, answer_of
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.scopes import read_scope, read_tags
-from chopsky_trace.sources.conventions.tokens import read_usage
-from chopsky_trace.sources.conventions.values import as_dict, as_float, as_list, loose, note, parsed, scalar, word
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.failures import read_end
+from chopsky_trace.telemetry.conventions.instrumentors import instrumentor, provider, provider_at
+from chopsky_trace.telemetry.conventions.kinds import CALLS, read_kind
+from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
+from chopsky_trace.telemetry.conventions.params import read_params
+from chopsky_trace.telemetry.conventions.payloads import NOTHING, Answer, answer_of
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.scopes import read_scope, read_tags
+from chopsky_trace.telemetry.conventions.tokens import read_usage
+from chopsky_trace.telemetry.conventions.values import as_dict, as_float, as_list, loose, note, parsed, scalar, word
 
 MAX_NAME_CHARS = 500
 _MADE_UP = re.compile("(?:chatcmpl-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from chopsky_trace.sources.conventions.dialogue import blank, conversation, without_repeats
-from chopsky_trace.sources.conventions.media import Fields, kind_of
-from chopsky_trace.sources.conventions.parts import Content
-from chopsky_trace.sources.conventions.reading import Message
-from chopsky_trace.sources.conventions.shapes import ITEMS, are_messages, is_item, is_message, unwrapped
+from chopsky_trace.telemetry.conventions.dialogue import blank, conversation, without_repeats
+from chopsky_trace.telemetry.conventions.media import Fields, kind_of
+from chopsky_trace.telemetry.conventions.parts import Content
+from chopsky_trace.telemetry.conventions.reading import Message
+from chopsky_trace.telemetry.conventions.shapes import ITEMS, are_messages, is_item, is_message, unwrapped
 
 _PROMPTS = ("messages", "input", "contents", "prompt", "prompts", "inputs", "input_messages")
 _INSTRUCTIONS = ("system", "instructions", "system_instruction", "systemInstruction", "systemPrompt")

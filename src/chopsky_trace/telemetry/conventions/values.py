@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import orjson
 
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
 
 MAX_REPAIRED_CHARS = 4_000_000
 """Longest text that is read on after its JSON was found to be cut off."""

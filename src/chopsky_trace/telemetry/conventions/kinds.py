@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from chopsky_trace.records import Kind
-from chopsky_trace.sources.conventions import table
-from chopsky_trace.sources.conventions.instrumentors import instrumentor
-from chopsky_trace.sources.conventions.native import ERROR, Attributes, NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_int
+from chopsky_trace.telemetry.conventions import table
+from chopsky_trace.telemetry.conventions.instrumentors import instrumentor
+from chopsky_trace.telemetry.conventions.native import ERROR, Attributes, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_int
 
 CALLS = frozenset(("llm", "embedding", "image"))
 """Kinds whose usage counts."""

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from chopsky_trace.records import FORMAT, text_of
-from chopsky_trace.sources.conventions.native import NativeEvent, NativeSpan
-from chopsky_trace.sources.conventions.reading import Message, Reading
-from chopsky_trace.sources.memory import (
+from chopsky_trace.telemetry.bodies import MessageBodies
+from chopsky_trace.telemetry.conventions.native import NativeEvent, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Message, Reading
+from chopsky_trace.telemetry.traces import Gathered, Known, Trace, Untold
+from chopsky_trace.telling.memory import (
     Came,
     Draft,
     Entry,
@@ -22,10 +24,8 @@ from chopsky_trace.sources.memory import (
     question_refs,
     tail_of,
 )
-from chopsky_trace.sources.options import LostField, Options
-from chopsky_trace.sources.otel.bodies import MessageBodies
-from chopsky_trace.sources.otel.traces import Gathered, Known, Trace, Untold
-from chopsky_trace.sources.outlet import Outlet, Sink
+from chopsky_trace.telling.options import LostField, Options
+from chopsky_trace.telling.outlet import Outlet, Sink
 
 SOURCE = "otel"
 CALL_KINDS = ("llm", "embedding", "image")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chopsky_trace.sources.conventions.events import heard
-from chopsky_trace.sources.conventions.facts import facts
-from chopsky_trace.sources.conventions.messages import contents
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import note
+from chopsky_trace.telemetry.conventions.events import heard
+from chopsky_trace.telemetry.conventions.facts import facts
+from chopsky_trace.telemetry.conventions.messages import contents
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import note
 
 __all__ = ["heard", "read"]
 

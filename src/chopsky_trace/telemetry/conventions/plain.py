@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from chopsky_trace.sources.conventions.dialogue import conversation
-from chopsky_trace.sources.conventions.media import Fields
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.shapes import are_messages, is_message
-from chopsky_trace.sources.conventions.values import loose, parsed, scalar
+from chopsky_trace.telemetry.conventions.dialogue import conversation
+from chopsky_trace.telemetry.conventions.media import Fields
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.shapes import are_messages, is_message
+from chopsky_trace.telemetry.conventions.values import loose, parsed, scalar
 
 MAX_DEPTH = 60
 """Deeper levels of a payload stay as they are."""

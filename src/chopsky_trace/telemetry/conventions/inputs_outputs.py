@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import text_of
-from chopsky_trace.sources.conventions import flat
-from chopsky_trace.sources.conventions.dialogue import conversation
-from chopsky_trace.sources.conventions.embedded import embedding
-from chopsky_trace.sources.conventions.exchanges import instructions_of
-from chopsky_trace.sources.conventions.media import Fields
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.plain import INPUTS, OUTPUTS, payload, told
-from chopsky_trace.sources.conventions.reading import Message, Reading
-from chopsky_trace.sources.conventions.retrieved import retriever
-from chopsky_trace.sources.conventions.values import as_dict, as_int, parsed
-from chopsky_trace.sources.turns import INPUT_ORDER, OUTPUT_ORDER, closing, told_in
+from chopsky_trace.telemetry.conventions import flat
+from chopsky_trace.telemetry.conventions.dialogue import conversation
+from chopsky_trace.telemetry.conventions.embedded import embedding
+from chopsky_trace.telemetry.conventions.exchanges import instructions_of
+from chopsky_trace.telemetry.conventions.media import Fields
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.plain import INPUTS, OUTPUTS, payload, told
+from chopsky_trace.telemetry.conventions.reading import Message, Reading
+from chopsky_trace.telemetry.conventions.retrieved import retriever
+from chopsky_trace.telemetry.conventions.values import as_dict, as_int, parsed
+from chopsky_trace.telling.turns import INPUT_ORDER, OUTPUT_ORDER, closing, told_in
 
 
 def fill(span: NativeSpan, reading: Reading) -> None:

@@ -10,9 +10,9 @@ from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import text_of
-from chopsky_trace.sources.bodies import OPTIONS, Bodies, odd_float
-from chopsky_trace.sources.conventions.reading import Message
-from chopsky_trace.sources.memory import Draft, Entry, Root, chars_of
+from chopsky_trace.telemetry.conventions.reading import Message
+from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
+from chopsky_trace.telling.memory import Draft, Entry, Root, chars_of
 
 LISTS_DEPTH = 4
 """How deep in a payload a list of messages becomes one reference."""

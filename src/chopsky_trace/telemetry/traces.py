@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.records import Kind, derived_id
-from chopsky_trace.sources.conventions.native import NativeLog, NativeSpan
-from chopsky_trace.sources.conventions.reading import Heard, Message, Reading
-from chopsky_trace.sources.memory import Draft, Root
+from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Heard, Message, Reading
+from chopsky_trace.telling.memory import Draft, Root
 
 if TYPE_CHECKING:
-    from chopsky_trace.sources.otel.records import Records
+    from chopsky_trace.telemetry.records import Records
 
 CALL = "llm"
 REMEMBERED_TRACES = 50_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from chopsky_trace.sources.conventions import flat
-from chopsky_trace.sources.conventions.media import Fields
-from chopsky_trace.sources.conventions.native import NativeSpan
-from chopsky_trace.sources.conventions.plain import INPUTS, OUTPUTS, payload, told
-from chopsky_trace.sources.conventions.reading import Reading
-from chopsky_trace.sources.conventions.values import as_dict, as_float, loose, parsed, word
+from chopsky_trace.telemetry.conventions import flat
+from chopsky_trace.telemetry.conventions.media import Fields
+from chopsky_trace.telemetry.conventions.native import NativeSpan
+from chopsky_trace.telemetry.conventions.plain import INPUTS, OUTPUTS, payload, told
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.values import as_dict, as_float, loose, parsed, word
 
 
 def retriever(span: NativeSpan, reading: Reading) -> None:

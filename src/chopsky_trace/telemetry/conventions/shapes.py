@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import Role
-from chopsky_trace.sources.conventions.media import Fields, kind_of
-from chopsky_trace.sources.turns import ROLES
+from chopsky_trace.telemetry.conventions.media import Fields, kind_of
+from chopsky_trace.telling.turns import ROLES
 
 LANGCHAIN_TYPES = frozenset(
     (

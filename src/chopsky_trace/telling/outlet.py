@@ -9,9 +9,9 @@ from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import LONG_CHARS
-from chopsky_trace.sources.bodies import OPTIONS, Bodies
-from chopsky_trace.sources.memory import Draft, Root
-from chopsky_trace.sources.options import LostField, Options
+from chopsky_trace.telling.bodies import OPTIONS, Bodies
+from chopsky_trace.telling.memory import Draft, Root
+from chopsky_trace.telling.options import LostField, Options
 
 TOLD = frozenset(("bodies", "messages", "contents"))
 HELD_BYTES = 2_000_000

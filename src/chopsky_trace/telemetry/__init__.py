@@ -1,0 +1,1 @@
+"""OpenTelemetry's spans and log records, as they were journaled, -> records."""
