@@ -131,7 +131,10 @@ class Batch:
 
     def __init__(self, lines: Sequence[bytes], how: Builder, *, packed: bool) -> None:
         self.records = len(lines)
-        self._lines = lines
+        try:
+            self._lines = how.unfold(lines)
+        except UNREADABLE as error:
+            raise PoisonError(type(error).__name__) from error
         self._how = how
         self.packed = self._built(Packed, packs=True) if packed else None
         """The rows for COPY, if it was asked for."""
@@ -166,6 +169,7 @@ class Builder:
         *,
         keep_media: bool = False,
         overrides: Callable[[], Overrides | None] | None = None,
+        unfold: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None,
     ) -> None:
         self.pause = pause or _go_on
         """Called between rows, so that a busy worker lets the application's threads run."""
@@ -173,6 +177,8 @@ class Builder:
         """Whether images, audio and files go into the database, or only their id, type and size."""
         self.overrides = overrides or _no_prices
         """The team's own prices, as they are now."""
+        self.unfold = unfold or _as_they_are
+        """Makes records of what was journaled as it came; the same of the same lines."""
 
     def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Batch:
         """One batch of these records.
@@ -501,6 +507,10 @@ def _without_nul(value: Any) -> Any:
 
 def _go_on() -> None:
     """No pause."""
+
+
+def _as_they_are(lines: Sequence[bytes]) -> Sequence[bytes]:
+    return lines
 
 
 def _no_prices() -> None:

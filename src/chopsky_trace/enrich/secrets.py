@@ -115,6 +115,11 @@ def _verdict(key: str) -> int:
     return verdict
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what goes by this name is a secret, unless it is a number."""
+    return bool(_verdict(name))
+
+
 def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     """The mapping, the value of every secret-looking key `[secret]`, at any depth, and no credentials in URLs.
 

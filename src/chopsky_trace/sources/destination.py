@@ -26,6 +26,8 @@ class Opened(NamedTuple):
     settings: Settings
     folder: str
     """The destination's own name: sources that share it share what they remember of runs."""
+    told: bytes | None
+    """The options as `Options.told` has them."""
 
 
 class Destination:
@@ -78,6 +80,11 @@ class Destination:
         self._troubles: dict[str, int] = {}
         self._warned_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an event has opened it."""
+        return self._opened is not None
+
     def opened(self) -> Opened | None:
         """The destination; None while tracing is off."""
         if self._opened is None and not self.off:
@@ -115,7 +122,7 @@ class Destination:
             max_string=settings.max_field_bytes,
             estimates=settings.estimate_usage,
         )
-        return Opened(writer, options, settings, target.folder(settings))
+        return Opened(writer, options, settings, target.folder(settings), options.told())
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""

@@ -29,8 +29,6 @@ from chopsky_trace.telling.outlet import Outlet, Sink
 
 SOURCE = "otel"
 CALL_KINDS = ("llm", "embedding", "image")
-PUT_AT_ONCE = 1_000
-"""Most records that wait to be put together: one write for many costs a fraction of one for each."""
 EVENTS_KEPT = 100
 MADE_UP = 1
 """The rank of a session that a framework made up for want of one."""
@@ -46,26 +44,6 @@ class Records(Outlet):
     def __init__(self, sink: Sink, options: Options, lost_field: LostField) -> None:
         self.full = MessageBodies(options.redactor, max_string=options.max_string)
         super().__init__(sink, options, self.full, lost_field)
-        self._made: list[bytes] = []
-        self._taken = True
-        self.put = self._put
-
-    def _put(self, record: bytes) -> bool:
-        self._made.append(record)
-        return len(self._made) < PUT_AT_ONCE or self._hand_over()
-
-    def _hand_over(self) -> bool:
-        made, self._made = self._made, []
-        taken = self.sink.put_all(made)
-        self._taken = self._taken and taken
-        return taken
-
-    def handed_over(self) -> bool:
-        """Puts what was made since this was last called; whether all of it is accepted."""
-        if self._made:
-            self._hand_over()
-        taken, self._taken = self._taken, True
-        return taken
 
     # -- spans
 
@@ -125,6 +103,7 @@ class Records(Outlet):
                 self._heard_early(trace, span_id, gathered, at)
             return
         untold.times += 1
+        untold.reading.prompt = untold.reading.answers = None
         take_heard(untold.reading, gathered)
         start: Draft = {**untold.start, "bodies": [], "messages": [], "seen": untold.start["seen"] + untold.times}
         end: Draft = {**untold.end, "bodies": [], "messages": [], "seen": untold.end["seen"] + untold.times}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +63,6 @@ class Gathered:
         self.answers: dict[int, Message] = {}
         self.finish_reason: str | None = None
         self.seen: set[Any] = set()
-        self.refused = False
-        """Whether the journal did not take what was last told of them."""
 
     def add(self, log: NativeLog, said: list[Heard]) -> bool:
         """Whether it was news: deliveries are repeated."""
@@ -164,10 +160,9 @@ def _began(span: Known) -> tuple[int, str]:
 
 
 class Traces:
-    """The traces of one destination in this process, whichever exporter sees them: spans and log records meet here."""
+    """The traces of one destination in this process: spans and log records meet here, whoever sends them."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
         self.open: dict[str, Trace] = {}
         """In the order in which they were last heard of."""
         self.waiting = 0
@@ -214,15 +209,3 @@ class Traces:
         waiting, trace.waiting = trace.waiting, []
         self.waiting -= len(waiting)
         return waiting
-
-
-_traces: dict[str, Traces] = {}
-
-
-def traces_of(folder: str) -> Traces:
-    """The traces of a destination."""
-    return _traces.setdefault(folder, Traces())
-
-
-# What a parent waits for, the parent will see.
-os.register_at_fork(after_in_child=_traces.clear)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from orjson import dumps
+
+from chopsky_trace.enrich.limit import clean
+from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import Scope
+from chopsky_trace.settings import Settings
 
 if TYPE_CHECKING:
     from chopsky_trace.enrich.redact import Redactor
@@ -56,3 +61,27 @@ class Options:
         self.sample_rate = sample_rate
         self.max_string = max_string
         self.estimates = estimates
+
+    def told(self) -> bytes | None:
+        """What of this a record has to carry that is made of later, as JSON; None where it must be made now, because
+        not all of its content may touch the disk."""
+        if self.redactor is not None or self.with_shapes or self.sample_rate < 1:
+            return None
+        found = {"scope": self.scope, "tags": self.tags, "metadata": without_secrets(self.metadata)}
+        return dumps(clean({name: value for name, value in found.items() if value}, self.max_string))
+
+
+def options_told(told: Mapping[str, Any], settings: Settings) -> Options:
+    """The options that a record carries."""
+    return Options(
+        scope=told.get("scope") or {},
+        tags=tuple(told.get("tags") or ()),
+        metadata=told.get("metadata") or {},
+        redactor=None,
+        with_content=True,
+        hide_inputs=False,
+        hide_outputs=False,
+        sample_rate=1.0,
+        max_string=settings.max_field_bytes,
+        estimates=settings.estimate_usage,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from orjson import Fragment, dumps
@@ -37,12 +37,12 @@ CONTENT_FIELDS = frozenset(
 class Sink(Protocol):
     """Where records go: a writer."""
 
-    epoch: int
-    """Changes when what was put before can no longer be referred to."""
+    @property
+    def epoch(self) -> int:
+        """Changes when what was put before can no longer be referred to."""
+        ...
 
     def put(self, record: bytes, /) -> bool: ...
-
-    def put_all(self, records: Sequence[bytes], /) -> bool: ...
 
 
 class Outlet:

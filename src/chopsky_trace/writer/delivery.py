@@ -15,7 +15,6 @@ from chopsky_trace.errors import EmbeddedError, MigrationError, described
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.losses import logger
 from chopsky_trace.writer.prices import TeamPrices
-from chopsky_trace.writer.untraced import leave_untraced
 
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
@@ -195,7 +194,6 @@ class Delivery:
             from chopsky_trace.database.connect import connect
             from chopsky_trace.database.write import distance_s
 
-            leave_untraced()
             connection = connect(self.target, self._settings, application_name="chopsky-trace writer")
             try:
                 migrate.ensure(connection, auto=self.target.is_embedded)

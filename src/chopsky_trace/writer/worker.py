@@ -50,6 +50,7 @@ class Worker:
         settings: Settings,
         make_builder: Callable[[], Builder],
         poisoned: Callable[[], None],
+        late: Callable[[], Sequence[bytes]],
     ) -> None:
         self.idle = False
         """Whether the next record must wake the thread: the only thing a caller looks at."""
@@ -65,6 +66,7 @@ class Worker:
         self._settings = settings
         self._make_builder = make_builder
         self._poisoned = poisoned
+        self._late = late
         self._builder: Builder | None = None
         self._sent: Sent | None = None
         self._wake = threading.Event()
@@ -364,6 +366,9 @@ class Worker:
             if self._journal.adopt() == 0 and self._due.get("seen") == self._journal.accepted:
                 self._journal.retire()
             self._due["seen"] = self._journal.accepted
+        if self._is_due("late", HOUSEKEEPING_S):
+            for record in self._late():
+                self._journal.append(record)
         if self.stored and self._is_due("reap", REAP_S):
             self._aside(self._delivery.reap)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.batches import Breather, Builder
@@ -13,6 +13,12 @@ from chopsky_trace.writer.delivery import Delivery
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses, logger, show_steps
 from chopsky_trace.writer.worker import Worker
+
+if TYPE_CHECKING:
+    from chopsky_trace.telemetry.unfold import Unfolder
+
+NATIVE = b'{"v":1,"t":"otel_'
+"""How records begin that are OpenTelemetry's spans and log records as they came."""
 
 
 class Writer:
@@ -47,6 +53,28 @@ class Writer:
         self._stored = 0
         self._may_start = True
         self._inherited: list[object] = []
+        self._unfolder: Unfolder | None = None
+
+    @property
+    def unfolder(self) -> Unfolder:
+        """What makes records of OpenTelemetry's spans: one, so that all that is known of a trace is in one place."""
+        if self._unfolder is None:
+            # Not before the first span: it brings all the conventions.
+            from chopsky_trace.telemetry.unfold import Unfolder as TelemetryUnfolder
+
+            with self._life:
+                if self._unfolder is None:
+                    self._unfolder = TelemetryUnfolder(self._settings, lambda: self.epoch)
+        return self._unfolder
+
+    def _unfold(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        if self._unfolder is None and not any(line.startswith(NATIVE) for line in lines):
+            return lines
+        return self.unfolder.unfolded(lines)
+
+    def _late(self) -> list[bytes]:
+        """Records that follow from traces having had no news for a while."""
+        return self._unfolder.quiet() if self._unfolder is not None else []
 
     def lost(self, reason: str, count: int = 1) -> None:
         """Counts records that a source could not make."""
@@ -66,7 +94,13 @@ class Writer:
                 return
             self._delivery.target = self.target
             worker = Worker(
-                self._journal, self._losses, self._delivery, self._settings, self._make_builder, self._next_epoch
+                self._journal,
+                self._losses,
+                self._delivery,
+                self._settings,
+                self._make_builder,
+                self._next_epoch,
+                self._late,
             )
             try:
                 worker.start()
@@ -92,6 +126,15 @@ class Writer:
             self._settle(lambda: not self._journal.leftovers(), left)
         return stored
 
+    def settle(self, timeout_s: float = 5.0) -> bool:
+        """As `flush`; and what follows from nothing more coming to the traces under way is told, and stored too."""
+        deadline = time.monotonic() + timeout_s
+        stored = self.flush(timeout_s)
+        if self._unfolder is not None and (late := self._unfolder.finish()):
+            self.put_all(late)
+            stored = self.flush(max(0.0, deadline - time.monotonic())) and stored
+        return stored
+
     def _settle(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Waits until something is settled; whether it is, and none of our records had to be set aside for it."""
         if done():
@@ -110,7 +153,8 @@ class Writer:
         What dead processes left is stored as far as there is time. A later put starts everything again.
         """
         deadline = time.monotonic() + timeout_s
-        stored = self.flush(timeout_s, leftovers=True)
+        self.settle(timeout_s)
+        stored = self.flush(max(0.0, deadline - time.monotonic()), leftovers=True)
         with self._life:
             worker, self._worker = self._worker, None
             self._journal.reader = None
@@ -152,6 +196,7 @@ class Writer:
             "last_write_at": worker.last_write_at if worker else None,
             "last_error": worker.last_error if worker else None,
             "epoch": self.epoch,
+            **(self._unfolder.stats() if self._unfolder is not None else {}),
         }
 
     def before_fork(self) -> None:
@@ -168,6 +213,8 @@ class Writer:
         # Kept, so that its finaliser does not speak on the parent's connection or warn about it.
         self._inherited.append((self._worker, self._delivery.after_fork_in_child()))
         self._worker = self._journal.reader = None
+        # What a parent waits for, the parent will see.
+        self._unfolder = None
         self._stored = 0
         self._next_epoch()
 
@@ -182,4 +229,5 @@ class Writer:
             Breather(self._delivery.advance),
             keep_media=self._settings.keep_media,
             overrides=lambda: self._delivery.prices.overrides,
+            unfold=self._unfold,
         )

@@ -547,3 +547,22 @@ TOOL_NAME: Names = ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "tool_n
 
 ERROR_TYPE: Names = ("error.type", "exception.type")
 ERROR_MESSAGE: Names = ("error.message", "langfuse.observation.status_message", "exception.message")
+DATA_ATTRIBUTES = frozenset((*METADATA_OBJECTS, *PARAM_OBJECTS, "hidden_params", "request_data"))
+"""Texts that are objects with names of the application's choice, secrets' names among them."""
+CONTENT_PREFIXES = (
+    *("gen_ai.input", "gen_ai.output", "gen_ai.prompt", "gen_ai.completion", "gen_ai.system_instructions"),
+    *("gen_ai.tool", "gen_ai.retrieval", "gen_ai.task", "llm.input_messages", "llm.output_messages", "llm.prompts"),
+    *(
+        "input.value",
+        "output.value",
+        "retrieval.",
+        "embedding.",
+        "reranker.",
+        "ai.prompt",
+        "ai.response",
+        "ai.toolCall",
+    ),
+    *("ai.value", "traceloop.entity", "mlflow.spanInputs", "mlflow.spanOutputs", "langfuse.observation.input"),
+    *("langfuse.observation.output", "pydantic_ai.", "events", "final_result", "raw_input"),
+)
+"""How the attributes begin that hold what was said: content, of which nothing is taken out unless asked for."""

@@ -1,0 +1,309 @@
+"""Spans and log records, in whatever order they come -> records. The one place that remembers traces."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from chopsky_trace.settings import Settings
+from chopsky_trace.telemetry.conventions import heard, read
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.raw import HEADS, decoded
+from chopsky_trace.telemetry.records import Records
+from chopsky_trace.telemetry.traces import Gathered, Trace, Traces
+from chopsky_trace.telling.options import LostField, Options, options_told
+from chopsky_trace.telling.sampling import is_sampled
+
+MAX_WAITING = 10_000
+"""Most spans, of all traces, that wait for a GenAI span."""
+QUIET_S = 60.0
+"""A trace without news for so long, and without a root, is settled as it is."""
+ROOTED_S = 10.0
+"""A trace whose root came and then nothing more for so long is forgotten: what is late is recognised all the same."""
+REMEMBERED_BYTES = 40_000_000
+"""Of lines whose records are remembered, in case their batch is built again: several batches."""
+
+
+class Late(NamedTuple):
+    """What is told when all of some lines have been looked at, each with the records of the line that it goes with."""
+
+    rooted: dict[str, tuple[Trace, list[bytes]]]
+    """Traces whose root came."""
+    heard: dict[tuple[str, str], tuple[Records, int, list[bytes]]]
+    """Trace and span of the calls of which messages came, with the time of the first."""
+
+
+class Unfolder:
+    """Makes records of what the journal holds of OpenTelemetry, or of what is given directly. Safe in any thread.
+
+    Args:
+        settings: bounds.
+        epoch: changes when what was made before can no longer be referred to.
+    """
+
+    def __init__(self, settings: Settings, epoch: Callable[[], int]) -> None:
+        self.counts: Counter[str] = Counter()
+        """Spans and log records that make no record, by reason."""
+        self._settings = settings
+        self._epoch = epoch
+        self._lock = threading.RLock()
+        self._traces = Traces()
+        self._records: dict[str, Records] = {}
+        self._made: list[bytes] = []
+        self._unfolded: dict[bytes, list[bytes]] = {}
+        self._unfolded_bytes = 0
+
+    # -- where the records go that are made here
+
+    @property
+    def epoch(self) -> int:
+        """As a writer has it."""
+        return self._epoch()
+
+    def put(self, record: bytes) -> bool:
+        """Keeps a record for whoever asked for it."""
+        self._made.append(record)
+        return True
+
+    def _lost_field(self, name: str, error: Exception) -> None:
+        self.counts[f"unreadable_{name}"] += 1
+
+    def _taken(self) -> list[bytes]:
+        made, self._made = self._made, []
+        return made
+
+    # -- in
+
+    def unfolded(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """The lines, records in the place of those that are spans and log records as they came.
+
+        The same lines give the same records again while they are remembered, so that a batch may be built twice.
+
+        Raises:
+            ValueError, KeyError, TypeError: a line is no such record.
+        """
+        if not any(line.startswith(HEADS) for line in lines):
+            return lines
+        with self._lock:
+            found: list[bytes] = []
+            late = Late({}, {})
+            for line in lines:
+                if not line.startswith(HEADS):
+                    found.append(line)
+                    continue
+                made = self._unfolded.get(line)
+                if made is None:
+                    made = self._remembered(line, self._unfold(line, late))
+                found += made
+            # All of a call's messages at once, and a trace when all of it that is here has been looked at.
+            for (trace_id, span_id), (records, at, made) in late.heard.items():
+                records.heard(self._traces.open[trace_id], span_id, at)
+                found += self._add(made)
+            for trace, made in late.rooted.values():
+                self._settle(trace)
+                found += self._add(made)
+            return found
+
+    def _unfold(self, line: bytes, late: Late) -> list[bytes]:
+        native, told = decoded(line)
+        records = self._records_of(told)
+        if isinstance(native, NativeLog):
+            made: list[bytes] = []
+            if self._log(records, native):
+                known = late.heard.get((native.trace_id, native.span_id))
+                at = native.at if known is None else known[1]
+                late.heard[native.trace_id, native.span_id] = records, at, made
+            made += self._taken()
+            return made
+        trace = self._span(records, native)
+        made = self._taken()
+        if trace.rooted:
+            late.rooted[native.trace_id] = trace, made
+        return made
+
+    def _add(self, made: list[bytes]) -> list[bytes]:
+        """Adds what was made since to what a line gives."""
+        more = self._taken()
+        made += more
+        return more
+
+    def _remembered(self, line: bytes, made: list[bytes]) -> list[bytes]:
+        self._unfolded[line] = made
+        self._unfolded_bytes += len(line)
+        while self._unfolded_bytes > REMEMBERED_BYTES:
+            oldest = next(iter(self._unfolded))
+            del self._unfolded[oldest]
+            self._unfolded_bytes -= len(oldest)
+        return made
+
+    def spans(self, spans: Sequence[NativeSpan], options: Options, failed: LostField) -> list[bytes]:
+        """The records of spans that have ended; `failed` is told of one that none could be made of."""
+        with self._lock:
+            records = self._of(options)
+            rooted: dict[str, Trace] = {}
+            for native in spans:
+                try:
+                    trace = self._span(records, native)
+                except Exception as error:
+                    failed("export", error)
+                    continue
+                if trace.rooted:
+                    rooted[native.trace_id] = trace
+            for trace in rooted.values():
+                self._settle(trace)
+            return self._taken()
+
+    def logs(self, logs: Sequence[NativeLog], options: Options, failed: LostField) -> list[bytes]:
+        """The records of log records: of those that are messages of a call; others are counted."""
+        with self._lock:
+            records = self._of(options)
+            news: dict[tuple[str, str], int] = {}
+            for log in logs:
+                try:
+                    if self._log(records, log):
+                        news.setdefault((log.trace_id, log.span_id), log.at)
+                except Exception as error:
+                    failed("export", error)
+            for (trace_id, span_id), at in news.items():
+                records.heard(self._traces.open[trace_id], span_id, at)
+            return self._taken()
+
+    def began(self, span: NativeSpan, options: Options) -> list[bytes]:
+        """The record of a GenAI span that is under way; none of others."""
+        reading = read(span)
+        if not reading.is_genai:
+            return []
+        with self._lock:
+            # Its end may be unfolded elsewhere: nothing is remembered of it.
+            self._of(options).began(Trace(span.trace_id, self.epoch), span, reading)
+            return self._taken()
+
+    def untell(self, spans: Sequence[NativeSpan]) -> None:
+        """What was made of these spans is not in the journal: they will be given again, and are no repetition then."""
+        with self._lock:
+            for native in spans:
+                trace = self._traces.open.get(native.trace_id)
+                if trace is not None:
+                    trace.spans.pop(native.span_id, None)
+                    trace.root.forget()
+
+    def _records_of(self, told: dict[str, Any]) -> Records:
+        key = json.dumps(told, sort_keys=True) if told else ""
+        records = self._records.get(key)
+        if records is None:
+            records = self._records[key] = Records(self, options_told(told, self._settings), self._lost_field)
+        return records
+
+    def _of(self, options: Options) -> Records:
+        key = f"#{id(options)}"
+        records = self._records.get(key)
+        if records is None:
+            records = self._records[key] = Records(self, options, self._lost_field)
+        return records
+
+    def _trace(self, records: Records, trace_id: str) -> Trace:
+        epoch, now = self.epoch, time.monotonic()
+        trace = self._traces.get(trace_id, epoch, now)
+        if trace is None:
+            while len(self._traces.open) >= self._settings.max_open_roots:
+                self._forget(next(iter(self._traces.open)))
+            sampled = is_sampled(trace_id, records.options.sample_rate)
+            trace = self._traces.add(trace_id, epoch, now, sampled=sampled)
+        return trace
+
+    def _span(self, records: Records, native: NativeSpan) -> Trace:
+        trace = self._trace(records, native.trace_id)
+        if native.span_id in trace.spans:
+            # Delivered again.
+            self.counts["repeated_spans"] += 1
+            return trace
+        reading = read(native)
+        trace.rooted = trace.rooted or native.parent_id is None
+        trace.told_by = records
+        if reading.is_genai:
+            self._turned_out(records, trace)
+            records.genai(trace, native, reading)
+        elif not self._settings.other_spans:
+            self.counts["other_spans_left_out"] += 1
+        elif trace.is_genai:
+            records.other(trace, native, as_other(native, reading))
+        else:
+            if self._traces.waiting >= MAX_WAITING:
+                self._give_up(next(t for t in self._traces.open.values() if t.waiting))
+            self._traces.wait(trace, native)
+        return trace
+
+    def _log(self, records: Records, log: NativeLog) -> bool:
+        """Whether it is a message of a call, and news."""
+        said = heard(log)
+        if not said:
+            self.counts["other_logs"] += 1
+            return False
+        trace = self._trace(records, log.trace_id)
+        self._turned_out(records, trace)
+        is_news = trace.gathered.setdefault(log.span_id, Gathered()).add(log, said)
+        self.counts["repeated_logs"] += not is_news
+        return is_news
+
+    def _turned_out(self, records: Records, trace: Trace) -> None:
+        """The trace is about a model: what waited for that is told."""
+        self._traces.is_genai(trace)
+        for native in self._traces.released(trace):
+            (trace.told_by or records).other(trace, native, as_other(native, read(native)))
+
+    # -- traces that come to their end
+
+    def quiet(self) -> list[bytes]:
+        """The records that follow from some traces having had no news for a while."""
+        with self._lock:
+            now = time.monotonic()
+            for trace_id, trace in list(self._traces.open.items()):
+                for_s = now - trace.touched
+                if for_s > (ROOTED_S if trace.rooted and trace.is_genai else self._settings.other_wait_s):
+                    self._forget(trace_id)
+                elif for_s > QUIET_S and trace.unsettled:
+                    self._settle(trace)
+            return self._taken()
+
+    def finish(self) -> list[bytes]:
+        """The records that follow from nothing more coming: every trace is settled as it is, and forgotten."""
+        with self._lock:
+            for trace_id in list(self._traces.open):
+                self._forget(trace_id)
+            return self._taken()
+
+    def stats(self) -> dict[str, int]:
+        """What waits, came twice, or makes no record."""
+        return {"traces": len(self._traces.open), "other_spans_waiting": self._traces.waiting, **self.counts}
+
+    def _settle(self, trace: Trace) -> None:
+        if trace.told_by is not None:
+            trace.told_by.settle(trace)
+
+    def _forget(self, trace_id: str) -> None:
+        trace = self._traces.open.pop(trace_id)
+        self._give_up(trace)
+        self._settle(trace)
+
+    def _give_up(self, trace: Trace) -> None:
+        """No GenAI span came: there is no run for these."""
+        given_up = len(self._traces.released(trace))
+        if given_up:
+            self.counts["other_spans_without_run"] += given_up
+
+
+def as_other(native: NativeSpan, reading: Reading) -> Reading:
+    """The reading of a span that is about no model: what every span has."""
+    reading.kind = "other"
+    reading.name = native.name
+    reading.instrumentor = reading.instrumentor or native.scope
+    reading.started, reading.ended = native.start, native.end
+    if native.status == ERROR:
+        reading.status = "failed"
+        reading.error = native.message or "failed"
+    return reading
