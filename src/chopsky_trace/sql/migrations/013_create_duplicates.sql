@@ -614,17 +614,21 @@ begin
         group by w.key order by w.key
     ) k;
     seeds := array(
+        with mine as materialized (
+            select s.id, s.response_id, s.is_provider, s.input_tokens, s.started_at, s.ended_at
+            from public.conversation_spans s where s.id = any (fresh)
+        )
         select s.id
-        from public.conversation_spans s
-        where s.id = any (fresh) and s.response_id is not null and exists (
+        from mine s
+        where s.response_id is not null and exists (
             select 1 from public.conversation_spans o
             where hashtextextended(o.response_id, 0) = hashtextextended(s.response_id, 0) and o.response_id is not null and o.id <> s.id
             offset 0
         )
         union
         select s.id
-        from public.conversation_spans s
-        where s.id = any (fresh) and not s.is_provider and exists (
+        from mine s
+        where not s.is_provider and exists (
             select 1 from public.conversation_spans o
             where o.is_provider and o.kind in ('llm', 'embedding', 'image')
                 and coalesce((o.told ->> 'input_tokens')::bigint, o.input_tokens) = s.input_tokens
@@ -634,8 +638,8 @@ begin
         )
         union
         select s.id
-        from public.conversation_spans s
-        where s.id = any (fresh) and s.is_provider and exists (
+        from mine s
+        where s.is_provider and exists (
             select 1 from public.conversation_spans o
             where not o.is_provider and o.kind in ('llm', 'embedding', 'image')
                 and coalesce((o.told ->> 'input_tokens')::bigint, o.input_tokens) = s.input_tokens
