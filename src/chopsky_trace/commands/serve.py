@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from chopsky_trace.writer import Writer, writer_for
 
 HOST, PORT = "127.0.0.1", 4318
 LEAST_TOKEN_CHARS = 16
+GC_THRESHOLD = 20_000, 20, 50
+BUSY_S = 0.01
+"""The writer is most of what this process does; no request is held up by so little."""
 
 
 def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
@@ -38,7 +42,10 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
             f"{host or 'Every interface'} can be reached from other machines: set {PREFIX}SERVER_TOKEN (or give "
             "--token-file), which clients then send as `Authorization: Bearer ...`, or leave out --host"
         )
+    # Traces under way are many objects that live for seconds: no need to go through them every few hundred spans.
+    gc.set_threshold(*GC_THRESHOLD)
     writer = writer_for(call.target, settings)
+    writer.busy_s = BUSY_S
     intake = Intake(Destination(call.database_url))
     limits = refusals.Limits(
         settings.server_max_body_bytes,

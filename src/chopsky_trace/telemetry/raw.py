@@ -79,18 +79,25 @@ def log_record(log: NativeLog, told: bytes, max_string: int) -> bytes:
     return b"".join((LOG_HEAD, b'"told":', told, b',"log":', _encoded(fields, max_string), b"}"))
 
 
-def decoded(line: bytes) -> tuple[NativeSpan | NativeLog, dict[str, Any]]:
-    """What a record holds, and what its source was told beside.
+def decoded(line: bytes) -> tuple[NativeSpan | NativeLog, bytes]:
+    """What a record holds, and what its source was told beside, as JSON.
 
     Raises:
         ValueError, KeyError, TypeError: it is no such record.
     """
     record: dict[str, Any] = loads(line)
     if "log" in record:
-        return NativeLog(*record["log"]), record["told"]
+        return NativeLog(*record["log"]), told_in(line, LOG_HEAD, b',"log":')
     fields: list[Any] = record["span"]
-    fields[10] = [NativeEvent(*event) for event in fields[10]]
-    return NativeSpan(*fields), record["told"]
+    if fields[10]:
+        fields[10] = [NativeEvent(*event) for event in fields[10]]
+    return NativeSpan(*fields), told_in(line, SPAN_HEAD, b',"span":')
+
+
+def told_in(line: bytes, head: bytes, end: bytes) -> bytes:
+    """The part of a record between these: within JSON a quote of a text would be escaped."""
+    start = len(head) + len(b'"told":')
+    return line[start : line.index(end, start)]
 
 
 def safe(attributes: Attributes) -> Attributes:

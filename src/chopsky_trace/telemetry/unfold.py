@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from orjson import loads
 
 from chopsky_trace.settings import Settings
 from chopsky_trace.telemetry.conventions import heard, read
@@ -53,7 +54,7 @@ class Unfolder:
         self._epoch = epoch
         self._lock = threading.RLock()
         self._traces = Traces()
-        self._records: dict[str, Records] = {}
+        self._records: dict[bytes | int, Records] = {}
         self._made: list[bytes] = []
         self._unfolded: dict[bytes, list[bytes]] = {}
         self._unfolded_bytes = 0
@@ -192,18 +193,18 @@ class Unfolder:
                     trace.spans.pop(native.span_id, None)
                     trace.root.forget()
 
-    def _records_of(self, told: dict[str, Any]) -> Records:
-        key = json.dumps(told, sort_keys=True) if told else ""
-        records = self._records.get(key)
+    def _records_of(self, told: bytes) -> Records:
+        records = self._records.get(told)
         if records is None:
-            records = self._records[key] = Records(self, options_told(told, self._settings), self._lost_field)
+            options = options_told(loads(told), self._settings)
+            records = self._records[told] = Records(self, options, self._lost_field)
         return records
 
     def _of(self, options: Options) -> Records:
-        key = f"#{id(options)}"
-        records = self._records.get(key)
+        # Kept with the options, so that no other can come to have their id.
+        records = self._records.get(id(options))
         if records is None:
-            records = self._records[key] = Records(self, options, self._lost_field)
+            records = self._records[id(options)] = Records(self, options, self._lost_field)
         return records
 
     def _trace(self, records: Records, trace_id: str) -> Trace:

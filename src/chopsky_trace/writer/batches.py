@@ -45,10 +45,12 @@ class Breather:
 
     Args:
         look: called more often still, to keep the batch before on its way.
+        busy_s: how long the worker computes before it lets others go first.
     """
 
-    def __init__(self, look: Callable[[], object] | None = None) -> None:
+    def __init__(self, look: Callable[[], object] | None = None, busy_s: float = BUSY_S) -> None:
         self._look = look
+        self._busy_s = busy_s
         self._looked = 0.0
         self._since = 0.0
 
@@ -58,6 +60,6 @@ class Breather:
             self._looked = now
             if self._look is not None:
                 self._look()
-            if now - self._since > BUSY_S:
+            if now - self._since > self._busy_s:
                 time.sleep(YIELD_S)
                 self._since = time.perf_counter()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.settings import Settings, Target
-from chopsky_trace.writer.batches import Breather, Builder
+from chopsky_trace.writer.batches import BUSY_S, Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses, logger, show_steps
@@ -35,6 +35,8 @@ class Writer:
         self.epoch = 0
         """Changes when what was put before can no longer be referred to: after a fork, after a refused record."""
         self.shutdown_timeout_s = settings.shutdown_timeout_s
+        self.busy_s = BUSY_S
+        """How long the worker computes before it lets the process's other threads go first; set before it starts."""
         self._settings = settings
         self._make_builder = make_builder or self._default_builder
         self._losses = Losses()
@@ -226,7 +228,7 @@ class Writer:
         from chopsky_trace.enrich.batch import Builder as BatchBuilder
 
         return BatchBuilder(
-            Breather(self._delivery.advance),
+            Breather(self._delivery.advance, self.busy_s),
             keep_media=self._settings.keep_media,
             overrides=lambda: self._delivery.prices.overrides,
             unfold=self._unfold,
