@@ -104,6 +104,8 @@ class Trace:
         self.is_genai = False
         self.rooted = False
         """Whether the span without a parent came."""
+        self.is_late = False
+        """Whether all of it seemed to be here once: what comes now was not waited for."""
         self.touched = 0.0
         """When it was last heard of, on the monotonic clock."""
         self.waiting: list[NativeSpan] = []
@@ -123,6 +125,15 @@ class Trace:
             known = self._ids[native_id] = derived_id(self.root.id, native_id)
         return known
 
+    def is_complete(self) -> bool:
+        """Whether all of it seems to be here, and told: its root, and the parent of every span."""
+        return (
+            self.rooted
+            and self.is_genai
+            and not (self.unsettled or self.untold or self.waiting)
+            and all(span.parent is None or span.parent in self.spans for span in self.spans.values())
+        )
+
     def calls_of(self, top: Known) -> list[Known]:
         """The model calls beneath a topmost span, the earliest first."""
         calls = [span for span in self.spans.values() if span.kind == CALL and self._top(span) is top]
@@ -136,7 +147,8 @@ class Trace:
             if not span.is_genai:
                 continue
             top = self._top(span)
-            if span is top and not span.settled:
+            # Of one that comes late, the spans around it are forgotten.
+            if span is top and not span.settled and (span.parent is None or not self.is_late):
                 tops[span.hex] = span
             if span.kind == CALL:
                 calls.setdefault(top.hex, []).append(span)
@@ -167,7 +179,8 @@ class Traces:
         """In the order in which they were last heard of."""
         self.waiting = 0
         """Spans of all traces that wait for a GenAI span."""
-        self._genai: dict[str, None] = {}
+        self._genai: dict[str, bool] = {}
+        """The latest that turned out to be about a model, and whether they were complete."""
 
     def get(self, trace_id: str, epoch: int, now: float) -> Trace | None:
         """The trace, heard of now."""
@@ -180,6 +193,7 @@ class Traces:
         """A trace that is new, or was forgotten."""
         trace = Trace(trace_id, epoch)
         trace.is_genai = trace_id in self._genai
+        trace.is_late = self._genai.get(trace_id, False)
         trace.root.sampled = sampled
         self._touch(trace, trace_id, epoch, now)
         return trace
@@ -195,9 +209,14 @@ class Traces:
         """It turned out to be about a model."""
         if not trace.is_genai:
             trace.is_genai = True
-            self._genai[trace.root.id] = None
+            self._genai[trace.root.id] = False
             if len(self._genai) > REMEMBERED_TRACES:
                 del self._genai[next(iter(self._genai))]
+
+    def forget_complete(self, trace: Trace) -> None:
+        """Nothing more is expected of it: memory is for those under way."""
+        if trace.is_complete() and self.open.pop(trace.root.id, None) is not None and trace.root.id in self._genai:
+            self._genai[trace.root.id] = True
 
     def wait(self, trace: Trace, native: NativeSpan) -> None:
         """A span is about no model, and no other of its trace so far."""

@@ -107,6 +107,7 @@ class Unfolder:
                 found += self._add(made)
             for trace, made in late.rooted.values():
                 self._settle(trace)
+                self._traces.forget_complete(trace)
                 found += self._add(made)
             return found
 
@@ -157,6 +158,7 @@ class Unfolder:
                     rooted[native.trace_id] = trace
             for trace in rooted.values():
                 self._settle(trace)
+                self._traces.forget_complete(trace)
             return self._taken()
 
     def logs(self, logs: Sequence[NativeLog], options: Options, failed: LostField) -> list[bytes]:
