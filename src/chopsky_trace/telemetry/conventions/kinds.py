@@ -41,6 +41,8 @@ def read_kind(span: NativeSpan, reading: Reading) -> None:
     attributes = span.attributes
     kind = _stated(attributes)
     if kind is None:
+        if attributes.get("gen_ai.operation.name") == table.MAKES_AN_AGENT:
+            return
         if not _is_genai(span.scope, attributes):
             return
         kind = _guessed(span)

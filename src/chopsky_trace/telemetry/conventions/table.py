@@ -48,7 +48,7 @@ _OPERATIONS: dict[str, Kind] = {
         ("image_generation", "aimage_generation", "image", "generate_image", "text_to_image", "image_edit"), "image"
     ),
     **dict.fromkeys(("execute_tool", "tool", "call_tool"), "tool"),
-    **dict.fromkeys(("invoke_agent", "create_agent", "agent", "handle_conversation_turn"), "agent"),
+    **dict.fromkeys(("invoke_agent", "agent", "handle_conversation_turn"), "agent"),
     **dict.fromkeys(("invoke_workflow", "workflow", "chain", "execute_task", "task", "agent_step", "plan"), "chain"),
     **dict.fromkeys(("retrieval", "retrieve", "retriever", "vector_db_retrieve", "vectordb"), "retriever"),
     "prompt": "prompt",
@@ -56,6 +56,8 @@ _OPERATIONS: dict[str, Kind] = {
     # Whatever tokens these repeat were another call's: fetch_response, the memory operations, rerank.
     **dict.fromkeys(("fetch_response", "rerank", "arerank"), "other"),
 }
+MAKES_AN_AGENT = "create_agent"
+"""An agent is made, by some in a trace of its own: no model is asked, and nothing is said."""
 # The first that is there and says a known word decides. Values are compared in lower case, MLflow's without quotes.
 KINDS: tuple[tuple[str, dict[str, Kind]], ...] = (
     # LangSmith calls a retriever's operation `embeddings` and a prompt's `chat`: its own kind goes first.
