@@ -368,6 +368,24 @@ def test_what_repeats_its_calls_is_no_call(scope: str, name: str, attributes: di
     assert (found.kind, found.usage, found.is_genai) == (kind, None, True)
 
 
+def test_a_cache_write_that_was_looked_for_elsewhere_is_not_0() -> None:
+    told = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.usage.input_tokens": 2587,
+        "gen_ai.usage.output_tokens": 24,
+        "gen_ai.usage.cache_read.input_tokens": 2048,
+        "gen_ai.usage.cache_creation.input_tokens": 0,
+    }
+    scope = "opentelemetry.instrumentation.langchain"
+    assert counted(read(span(told, scope=scope))) == {"input": 2587, "output": 24, "cache_read": 2048}
+    told["gen_ai.usage.cache_creation.input_tokens"] = 512
+    assert counted(read(span(told, scope=scope))) == ANTHROPIC
+    told["gen_ai.usage.cache_creation.input_tokens"] = 0
+    other = "opentelemetry.instrumentation.anthropic"
+    assert counted(read(span(told, scope=other)))["cache_write"] == 0
+
+
 def test_to_make_an_agent_is_no_work_of_it() -> None:
     # OpenLLMetry has it in a trace of its own, which must make no run.
     attributes = {"gen_ai.operation.name": "create_agent", "gen_ai.agent.name": "cook", "gen_ai.system_instructions": "Be"}

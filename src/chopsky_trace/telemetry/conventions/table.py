@@ -344,6 +344,7 @@ OUTPUT_PARTS: tuple[tuple[str, Names], ...] = (
     ("image", ("gen_ai.usage.image.output_tokens",)),
     ("video", ("gen_ai.usage.video.output_tokens",)),
 )
+OPENLLMETRY_LANGCHAIN = "opentelemetry.instrumentation.langchain"
 USAGE_OBJECTS: Names = ("langsmith.metadata.usage_metadata", "mlflow.chat.tokenUsage")
 """Usage as JSON, wholes including parts, in LangChain's shape or flat."""
 PROVIDER_USAGE: Names = ("gen_ai.usage.raw", "metadata.usage_object")

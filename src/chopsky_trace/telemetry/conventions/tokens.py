@@ -88,6 +88,8 @@ def _stated(span: NativeSpan, reading: Reading, answer: Answer) -> Fields:
         told = as_dict(parsed(span, reading, table.LANGFUSE_USAGE))
         return _langfuse(told) if "input" in told or "output" in told else {}
     told = _flat(attributes)
+    if _is_unread(span, told):
+        del told[_IN]["cache_creation"]
     if not told and answer[1]:
         told = _object(as_dict(answer[1].get("usage_metadata")))
     if told and reading.kind == "embedding" and _INPUT not in told and _TOTAL in told:
@@ -118,6 +120,11 @@ def _flat(attributes: Attributes) -> Fields:
             if details:
                 told[side] = details
     return told
+
+
+def _is_unread(span: NativeSpan, told: Fields) -> bool:
+    """LangChain tells of Anthropic's cache writes by their lifetime: OpenLLMetry looks elsewhere, and says 0."""
+    return span.scope == table.OPENLLMETRY_LANGCHAIN and told.get(_IN, {}).get("cache_creation") == 0
 
 
 def _object(told: Fields) -> Fields:
