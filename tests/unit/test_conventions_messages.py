@@ -33,6 +33,12 @@ def test_every_encoding_gives_the_same_messages(name: str):
     assert found.partial == ()
 
 
+def test_what_a_program_shows_of_an_unread_stream_is_no_answer():
+    told = json.dumps("<anthropic.Stream object at 0x7f26c8366590>")
+    assert read({"mlflow.spanOutputs": told}).answers is None
+    assert same(read({"mlflow.spanOutputs": json.dumps("Bread")}).answers) == same([Message("assistant", "Bread")])
+
+
 def test_log_records_give_the_same_messages():
     told = [one for record in m.message_logs() for one in heard(record) or ()]
     assert same([one.message for one in told if one.half == "prompt"]) == same(m.PROMPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from chopsky_trace.telemetry.conventions.dialogue import blank, conversation, without_repeats
@@ -20,6 +21,8 @@ _EVENT_ROLES = {
     "gen_ai.tool.message": "tool",
 }
 CHOICE = "gen_ai.choice"
+_OBJECT = re.compile(r"<[\w.]+ object at 0x[0-9a-f]+>")
+"""What a program shows of a stream that it has not read: no answer."""
 
 
 def instructions_of(value: Any) -> Message | None:
@@ -100,7 +103,7 @@ def answered(data: Any, *, turn: bool = False) -> list[Message] | None:
 
 def _answered(data: Any, turn: bool) -> list[Message] | None:
     if data.__class__ is str:
-        return [Message("assistant", data)] if data else None
+        return [Message("assistant", data)] if data and not _OBJECT.fullmatch(data) else None
     if data.__class__ is list:
         return _answers_in_list(cast("list[Any]", data), turn)
     if data.__class__ is not dict:

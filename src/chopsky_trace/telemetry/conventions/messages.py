@@ -14,7 +14,7 @@ from chopsky_trace.telemetry.conventions.media import Fields, kind_of
 from chopsky_trace.telemetry.conventions.native import ERROR, NativeSpan
 from chopsky_trace.telemetry.conventions.parts import Content, call_of
 from chopsky_trace.telemetry.conventions.reading import Message, Reading
-from chopsky_trace.telemetry.conventions.values import as_dict, as_list, note, parsed
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, note, parsed, scalar
 
 __all__ = ["contents", "heard"]
 
@@ -99,11 +99,17 @@ def _prompt(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed]) -
         if found is not None:
             break
         if name in span.attributes:
-            found = asked(parsed(span, reading, name))
+            found = asked(_payload(span, reading, name))
     if found is None and span.scope == "litellm":
         found = asked(flat.litellm(span.attributes, ".messages"))
     instructions = instructions_of(parsed(span, reading, "gen_ai.system_instructions"))
     return found if instructions is None else without_repeats(instructions, found or [])
+
+
+def _payload(span: NativeSpan, reading: Reading, name: str) -> Any:
+    """MLflow writes a text as JSON, too, in quotes."""
+    found = parsed(span, reading, name)
+    return scalar(found) if name.startswith("mlflow.") else found
 
 
 def _listed_prompt(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed]) -> list[Message] | None:
@@ -143,7 +149,7 @@ def _answers(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed], 
         if found is not None:
             break
         if name in span.attributes:
-            found = answered(parsed(span, reading, name), turn=turn)
+            found = answered(_payload(span, reading, name), turn=turn)
     if found is None and span.scope == "litellm":
         found = answered({"choices": flat.litellm(span.attributes, ".choices")})
     if found and len(found) == 1 and found[0].calls:
