@@ -386,9 +386,35 @@ def test_a_cache_write_that_was_looked_for_elsewhere_is_not_0() -> None:
     assert counted(read(span(told, scope=other)))["cache_write"] == 0
 
 
+def test_the_request_as_a_whole_names_the_model_and_the_user() -> None:
+    request = {"model": "claude-sonnet-4-5", "messages": [], "metadata": {"user_id": "ada", "tier": None}}
+    told = {
+        "mlflow.spanType": '"CHAT_MODEL"',
+        "mlflow.message.format": '"anthropic"',
+        "mlflow.llm.model": '"claude-sonnet-4-5-20250929"',
+        "mlflow.spanInputs": json.dumps(request),
+    }
+    found = read(span(told, scope="mlflow.tracing.provider", name="Messages.create"))
+    assert (found.model_requested, found.model) == ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929")
+    assert found.scope["user_id"] == "ada"
+
+
+def test_how_an_answer_ended_may_stand_in_its_messages() -> None:
+    said = [{"role": "assistant", "parts": [], "finish_reason": "tool_call"}]
+    told = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(said)}
+    assert read(span(told)).finish_reason == "tool_calls"
+    assert read(span({**told, "gen_ai.response.finish_reasons": ["length"]})).finish_reason == "length"
+    told["gen_ai.output.messages"] = json.dumps([{"role": "assistant", "parts": [], "finish_reason": ""}])
+    assert read(span(told)).finish_reason is None
+
+
 def test_to_make_an_agent_is_no_work_of_it() -> None:
     # OpenLLMetry has it in a trace of its own, which must make no run.
-    attributes = {"gen_ai.operation.name": "create_agent", "gen_ai.agent.name": "cook", "gen_ai.system_instructions": "Be"}
+    attributes = {
+        "gen_ai.operation.name": "create_agent",
+        "gen_ai.agent.name": "cook",
+        "gen_ai.system_instructions": "Be",
+    }
     found = read(span(attributes, scope="opentelemetry.instrumentation.langchain", name="create_agent cook"))
     assert (found.is_genai, found.kind) == (False, "other")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,6 +125,10 @@ def _requested(span: NativeSpan, reading: Reading) -> str | None:
             found = word(told.get("model")) or word(told.get("model_name"))
             if found:
                 return found
+    for name in table.REQUEST_PAYLOADS:
+        found = word(as_dict(parsed(span, reading, name)).get("model")) if name in attributes else None
+        if found:
+            return found
     # Some spans of failed calls have their name only: "chat gpt-4o".
     operation, _, rest = span.name.partition(" ")
     return rest if rest and " " not in rest and operation in table.NAMED_WITH_MODEL else None
@@ -174,6 +178,8 @@ def _read_answer(span: NativeSpan, reading: Reading) -> None:
         read_usage(span, reading, answer_of(span, reading))
     if reading.model is None and reading.status != "failed":
         reading.model = word(answer[2].get("model_name")) or word(answer[0].get("model"))
+    if reading.model is None:
+        reading.model = word(_first_chunk(span).get("model"))
 
 
 def _read_response_id(span: NativeSpan, reading: Reading, answer: Answer) -> None:
@@ -192,8 +198,14 @@ def _read_response_id(span: NativeSpan, reading: Reading, answer: Answer) -> Non
         if found and not found.startswith(LANGCHAIN_IDS) and not _is_uuid(found):
             reading.response_id = found
             return
-    if span.events and span.events[0].name == table.CHUNK_EVENT:
-        reading.response_id = word(as_dict(loose(span.events[0].attributes.get(table.CHUNK))).get("id"))
+    reading.response_id = word(_first_chunk(span).get("id"))
+
+
+def _first_chunk(span: NativeSpan) -> dict[str, Any]:
+    """What MLflow tells of a stream that broke off: its first chunk."""
+    if not span.events or span.events[0].name != table.CHUNK_EVENT:
+        return {}
+    return as_dict(loose(span.events[0].attributes.get(table.CHUNK)))
 
 
 def _is_uuid(text: str) -> bool:
@@ -201,22 +213,30 @@ def _is_uuid(text: str) -> bool:
 
 
 def _read_reason(span: NativeSpan, reading: Reading, answer: Answer) -> None:
-    attributes = span.attributes
-    for name in table.FINISH_REASON:
-        if name in attributes:
-            told = loose(attributes[name])
-            found = _reason(as_list(told)[0] if as_list(told) else told)
-            if found == "error" and reading.status == "completed":
-                # What is written where a provider gave no reason.
-                return
-            if found == "completed":
-                found = "tool_calls" if "gen_ai.tool.call.id" in attributes else "stop"
-            if found:
-                reading.finish_reason = found
-                return
+    for told in _reasons(span, reading):
+        found = _reason(told)
+        if found == "error" and reading.status == "completed":
+            # What is written where a provider gave no reason.
+            return
+        if found == "completed":
+            found = "tool_calls" if "gen_ai.tool.call.id" in span.attributes else "stop"
+        if found:
+            reading.finish_reason = found
+            return
     reading.finish_reason = next((found for place in _ends(answer) if (found := _reason(place))), None)
     if reading.finish_reason is None:
         reading.finish_reason = _of_responses(answer)
+
+
+def _reasons(span: NativeSpan, reading: Reading) -> Iterator[Any]:
+    """What the span's attributes say of how the call ended, its first choice."""
+    for name in table.FINISH_REASON:
+        if name in span.attributes:
+            told = loose(span.attributes[name])
+            yield as_list(told)[0] if as_list(told) else told
+    # Deprecated, and all that some say of streams.
+    for message in as_list(parsed(span, reading, table.OUTPUT_MESSAGES))[:1]:
+        yield as_dict(message).get("finish_reason")
 
 
 def _ends(answer: Answer) -> list[Any]:

@@ -110,6 +110,11 @@ def _read_metadata(span: NativeSpan, reading: Reading) -> None:
             for key, value in as_dict(parsed(span, reading, name)).items():
                 if value is not None:
                     found.setdefault(str(key), value)
+    if table.REQUEST_FORM in span.attributes:
+        # Anthropic's requests name the user there.
+        request = as_dict(parsed(span, reading, table.REQUEST_PAYLOADS[0]))
+        for key, value in as_dict(request.get("metadata")).items():
+            found.setdefault(str(key), value)
     if found:
         _take_scope(found, reading)
         reading.metadata = _kept(found) or None

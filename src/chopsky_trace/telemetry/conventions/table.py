@@ -208,6 +208,7 @@ FINISH_REASON: Names = (
     "gen_ai.completion.0.finish_reason",
     "llm.completions.0.finish_reason",
 )
+OUTPUT_MESSAGES = "gen_ai.output.messages"
 FINISH_REASONS = {
     **dict.fromkeys(
         ("stop", "end_turn", "stop_sequence", "stop_sequences", "end", "eos", "eos_token", "complete"),
@@ -452,6 +453,8 @@ PARAM_OBJECTS: Names = (
     "langfuse.observation.model.parameters",
 )
 NOT_PARAMS = frozenset(("model", "model_name", "_type", "messages", "input", "prompt", "system", "instructions"))
+REQUEST_FORM = "mlflow.message.format"
+"""Where it is there, the first of these is a provider's request."""
 REQUEST_PAYLOADS: Names = ("mlflow.spanInputs", "request_data")
 TOOLS: Names = ("gen_ai.tool.definitions", "mlflow.chat.tools", "ai.prompt.tools")
 # Flat lists: what stands before the number, and what after it.
