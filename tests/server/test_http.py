@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from server.otlp_requests import log_request, request
 from server.serving import JSON, LIMITS, PROTOBUF, Running, running
 
+from chopsky_trace.server import listening
 from chopsky_trace.server.bodies import GZIP, inflated
 from chopsky_trace.server.refusals import NotTakenError
 from chopsky_trace.settings import Settings
@@ -57,6 +58,13 @@ def test_accepted_means_in_the_journal(receiver: Running) -> None:
     response = receiver.post("/v1/logs", log_request(2).SerializeToString())
     assert (response.status_code, response.content) == (200, b"")
     assert receiver.journalled() == 5
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head() -> None:
+    with listening.listen("127.0.0.1", 0) as socket_, socket.create_connection(socket_.getsockname()):
+        accepted, _ = socket_.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_json_is_answered_with_json(receiver: Running) -> None:

@@ -46,11 +46,15 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server((str(found[4][0]), port), family=found[0], backlog=1024)
+        made = socket.create_server((str(found[4][0]), port), family=found[0], backlog=1024)
     except OSError as error:
         remedy = "another process listens there: take another --port, or stop it"
         detail = remedy if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
         raise ServeError(f"Cannot listen on {host or '*'}, port {port}: {detail}") from None
+    # What it accepts inherits this. An answer with a body is two writes, and asyncio sees to it only where a socket names
+    # its protocol: the second would wait, mostly 40 ms, until the client acknowledges the first.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 def address(listening: socket.socket) -> str:
