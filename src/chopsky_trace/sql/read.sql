@@ -48,13 +48,13 @@ select s.id, s.conversation_run_id from public.conversation_spans s where s.id b
 -- The sessions of this name, a few at most: two tenants' or two users' sessions of one name are two. Sorted, because
 -- the planner would else look for one row of a common name by reading the table from its beginning.
 with recursive named (session_key, seen) as (
-    (select r.session_key, array[r.session_key] from public.conversation_runs r where r.session_id = %(session_id)s order by r.started_at desc limit 1)
+    (select r.session_key, array[r.session_key] from public.conversation_runs r where r.session_id = %(session_id)s and not r.merged order by r.started_at desc limit 1)
     union all
     select n.session_key, o.seen || n.session_key
     from named o
     cross join lateral (
         select r.session_key from public.conversation_runs r
-        where r.session_id = %(session_id)s and r.session_key <> all (o.seen)
+        where r.session_id = %(session_id)s and r.session_key <> all (o.seen) and not r.merged
         order by r.started_at desc limit 1
     ) n
     where cardinality(o.seen) < %(limit)s

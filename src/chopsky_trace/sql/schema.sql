@@ -2456,12 +2456,14 @@ begin
         select r.session_key into found_key
         from public.conversation_runs r
         where r.session_id = wanted_session and (wanted_tenant is null or r.tenant_id = wanted_tenant)
-            and (wanted_user is null or r.user_id = wanted_user)
+            and (wanted_user is null or r.user_id = wanted_user) and not r.merged
         order by r.started_at desc limit 1;
+        -- What was seen twice may have been filed differently the second time: that makes no second session.
         perform 1
         from public.conversation_runs r
         where r.session_id = wanted_session and (wanted_tenant is null or r.tenant_id = wanted_tenant)
             and (wanted_user is null or r.user_id = wanted_user) and r.session_key <> found_key
+            and not r.merged
         order by r.started_at desc limit 1;
         if found then
             raise exception 'Several sessions are named %', quote_literal(wanted_session)
