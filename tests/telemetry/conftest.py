@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "langchain"))
 
 from chopsky_trace import SupabaseSpanExporter
 
@@ -19,3 +20,12 @@ def exporter(database_url: str) -> Iterator[SupabaseSpanExporter]:
     made = SupabaseSpanExporter(database_url)
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def openai_url() -> Iterator[str]:
+    """The address of a loopback server that answers as OpenAI does: a tool call where tools are offered, then text."""
+    from lc_openai_server import openai_server
+
+    with openai_server() as url:
+        yield url
