@@ -8,15 +8,13 @@ from typing import Any
 
 import psycopg
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, Span, Tracer, set_span_in_context
 from psycopg.rows import dict_row
-
-from chopsky_trace import SupabaseLogExporter
 
 MODEL = "gpt-4o-mini"
 Row = dict[str, Any]
@@ -80,7 +78,7 @@ def transcript(database_url: str) -> list[tuple[str, str]]:
     return [(row["role"], row["content"]) for row in found]
 
 
-def emit(exporter: SupabaseLogExporter, span: ReadableSpan, events: Sequence[tuple[str, Row]]) -> None:
+def emit(exporter: LogRecordExporter, span: ReadableSpan, events: Sequence[tuple[str, Row]]) -> None:
     """Message events of a span, one by one."""
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
@@ -98,3 +96,10 @@ def emit(exporter: SupabaseLogExporter, span: ReadableSpan, events: Sequence[tup
                 event_name=name,
             )
         )
+
+
+def recorded(span: ReadableSpan, events: Sequence[tuple[str, Row]]) -> list[ReadableLogRecord]:
+    """The log records that `emit` would send, to be delivered in any way."""
+    kept = InMemoryLogRecordExporter()
+    emit(kept, span, events)
+    return list(kept.get_finished_logs())
