@@ -31,9 +31,15 @@ from chopsky_trace.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-SHARED = {"kitchen.py", "landed.py"}
+SHARED = {"kitchen.py", "landed.py", "stand_in.py"}
 USERS = 50
-NOT_OURS = ("CHOPSKY_TRACE_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_", "ANTHROPIC_", "SUPABASE_", "DATABASE_URL")
+TELEMETRY = {
+    # Script: whose spans the calls are, what is around them, and the name of a turn.
+    "otel_openai.py": ("openai-", "opentelemetry.instrumentation.genai.openai", "other", "turn"),
+    "otel_openinference.py": ("openinference-", "openinference.instrumentation.openai", "other", "turn"),
+    "otel_pydantic_ai.py": ("pydantic-ai-", "pydantic-ai", "agent", "chef"),
+}
+NOT_OURS = ("OTEL_", "CHOPSKY_TRACE_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_", "ANTHROPIC_", "SUPABASE_", "DATABASE_URL")
 
 
 def environment(database_url: str | None, data_dir: Path, **more: str) -> dict[str, str]:
@@ -85,7 +91,13 @@ def transcript(database_url: str, run_id: object) -> list[tuple[str, str]]:
 
 def test_each_example_is_tested_here() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")} - SHARED
-    assert scripts == {"langgraph_agent.py", "rag_chain.py", "fastapi_streaming.py", "message_history.py"}
+    assert scripts == {
+        "langgraph_agent.py",
+        "rag_chain.py",
+        "fastapi_streaming.py",
+        "message_history.py",
+        *TELEMETRY,
+    }
 
 
 @pytest.mark.slow
@@ -216,6 +228,48 @@ def test_a_rag_chain_shows_question_and_answer(database_url: str, tmp_path: Path
     assert [row["role"] for row in prompts] == ["system", "user"] * 2
     assert prompts[1]["content"].endswith("Question: What do I need for hummus?")
     assert len(rows(database_url, "select 1 from conversation_spans where kind = 'retriever'")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TELEMETRY)
+def test_two_turns_told_by_opentelemetry(name: str, database_url: str, tmp_path: Path) -> None:
+    printed = run(name, database_url, tmp_path)
+    session, instrumentor, around, turn = TELEMETRY[name]
+    landed = runs(database_url)
+    assert [(row["status"], row["user_id"], row["name"]) for row in landed] == [("completed", "ada", turn)] * 2
+    assert {(row["project"], row["environment"]) for row in landed} == {("chef-chopsky", "demo")}
+    (session_id,) = {row["session_id"] for row in landed}
+    assert session_id.startswith(session)
+    assert session_id in printed
+    assert [transcript(database_url, row["id"]) for row in landed] == [
+        [
+            ("user", "What do I need for hummus?"),
+            ("assistant", "You need chickpeas, tahini, lemon and garlic; blend for 10 minutes."),
+        ],
+        [
+            ("user", "And for tomato soup?"),
+            ("assistant", "You need tomatoes, an onion and stock; simmer for 25 minutes."),
+        ],
+    ]
+    calls = rows(database_url, "select * from conversation_spans where kind = 'llm' order by started_at")
+    assert {call["instrumentor"] for call in calls} == {instrumentor}
+    assert [call["finish_reason"] for call in calls] == ["tool_calls", "stop"] * 2
+    assert all(call["cost"] > 0 for call in calls)
+    assert sum(row["total_tokens_used"] for row in landed) == sum(call["total_tokens"] for call in calls)
+    assert [row["unmeasured_calls"] for row in landed] == [0, 0]
+    others = rows(database_url, "select kind, count(*) from conversation_spans where kind <> 'llm' group by kind")
+    assert {row["kind"]: row["count"] for row in others} == {around: 2} | (
+        {"tool": 2} if name == "otel_pydantic_ai.py" else {}
+    )
+    # The whole conversation went out with each call; each message of it is there once.
+    told = rows(database_url, "select role, count(*) from conversation_messages group by role")
+    assert {row["role"]: row["count"] for row in told} == {"system": 1, "user": 2, "assistant": 4, "tool": 2}
+    last = rows(database_url, "select role from conversation_prompt(%s) order by position", calls[-1]["id"])
+    assert [row["role"] for row in last] == [
+        "system",
+        *["user", "assistant", "tool", "assistant"],
+        *["user", "assistant", "tool"],
+    ]
 
 
 @pytest.mark.slow
