@@ -19,7 +19,7 @@ from lc_langsmith import langsmith_server
 from lc_scripted_server import scripted_server
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from otel_spans import rows
+from otel_spans import rows, transcript
 
 from chopsky_trace import SupabaseSpanExporter, SupabaseTracer, traced_embeddings
 from chopsky_trace.cli import main
@@ -256,4 +256,32 @@ def test_a_rag_chain_seen_both_ways_is_there_once(provider: str, database_url: s
     assert (int(total["input_tokens"]), int(total["output_tokens"])) == (100 + 7 + 7, 20)
     said = rows(database_url, "select role, content from conversation_session_transcript('s-1', user_id => 'ada')")
     assert [tuple(row.values()) for row in said] == [("user", "What is ramen?"), ("assistant", "Answer to 2 messages.")]
+    assert command(database_url, "check")["exceptions"] == []
+
+
+@pytest.mark.parametrize("around", [True, False], ids=["in a span", "alone"])
+@pytest.mark.parametrize(
+    "order", [("openinference openai", "official openai"), ("official openai", "openinference openai")], ids=" in ".join
+)
+def test_what_only_one_of_two_instrumentors_tells_is_there(
+    order: tuple[str, str], around: bool, database_url: str, provider_url: str
+) -> None:
+    """The official one tells no messages unless it is asked to."""
+    from openai import OpenAI
+
+    exporter = SupabaseSpanExporter(database_url)
+    traces = TracerProvider()
+    traces.add_span_processor(BatchSpanProcessor(exporter))
+    with ExitStack() as stack:
+        stack.enter_context(instrumented(traces, order))
+        client = stack.enter_context(OpenAI(base_url=provider_url, api_key="none"))
+        if around:
+            stack.enter_context(traces.get_tracer("app").start_as_current_span("turn"))
+        client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Ramen?"}])
+    traces.shutdown()
+    assert exporter.force_flush()
+
+    (run,) = command(database_url, "runs")["runs"]
+    assert run["total_tokens_used"] == CALL_TOKENS
+    assert transcript(database_url) == [("user", "Ramen?"), ("assistant", "Answer to 1 messages.")]
     assert command(database_url, "check")["exceptions"] == []
