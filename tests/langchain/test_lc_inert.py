@@ -161,8 +161,10 @@ def internals() -> list[str]:
     import importlib
 
     names: set[str] = set()
-    for part in ("langchain", "langchain_events", "langchain_fields", "langchain_messages", "memory"):
-        module = importlib.import_module(f"chopsky_trace.sources.{part}")
+    parts = ("langchain", "langchain_events", "langchain_fields", "langchain_messages", "langchain_out", "destination")
+    places = [*(f"sources.{part}" for part in parts), "telling.memory", "telling.bodies", "telling.outlet"]
+    for place in places:
+        module = importlib.import_module(f"chopsky_trace.{place}")
         for name, value in vars(module).items():
             if getattr(value, "__module__", "") != module.__name__:
                 continue

@@ -51,8 +51,8 @@ def listen(host: str, port: int) -> socket.socket:
         remedy = "another process listens there: take another --port, or stop it"
         detail = remedy if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
         raise ServeError(f"Cannot listen on {host or '*'}, port {port}: {detail}") from None
-    # What it accepts inherits this. An answer with a body is two writes, and asyncio sees to it only where a socket names
-    # its protocol: the second would wait, mostly 40 ms, until the client acknowledges the first.
+    # What it accepts inherits this. An answer with a body is two writes, and asyncio sees to it only where a socket
+    # names its protocol: the second would wait, mostly 40 ms, until the client acknowledges the first.
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 

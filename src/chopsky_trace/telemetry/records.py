@@ -73,16 +73,12 @@ class Records(Outlet):
         start = self._begun(trace, native, reading, known.hex)
         end = self._ended(trace, native, reading, known.hex)
         self._describe(start, root, reading)
-        heard = trace.gathered.get(native.span_id)
-        if heard is not None:
-            take_heard(reading, heard)
         if reading.kind in CALL_KINDS:
             self._says(end, trace, reading)
         if reading.kind == "llm":
-            untold = Untold(dict(start), dict(end), reading)
-            self._call(start, end, known, trace, reading)
             if reading.prompt is None and reading.answers is None:
-                trace.untold[native.span_id] = untold
+                self._awaits(start, end, trace, native.span_id, reading)
+            self._call(start, end, known, trace, reading)
         else:
             self._payloads(start, end, root, reading)
             known.question, known.reply = reading.question, reading.reply
@@ -92,6 +88,19 @@ class Records(Outlet):
         self._emit(root, end)
         if reading.status == "failed" and not root.sampled:
             self._release(root)
+
+    def _awaits(self, start: Draft, end: Draft, trace: Trace, span_id: str, reading: Reading) -> None:
+        """The span has no messages: those that came before it, and perhaps more after it, are log records."""
+        untold = trace.untold[span_id] = Untold(dict(start), dict(end), reading)
+        gathered = trace.gathered.get(span_id)
+        if gathered is not None:
+            untold.told = True
+            take_heard(reading, gathered)
+            self._finished(end, reading)
+
+    def _finished(self, end: Draft, reading: Reading) -> None:
+        if reading.finish_reason:
+            end["finish_reason"] = self._word(reading.finish_reason)
 
     def heard(self, trace: Trace, span_id: str, at: int) -> None:
         """Messages of a call came as log records, before its span or after it."""
@@ -107,9 +116,11 @@ class Records(Outlet):
         take_heard(untold.reading, gathered)
         start: Draft = {**untold.start, "bodies": [], "messages": [], "seen": untold.start["seen"] + untold.times}
         end: Draft = {**untold.end, "bodies": [], "messages": [], "seen": untold.end["seen"] + untold.times}
-        known = trace.spans[span_id]
+        self._finished(end, untold.reading)
+        known = trace.unsettled[span_id] = trace.spans[span_id]
+        known.tail, known.answered = [], []
         root.started = untold.reading.started // 1000
-        self._call(start, end, known, trace, untold.reading, again=untold.times > 1)
+        self._call(start, end, known, trace, untold.reading, again=untold.told or untold.times > 1)
         self._emit(root, start)
         self._emit(root, end)
 
@@ -297,7 +308,8 @@ class Records(Outlet):
                 self._answers(end, known, root, reading, node, shown=shown)
             elif self.options.with_shapes:
                 end["outputs"] = self.full.shape(reading.answers[0])
-        known.settled = known.settled or shown
+        if shown:
+            known.asked, known.replied = bool(known.tail), bool(known.answered)
 
     def _prompt(
         self, start: Draft, known: Known, root: Root, reading: Reading, *, shown: bool, again: bool
@@ -366,35 +378,40 @@ class Records(Outlet):
                 self._emit(root, draft)
 
     def _settle(self, start: Draft, end: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
-        if self.with_inputs:
-            self._settle_question(start, root, top, calls)
-        if self.with_outputs:
-            self._settle_reply(end, root, top, calls)
-        top.settled = True
-        top.question = top.reply = None
+        if not top.asked:
+            top.asked = not self.with_inputs or self._settle_question(start, root, top, calls)
+        if not top.replied:
+            top.replied = not self.with_outputs or self._settle_reply(end, root, top, calls)
 
-    def _settle_question(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
+    def _settle_question(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> bool:
         if top.question is not None:
             question_refs(root, draft, self.full.entries(root, draft, top.question))
-            return
-        for call in calls[:1]:
+            top.question = None
+            return True
+        # Of one call told twice the outer one may have no messages.
+        for call in [call for call in calls if call.tail][:1]:
             for body, n, position, chars in call.tail:
                 told = len(draft["messages"])
                 root.own(draft, body, n, position, chars, internal=False, at=call.began // 1000)
                 for ref in draft["messages"][told:]:
                     ref["span"] = call.hex
+            return True
+        return False
 
-    def _settle_reply(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> None:
+    def _settle_reply(self, draft: Draft, root: Root, top: Known, calls: Sequence[Known]) -> bool:
         if top.reply is not None:
             told = len(draft["messages"])
             answer_refs(root, draft, self.full.entries(root, draft, top.reply))
             for ref in draft["messages"][told:]:
                 ref["at"] = top.ended // 1000
-            return
-        for call in sorted(calls, key=lambda known: (known.ended, known.hex))[-1:]:
+            top.reply = None
+            return True
+        for call in sorted([c for c in calls if c.answered], key=lambda known: (known.ended, known.hex))[-1:]:
             for body, n in call.answered:
                 ref = {"body": body, "place": "out", "n": n, "position": n, "internal": False, "span": call.hex}
                 draft["messages"].append({**ref, "at": call.ended // 1000})
+            return True
+        return False
 
     @staticmethod
     def _told_beside(trace: Trace, span: str, at: int) -> Draft:

@@ -25,6 +25,7 @@ class Known:
 
     __slots__ = (
         "answered",
+        "asked",
         "began",
         "ended",
         "hex",
@@ -32,8 +33,8 @@ class Known:
         "kind",
         "parent",
         "question",
+        "replied",
         "reply",
-        "settled",
         "tail",
     )
 
@@ -51,8 +52,9 @@ class Known:
         """Of a call: body, n, position and length of what the user said in its prompt."""
         self.answered: list[tuple[str, int]] = []
         """Of a call: body and n of its answers."""
-        self.settled = False
-        """Whether what it says of the conversation is told."""
+        self.asked = False
+        """Of a topmost span: whether what the user said is told."""
+        self.replied = False
 
 
 class Gathered:
@@ -84,9 +86,9 @@ class Gathered:
 
 
 class Untold:
-    """A call that came without its messages: what was put of it, to be put again with them."""
+    """A call whose span has no messages: what was put of it, to be put again with those that come as log records."""
 
-    __slots__ = ("end", "reading", "start", "times")
+    __slots__ = ("end", "reading", "start", "times", "told")
 
     def __init__(self, start: Draft, end: Draft, reading: Reading) -> None:
         self.start = start
@@ -94,6 +96,8 @@ class Untold:
         self.reading = reading
         self.times = 0
         """How often it was put again."""
+        self.told = False
+        """Whether some of them were there before the span."""
 
 
 class Trace:
@@ -148,7 +152,7 @@ class Trace:
                 continue
             top = self._top(span)
             # Of one that comes late, the spans around it are forgotten.
-            if span is top and not span.settled and (span.parent is None or not self.is_late):
+            if span is top and not (span.asked and span.replied) and (span.parent is None or not self.is_late):
                 tops[span.hex] = span
             if span.kind == CALL:
                 calls.setdefault(top.hex, []).append(span)

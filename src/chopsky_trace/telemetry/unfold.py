@@ -103,8 +103,11 @@ class Unfolder:
                 found += made
             # All of a call's messages at once, and a trace when all of it that is here has been looked at.
             for (trace_id, span_id), (records, at, made) in late.heard.items():
-                records.heard(self._traces.open[trace_id], span_id, at)
+                trace = self._traces.open[trace_id]
+                records.heard(trace, span_id, at)
                 found += self._add(made)
+                if trace.rooted:
+                    late.rooted[trace_id] = trace, made
             for trace, made in late.rooted.values():
                 self._settle(trace)
                 self._traces.forget_complete(trace)
@@ -173,7 +176,10 @@ class Unfolder:
                 except Exception as error:
                     failed("export", error)
             for (trace_id, span_id), at in news.items():
-                records.heard(self._traces.open[trace_id], span_id, at)
+                trace = self._traces.open[trace_id]
+                records.heard(trace, span_id, at)
+                if trace.rooted:
+                    self._settle(trace)
             return self._taken()
 
     def began(self, span: NativeSpan, options: Options) -> list[bytes]:
@@ -274,10 +280,16 @@ class Unfolder:
             return self._taken()
 
     def finish(self) -> list[bytes]:
-        """The records that follow from nothing more coming: every trace is settled as it is, and forgotten."""
+        """The records that follow from nothing more coming: every trace is settled as it is.
+
+        Those with calls whose messages may still come as log records are not forgotten yet.
+        """
         with self._lock:
-            for trace_id in list(self._traces.open):
-                self._forget(trace_id)
+            for trace_id, trace in list(self._traces.open.items()):
+                if trace.untold:
+                    self._settle(trace)
+                else:
+                    self._forget(trace_id)
             return self._taken()
 
     def stats(self) -> dict[str, int]:
