@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+try:
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+except ImportError:
+    # Older ones have them under other names.
+    raise ImportError("SupabaseLogExporter needs opentelemetry-sdk 1.39 or newer") from None
 
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.otel.exporter import SHUTDOWN_S
