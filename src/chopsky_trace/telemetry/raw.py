@@ -24,6 +24,7 @@ LOG_HEAD = b'{"v":%d,"t":"otel_log",' % FORMAT
 HEADS = (SPAN_HEAD, LOG_HEAD)
 """How such records begin, and no others."""
 MAX_PLANS = 4_096
+HOLDERS: frozenset[type] = frozenset((dict, list, tuple))
 LONG_CHARS = 4_000
 """A longer text is content, not an address."""
 _RESOURCE = frozenset((*table.ENVIRONMENT, *table.RESOURCE_PROJECT))
@@ -42,7 +43,8 @@ def span_record(span: NativeSpan, told: bytes, max_string: int) -> bytes:
         told: what its source was told beside, as JSON.
         max_string: longest text kept, in bytes.
     """
-    events = [(e.name, e.at, _plain(safe(e.attributes), max_string)) for e in span.events]
+    span = safe_span(span)
+    events = [(e.name, e.at, _plain(e.attributes, max_string)) for e in span.events]
     fields = (
         span.trace_id,
         span.span_id,
@@ -53,7 +55,7 @@ def span_record(span: NativeSpan, told: bytes, max_string: int) -> bytes:
         span.end,
         span.status,
         span.message,
-        _plain(safe(span.attributes), max_string),
+        _plain(span.attributes, max_string),
         events,
         span.scope,
         _resource(span.resource),
@@ -65,14 +67,14 @@ def span_record(span: NativeSpan, told: bytes, max_string: int) -> bytes:
 
 def log_record(log: NativeLog, told: bytes, max_string: int) -> bytes:
     """The log record as a record; as `span_record`."""
-    body = safe(cast("Attributes", log.body)) if isinstance(log.body, Mapping) else log.body
+    log = safe_log(log)
     fields = (
         log.trace_id,
         log.span_id,
         log.name,
         log.at,
-        _plain(body, max_string),
-        _plain(safe(log.attributes), max_string),
+        _plain(log.body, max_string),
+        _plain(log.attributes, max_string),
         log.scope,
         _resource(log.resource),
     )
@@ -100,8 +102,21 @@ def told_in(line: bytes, head: bytes, end: bytes) -> bytes:
     return line[start : line.index(end, start)]
 
 
+def safe_span(span: NativeSpan) -> NativeSpan:
+    """The span without secrets."""
+    attributes = safe(span.attributes)
+    events = [event._replace(attributes=safe(event.attributes)) for event in span.events]
+    return span if attributes is span.attributes and not events else span._replace(attributes=attributes, events=events)
+
+
+def safe_log(log: NativeLog) -> NativeLog:
+    """The log record without secrets."""
+    body = safe(cast("Attributes", log.body)) if isinstance(log.body, Mapping) else log.body
+    return log._replace(body=body, attributes=safe(log.attributes))
+
+
 def safe(attributes: Attributes) -> Attributes:
-    """The attributes without secrets: by their names, by the names in their data, and in addresses."""
+    """The attributes without secrets: by their names, by the names in their data, and in addresses. Not of content."""
     shape = tuple(attributes)
     plan = _plans.get(shape)
     if plan is None:
@@ -120,7 +135,10 @@ def safe(attributes: Attributes) -> Attributes:
                 found[name] = stripped
     for name in texts:
         value = attributes[name]
-        if value.__class__ is str and "://" in value and len(value) <= LONG_CHARS:
+        if value.__class__ in HOLDERS:
+            found = found or dict(attributes)
+            found[name] = without_secrets({name: value})[name]
+        elif value.__class__ is str and "://" in value and len(value) <= LONG_CHARS:
             stripped = without_secrets({name: value})[name]
             if stripped != value:
                 found = found or dict(attributes)

@@ -101,7 +101,9 @@ class Spans(Outlet):
 
     def _error(self, error: str) -> Any:
         if not self.options.with_content:
-            return self.full.plain(error.split(":", 1)[0])
+            # Where no type stands before the text, the text is all there is.
+            kind = error.split(":", 1)[0]
+            return self.full.plain(kind) if kind.replace(".", "").isidentifier() else "failed"
         if self.options.redactor is not None:
             error = self.options.redactor.text(error)
         return self.full.plain(error)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chopsky_trace.sources.destination import Destination, Opened
 from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
-from chopsky_trace.telemetry.raw import log_record, span_record
+from chopsky_trace.telemetry.raw import log_record, safe_log, safe_span, span_record
 
 Native = TypeVar("Native", NativeSpan, NativeLog)
 
@@ -39,7 +39,8 @@ class Intake:
         if told is not None:
             return self._put(opened, spans, lambda span: span_record(span, told, opened.options.max_string))
         unfolder = opened.writer.unfolder
-        taken = opened.writer.put_all(unfolder.spans(spans, opened.options, self.destination.failed))
+        made = unfolder.spans([safe_span(span) for span in spans], opened.options, self.destination.failed)
+        taken = opened.writer.put_all(made)
         if not taken:
             unfolder.untell(spans)
         return taken
@@ -52,7 +53,8 @@ class Intake:
         told = opened.told
         if told is not None:
             return self._put(opened, logs, lambda log: log_record(log, told, opened.options.max_string))
-        return opened.writer.put_all(opened.writer.unfolder.logs(logs, opened.options, self.destination.failed))
+        made = opened.writer.unfolder.logs([safe_log(log) for log in logs], opened.options, self.destination.failed)
+        return opened.writer.put_all(made)
 
     def began(self, span: NativeSpan) -> None:
         """A span is under way: if it is a GenAI one, it is shown as active."""
@@ -60,7 +62,7 @@ class Intake:
         if opened is None:
             return
         try:
-            opened.writer.put_all(opened.writer.unfolder.began(span, opened.options))
+            opened.writer.put_all(opened.writer.unfolder.began(safe_span(span), opened.options))
         except Exception as error:
             self.destination.failed("on_start", error)
 
