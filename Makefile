@@ -38,7 +38,7 @@ test: .venv/.dev ## all tests, on a PostgreSQL 18 that they start themselves
 test-postgres: .venv/.dev ## the database tests on PostgreSQL 15 and 17
 	$(BIN)/python tests/postgres_versions.py 15 17 -- -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-conformance: .venv/.dev ## recorded and made-up exchanges with providers against what the tables say of them, as a table
+conformance: .venv/.dev ## exchanges with providers, and recorded spans, against what the tables say of them, as tables
 	$(BIN)/python -m pytest tests/conformance -q -n 0 $(PYTEST_ARGS)
 
 check: .venv/.dev ## format, lint, types, architecture, spelling

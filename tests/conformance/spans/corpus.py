@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ MISSING = "the recorded spans are not at hand (CHOPSKY_TEST_SPANS)"
 Row = dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scenario:
     """What an instrumentor emitted while its SDK talked to a provider, and what that provider sent."""
 
     instrumentor: str
     name: str
     truth: Row
+
+    def __repr__(self) -> str:
+        return self.id
 
     @property
     def id(self) -> str:
@@ -35,11 +38,24 @@ class Scenario:
         """A number of the truth."""
         return int(self.truth[column] or 0)
 
+    def values(self, column: str) -> list[str]:
+        """What the truth says of each call, the first choice only; nothing of those that it says nothing of."""
+        return [value.partition(",")[0] for value in self.truth[column].split(";") if value]
+
     def file(self, suffix: str) -> Path | None:
         """One of its files; None where it has none."""
         path = FOLDER / self.instrumentor / f"{self.name}{suffix}"
         return path if path.exists() else None
 
+    @cached_property
+    def _content(self) -> tuple[bytes, ...]:
+        return tuple(path.read_bytes() for suffix in (".pb", ".logs.pb") if (path := self.file(suffix)))
+
+    def tells(self, text: str) -> bool:
+        """Whether a text is anywhere in its files."""
+        return any(text.encode() in content for content in self._content)
+
+    @cached_property
     def traces(self) -> frozenset[str]:
         """Its traces' ids."""
         found: set[str] = set()

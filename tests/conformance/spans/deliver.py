@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+import httpx
 from conformance.spans.corpus import Scenario
 from opentelemetry._logs import LogRecord
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -24,9 +28,17 @@ from opentelemetry.trace import (
     TraceFlags,
     set_span_in_context,
 )
+from server.process import serving
+from server.serving import JSON, PROTOBUF
 
 from chopsky_trace import SupabaseLogExporter, SupabaseSpanExporter
+from chopsky_trace.database.connect import Connection
 
+WAYS = ("exporter", "protobuf", "json")
+"""Out of the process itself, and over HTTP in either encoding."""
+TRACES, LOGS = "traces", "logs"
+SUFFIXES = {"exporter": (".pb", ".logs.pb"), "protobuf": (".pb", ".logs.pb"), "json": (".otlp.json", ".logs.otlp.json")}
+"""Of files with spans and with log records, by way."""
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
@@ -51,6 +63,13 @@ def _context(trace_id: bytes, span_id: bytes, *, remote: bool = False) -> SpanCo
     return SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), remote, SAMPLED)
 
 
+def _limited(pairs: Sequence[KeyValue], dropped: int) -> BoundedAttributes:
+    """Attributes as the SDK keeps them: it knows how many its limits cost."""
+    kept = BoundedAttributes(attributes=attributes_of(pairs), immutable=False, extended_attributes=True)
+    kept.dropped = dropped
+    return kept
+
+
 def readable_spans(request: ExportTraceServiceRequest) -> Iterator[ReadableSpan]:
     """The request's spans as an SDK hands them to its exporter."""
     for group in request.resource_spans:
@@ -63,7 +82,7 @@ def readable_spans(request: ExportTraceServiceRequest) -> Iterator[ReadableSpan]
                     context=_context(span.trace_id, span.span_id),
                     parent=_context(span.trace_id, span.parent_span_id) if span.parent_span_id else None,
                     resource=resource,
-                    attributes=attributes_of(span.attributes),
+                    attributes=_limited(span.attributes, span.dropped_attributes_count),
                     events=[
                         Event(event.name, attributes_of(event.attributes), event.time_unix_nano)
                         for event in span.events
@@ -97,37 +116,112 @@ def readable_logs(request: ExportLogsServiceRequest) -> Iterator[ReadableLogReco
                 )
 
 
+class Delivered(NamedTuple):
+    """A connection to the database into which everything was delivered by one of the ways in."""
+
+    way: str
+    connection: Connection
+
+
+class Sender(Protocol):
+    """A way in."""
+
+    def send(self, signal: str, path: Path) -> None:
+        """Deliver what a file holds."""
+        ...
+
+    def end(self) -> list[str]:
+        """All of it is in the database; what went wrong, if anything did."""
+        ...
+
+
 class Exporters:
     """The exporters of a process."""
 
     def __init__(self, database_url: str) -> None:
         self.spans = SupabaseSpanExporter(database_url)
         self.logs = SupabaseLogExporter(database_url)
+        self.problems: list[str] = []
 
-    def traces(self, path: Path) -> None:
+    def send(self, signal: str, path: Path) -> None:
         """Export what a file holds."""
-        request = ExportTraceServiceRequest.FromString(path.read_bytes())
-        assert self.spans.export(list(readable_spans(request))).name == "SUCCESS"
+        content = path.read_bytes()
+        if signal == TRACES:
+            self.export(list(readable_spans(ExportTraceServiceRequest.FromString(content))))
+        else:
+            self._taken(self.logs.export(list(readable_logs(ExportLogsServiceRequest.FromString(content)))))
 
-    def log_records(self, path: Path) -> None:
-        """Export what a file holds."""
-        request = ExportLogsServiceRequest.FromString(path.read_bytes())
-        assert self.logs.export(list(readable_logs(request))).name == "SUCCESS"
+    def export(self, spans: Sequence[ReadableSpan]) -> None:
+        """Export some spans."""
+        self._taken(self.spans.export(spans))
 
-    def finish(self) -> None:
-        """All of it is in the database, and nothing was lost."""
+    def _taken(self, result: Any) -> None:
+        if result.name != "SUCCESS":
+            self.problems.append(f"an export was not accepted: {result}")
+
+    def end(self) -> list[str]:
+        """Shut down, as at the process' end."""
         self.logs.shutdown()
         self.spans.shutdown()
-        assert self.spans.force_flush(60_000)
+        if not self.spans.force_flush(60_000):
+            self.problems.append("not all was written in time")
         stats = self.spans.stats()
-        assert stats.get("callback_errors") is None, stats
-        assert sum(stats["losses"].values()) == 0, stats
+        for what in ("losses", "callback_errors"):
+            if stats.get(what):
+                self.problems.append(f"{what}: {stats[what]}")
+        return self.problems
 
 
-def deliver(exporters: Exporters, scenario: Scenario) -> None:
-    """Everything of one scenario, spans first."""
-    spans, logs = scenario.file(".pb"), scenario.file(".logs.pb")
-    if spans is not None:
-        exporters.traces(spans)
-    if logs is not None:
-        exporters.log_records(logs)
+class Receiver:
+    """A client of `serve`."""
+
+    def __init__(self, address: str, encoding: str) -> None:
+        self.kind = JSON if encoding == "json" else PROTOBUF
+        self.client = httpx.Client(base_url=address, trust_env=False, timeout=60)
+        self.problems: list[str] = []
+
+    def send(self, signal: str, path: Path) -> None:
+        """Post what a file holds; JSON compressed."""
+        content, headers = path.read_bytes(), {"Content-Type": self.kind}
+        if self.kind == JSON:
+            content, headers["Content-Encoding"] = gzip.compress(content, 1), "gzip"
+        answer = self.client.post(f"/v1/{signal}", content=content, headers=headers)
+        if answer.status_code != 200 or answer.content not in (b"", b"{}"):
+            self.problems.append(f"{path}: {answer.status_code} {answer.text}")
+
+    def end(self) -> list[str]:
+        """Hang up."""
+        self.client.close()
+        return self.problems
+
+
+@contextmanager
+def way_in(way: str, database_url: str, folder: Path) -> Iterator[Sender]:
+    """One of the ways in; when it is left, what was sent is in the database, and nothing was lost.
+
+    Args:
+        folder: where a receiver keeps its journal.
+    """
+    if way == "exporter":
+        exporters = Exporters(database_url)
+        yield exporters
+        problems = exporters.end()
+    else:
+        with serving(folder, database_url, CHOPSKY_TRACE_SHUTDOWN_TIMEOUT_S="60") as server:
+            receiver = Receiver(server.address, way)
+            yield receiver
+            problems = receiver.end()
+            said = server.end()
+        if "lost" in said or "stored" not in said:
+            problems.append(said)
+    assert not problems, "\n".join(problems)
+
+
+def deliver(sender: Sender, scenarios: Iterable[Scenario], way: str) -> None:
+    """Everything of some scenarios: log records after their spans, in JSON before them."""
+    for scenario in scenarios:
+        files = list(zip((TRACES, LOGS), SUFFIXES[way], strict=True))
+        for signal, suffix in reversed(files) if way == "json" else files:
+            path = scenario.file(suffix)
+            if path is not None:
+                sender.send(signal, path)

@@ -1,0 +1,138 @@
+"""However real spans are delivered - in any order, cut up, twice, in several processes - the rows are the same."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from conformance.spans.corpus import Hostile, Scenario, hostile, scenarios
+from conformance.spans.deliver import Exporters, readable_spans, way_in
+from conformance.spans.gaps import gap_of
+from conformance.spans.measure import agree, measured, true
+from conformance.spans.tables import Rows, clear, firm, rows
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+
+from chopsky_trace.writer import all_writers
+
+EXAMPLES = int(os.environ.get("CHOPSKY_TEST_EXAMPLES", "12"))
+HOSTILE = list(hostile())
+Set = Callable[[str, str], None]
+
+
+def in_order(one: Hostile, order: str) -> list[tuple[str, Path]]:
+    """Its requests: as they are told, or each once or twice, in some other order."""
+    told = [(delivery.signal, delivery.path) for delivery in one.deliveries]
+    if order == "as told":
+        return told
+    chance = random.Random(order)
+    told += [delivery for delivery in told if chance.random() < 0.5]
+    chance.shuffle(told)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("way", "order"),
+    [("exporter", "as told"), *(("exporter", f"shuffled {n}") for n in range(3)), ("protobuf", "shuffled 3")],
+)
+@pytest.mark.parametrize("one", HOSTILE, ids=lambda one: one.name)
+def test_a_hostile_delivery_is_its_source(
+    one: Hostile, way: str, order: str, database_url: str, tmp_path: Path
+) -> None:
+    with way_in(way, database_url, tmp_path / "receiver") as sender:
+        for signal, path in in_order(one, order):
+            sender.send(signal, path)
+
+    problems: list[str] = []
+    with psycopg.connect(database_url) as connection:
+        for scenario in one.sources:
+            ours, truth = measured(connection, scenario), true(scenario)
+            for name in truth:
+                gap = gap_of(scenario, name)
+                due = truth[name] if gap is None else gap.left(scenario, name)
+                if not agree(name, ours[name], due):
+                    problems.append(f"{scenario.id}: {name} is {ours[name]!r}, not {due!r}")
+    assert not problems, "\n".join(problems)
+
+
+def recorded_spans(scenario: Scenario) -> list[ReadableSpan]:
+    """A scenario's spans in the order of the recording."""
+    path = scenario.file(".pb")
+    assert path is not None
+    return list(readable_spans(ExportTraceServiceRequest.FromString(path.read_bytes())))
+
+
+def batches(spans: Sequence[ReadableSpan], chance: random.Random) -> Iterator[list[ReadableSpan]]:
+    """All of them, some twice, in any order, some at a time."""
+    told = [*spans, *(span for span in spans if chance.random() < 0.3)]
+    chance.shuffle(told)
+    while told:
+        size = chance.randint(1, len(told))
+        yield told[:size]
+        told = told[size:]
+
+
+class Delivering:
+    """Exports into one database, emptied before each delivery."""
+
+    def __init__(self, database_url: str, folder: Path, set_variable: Set) -> None:
+        self.database_url = database_url
+        self.folder = folder
+        self.set_variable = set_variable
+        self.processes = 0
+        self.known: dict[str, Rows] = {}
+
+    def in_one_go(self, scenario: Scenario) -> Rows:
+        """The rows of all its spans, the root last."""
+        if scenario.id not in self.known:
+            spans = sorted(recorded_spans(scenario), key=lambda span: (span.end_time or 0, span.parent is None))
+            self.known[scenario.id] = self.delivered([[spans]])
+        return self.known[scenario.id]
+
+    def delivered(self, processes: Sequence[Sequence[list[ReadableSpan]]]) -> Rows:
+        """The rows after each process exported its batches."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            clear(connection)
+            for told in processes:
+                # Its own are the journal's folder, and with it all that a process remembers.
+                self.processes += 1
+                self.set_variable("CHOPSKY_TRACE_DATA_DIR", str(self.folder / f"process {self.processes}"))
+                exporters = Exporters(self.database_url)
+                for batch in told:
+                    exporters.export(batch)
+                assert exporters.end() == []
+                for writer in all_writers():
+                    writer.close(5.0)
+            return rows(connection)
+
+
+# Long only where it fails: the example is then made small.
+@pytest.mark.timeout(600)
+def test_any_order_gives_the_same_calls_and_prompts(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [scenario for scenario in scenarios() if 1 < scenario.count("spans") < 40]
+    delivering = Delivering(database_url, tmp_path, monkeypatch.setenv)
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=EXAMPLES <= 12,
+        database=None,
+    )
+    @given(scenario=st.sampled_from(several), seed=st.integers(0, 2**32), processes=st.integers(1, 2))
+    def deliver(scenario: Scenario, seed: int, processes: int) -> None:
+        chance = random.Random(seed)
+        told: list[list[list[ReadableSpan]]] = [[] for _ in range(processes)]
+        for batch in batches(recorded_spans(scenario), chance):
+            chance.choice(told).append(batch)
+        assert firm(delivering.delivered(told), processes) == firm(delivering.in_one_go(scenario), processes)
+
+    deliver()
