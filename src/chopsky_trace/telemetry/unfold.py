@@ -12,7 +12,7 @@ from orjson import loads
 
 from chopsky_trace.settings import Settings
 from chopsky_trace.telemetry.conventions import heard, read
-from chopsky_trace.telemetry.conventions.native import ERROR, NativeLog, NativeSpan
+from chopsky_trace.telemetry.conventions.native import ERROR, NativeLog, NativeSpan, in_time
 from chopsky_trace.telemetry.conventions.reading import Reading
 from chopsky_trace.telemetry.raw import HEADS, decoded
 from chopsky_trace.telemetry.records import Records
@@ -231,6 +231,7 @@ class Unfolder:
             # Delivered again.
             self.counts["repeated_spans"] += 1
             return trace
+        native = in_time(native)
         reading = read(native)
         trace.rooted = trace.rooted or native.parent_id is None
         trace.told_by = records

@@ -13,6 +13,10 @@ Attributes = Mapping[str, Any]
 
 NO_STATUS, OK, ERROR = 0, 1, 2
 """OTLP's status codes."""
+EARLIEST, LATEST = 10**18, 4 * 10**18
+"""Of September 2001 and October 2096: what is beyond them, a clock that was never set or nobody said."""
+LONGEST = 10**17
+"""Three years: nothing took longer."""
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 """OTLP's span kinds."""
 
@@ -64,3 +68,22 @@ class NativeLog(NamedTuple):
     attributes: Attributes
     scope: str
     resource: Attributes
+
+
+def in_time(span: NativeSpan) -> NativeSpan:
+    """The span, an impossible time of it replaced by the nearest that it tells; both 0 where it tells none."""
+    start, end = _moment(span.start), _moment(span.end)
+    if not start or not end or end - start >= LONGEST:
+        told = [at for event in span.events if (at := _moment(event.at))]
+        start = start or min(told, default=end)
+        end = end or max(told, default=start)
+        if end - start >= LONGEST:
+            start = end
+    return span if start is span.start and end is span.end else span._replace(start=start, end=end)
+
+
+def _moment(value: Any) -> int:
+    """The value, where it can be a time; else 0. The SDKs take what they are given, fractions too."""
+    if (value.__class__ is int or value.__class__ is float) and EARLIEST < value < LATEST:
+        return int(value)
+    return 0
