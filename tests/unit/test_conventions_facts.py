@@ -881,7 +881,7 @@ def test_a_tool_and_an_agent_go_by_their_own_names() -> None:
 
 
 LOOSE: list[tuple[Any, Any]] = [
-    ('{"a": [1, {"b": "hel', {"a": [1, {"b": "hel"}]}),
+    ('{"a": [1, {"b": "hey', {"a": [1, {"b": "hey"}]}),
     ('{"a": "x\\u12', {"a": "x"}),
     ('{"a": 1, "b": tru', {"a": 1}),
     ('{"a": 1, "bc', {"a": 1}),
