@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from orjson import loads
@@ -56,7 +56,9 @@ class Unfolder:
         self._traces = Traces()
         self._records: dict[bytes | int, Records] = {}
         self._made: list[bytes] = []
-        self._unfolded: dict[bytes, list[bytes]] = {}
+        self._unfolded: dict[bytes, tuple[int, list[bytes]]] = {}
+        """By line: the how manieth it was, and its records."""
+        self._unfoldings = 0
         self._unfolded_bytes = 0
 
     # -- where the records go that are made here
@@ -91,16 +93,14 @@ class Unfolder:
         if not any(line.startswith(HEADS) for line in lines):
             return lines
         with self._lock:
-            found: list[bytes] = []
+            found = [line for line in lines if not line.startswith(HEADS)]
+            raw = dict.fromkeys(line for line in lines if line.startswith(HEADS))
             late = Late({}, {})
-            for line in lines:
-                if not line.startswith(HEADS):
-                    found.append(line)
-                    continue
-                made = self._unfolded.get(line)
-                if made is None:
-                    made = self._remembered(line, self._unfold(line, late))
+            # What was unfolded before is told in the order of then: some of it refers to what stands before it.
+            for _, made in sorted(self._unfolded[line] for line in raw if line in self._unfolded):
                 found += made
+            for line, (native, told) in _in_order(line for line in raw if line not in self._unfolded):
+                found += self._remembered(line, self._unfold(native, told, late))
             # All of a call's messages at once, and a trace when all of it that is here has been looked at.
             for (trace_id, span_id), (records, at, made) in late.heard.items():
                 trace = self._traces.open[trace_id]
@@ -114,8 +114,7 @@ class Unfolder:
                 found += self._add(made)
             return found
 
-    def _unfold(self, line: bytes, late: Late) -> list[bytes]:
-        native, told = decoded(line)
+    def _unfold(self, native: NativeSpan | NativeLog, told: bytes, late: Late) -> list[bytes]:
         records = self._records_of(told)
         if isinstance(native, NativeLog):
             made: list[bytes] = []
@@ -138,7 +137,8 @@ class Unfolder:
         return more
 
     def _remembered(self, line: bytes, made: list[bytes]) -> list[bytes]:
-        self._unfolded[line] = made
+        self._unfoldings += 1
+        self._unfolded[line] = self._unfoldings, made
         self._unfolded_bytes += len(line)
         while self._unfolded_bytes > REMEMBERED_BYTES:
             oldest = next(iter(self._unfolded))
@@ -151,7 +151,7 @@ class Unfolder:
         with self._lock:
             records = self._of(options)
             rooted: dict[str, Trace] = {}
-            for native in spans:
+            for native in sorted(spans, key=_place):
                 try:
                     trace = self._span(records, native)
                 except Exception as error:
@@ -311,6 +311,22 @@ class Unfolder:
         given_up = len(self._traces.released(trace))
         if given_up:
             self.counts["other_spans_without_run"] += given_up
+
+
+def _in_order(lines: Iterable[bytes]) -> list[tuple[bytes, tuple[NativeSpan | NativeLog, bytes]]]:
+    """Lines with what they hold: log records as they came, then spans as they began, roots last.
+
+    Exporters may hand a root over before its last call; what the root says is that call's answer.
+    """
+    found = [(line, decoded(line)) for line in lines]
+    found.sort(key=lambda one: _place(one[1][0]))
+    return found
+
+
+def _place(native: NativeSpan | NativeLog) -> tuple[int, int, str]:
+    if isinstance(native, NativeLog):
+        return 0, 0, ""
+    return 1 + (native.parent_id is None), native.start, native.span_id
 
 
 def as_other(native: NativeSpan, reading: Reading) -> Reading:
