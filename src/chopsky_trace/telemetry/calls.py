@@ -18,6 +18,7 @@ from chopsky_trace.telling.memory import (
     Spent,
     chars_of,
     growth,
+    ordinals,
     prompt_refs,
     tail_of,
 )
@@ -134,8 +135,8 @@ class Calls(Spans):
         if self.with_inputs:
             entries = self.full.entries(root, draft, gathered.prompt)
             ids = [entry.id for entry in entries]
-            for index, entry in enumerate(entries):
-                root.history(draft, entry.id, ids[:index].count(entry.id), index, chars_of(entry), waits=True)
+            for index, (entry, n) in enumerate(zip(entries, ordinals(ids), strict=True)):
+                root.history(draft, entry.id, n, index, chars_of(entry), waits=True)
         if self.with_outputs:
             for n, message in enumerate(gathered.answers_in_order()):
                 entry = self.full.entry(root, draft, message)
@@ -173,8 +174,8 @@ def _tail_of(entries: Sequence[Entry], ids: Sequence[str]) -> list[tuple[str, in
     """What the user said in a prompt since the last answer."""
     tail = tail_of(entries)
     return [
-        (ids[index], list(ids[tail:index]).count(ids[index]), index, len(entries[index].text))
-        for index in range(tail, len(entries))
+        (ids[index], n, index, len(entries[index].text))
+        for index, n in enumerate(ordinals(ids[tail:]), tail)
         if entries[index].role == "user"
     ]
 

@@ -23,6 +23,8 @@ PREFIX_MESSAGES = 8
 """Shorter prompts are looked at message by message: that costs less than remembering them."""
 # Before a question, behind whatever history its prompt carries.
 QUESTION_POSITION = 1_000_000
+FEW = 64
+"""So many ids are counted one by one: faster than remembering them all."""
 
 
 class Entry:
@@ -409,6 +411,19 @@ def tail_of(entries: Sequence[Entry]) -> int:
     return tail
 
 
+def ordinals(ids: Sequence[str], start: int = 0) -> list[int]:
+    """Of each id from `start` on: how many before it are equal to it."""
+    if len(ids) - start <= FEW:
+        return [ids[:index].count(ids[index]) for index in range(start, len(ids))]
+    counts: dict[str, int] = {}
+    found: list[int] = []
+    for body in ids:
+        n = counts.get(body, 0)
+        found.append(n)
+        counts[body] = n + 1
+    return found[start:]
+
+
 def _last_asked(entries: Sequence[Entry]) -> int:
     last = len(entries) - 1
     while last >= 0 and entries[last].role != "user":
@@ -436,12 +451,14 @@ def prompt_refs(
     first = not root.first_tail
     fresh: list[Key] = []
     # What came before both was told with an earlier prompt.
-    for index in range(min(known, tail), len(ids)):
+    start = min(known, tail)
+    before, own_before = ordinals(ids, start), ordinals(ids[tail:])
+    for index in range(start, len(ids)):
         entry = entries[index]
         body = entry.id
         if index < tail or entry.role == "system":
             if index >= known:
-                n = ids[:index].count(body)
+                n = before[index - start]
                 root.history(draft, body, n, index, chars_of(entry), waits=entry.role == "system")
                 fresh.append(("history", body, n))
             continue
@@ -451,18 +468,18 @@ def prompt_refs(
         internal = not (shown and asked)
         if asked and (root.resumed or index < last):
             # An earlier run may have asked it, and had no answer.
-            n = ids[:index].count(body)
+            n = before[index - start]
             root.history(draft, body, n, index, len(entry.text), internal=internal, waits=index >= known)
             if index >= known:
                 fresh.append(("history", body, n))
             continue
-        own = ids[tail:index].count(body)
+        own = own_before[index - tail]
         news = root.own(draft, body, own, index, len(entry.text), internal=internal)
         if index >= known:
             fresh.append(("own", body, own))
         if first and asked:
             root.first_tail.append((body, own, index, len(entry.text)))
-        if tail and (n := ids[:index].count(body)) > own:
+        if tail and (n := before[index - start]) > own:
             # Said again in this very run, where it owns one already.
             waits = not news and index >= known
             root.history(draft, body, n, index, len(entry.text), internal=internal or news, now=not news, waits=waits)
@@ -484,15 +501,16 @@ def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
     tail = tail_of(entries)
     last = _last_asked(entries)
     ids = [entry.id for entry in entries]
+    before, own_before = ordinals(ids), ordinals(ids[tail:])
     for index, entry in enumerate(entries):
         body = entry.id
         internal = entry.has_calls or entry.role not in ("user", "assistant")
-        n = ids[:index].count(body)
+        n = before[index]
         if index < tail or entry.role == "system" or (entry.role == "user" and index < last):
             waits = index >= tail or entry.role == "system"
             root.history(draft, body, n, index, chars_of(entry), internal=internal, waits=waits)
             continue
-        own = ids[tail:index].count(body)
+        own = own_before[index - tail]
         chars = len(entry.text)
         root.own(draft, body, own, QUESTION_POSITION + index, chars, internal=internal, at=root.started)
         if n > own:
