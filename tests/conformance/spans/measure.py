@@ -25,8 +25,10 @@ order by s.started_at, s.id
 """
 MESSAGES = """
 select m.role, m.content, m.parts::text as parts, m.tool_call_id, m.tool_calls::text as calls,
-    array(select c ->> 'id' from jsonb_array_elements(m.tool_calls) c) as call_ids
+    array(select c ->> 'id' from jsonb_array_elements(m.tool_calls) c) as call_ids, r.session_key, m.body_id,
+    m.role = 'assistant' and s.kind is not distinct from 'llm' as is_answer
 from conversation_messages m join conversation_runs r on r.id = m.conversation_run_id
+left join conversation_spans s on s.id = m.span_id
 where r.id = any (%s) and not r.merged
 """
 RUNS = "select r.status, r.session_id, r.user_id from conversation_runs r where r.id = any (%s) and not r.merged"
@@ -89,6 +91,10 @@ def _counted(messages: Sequence[Row]) -> Row:
     unlike = {tuple(message[name] for name in said): message for message in messages}
     found: Row = {f"{role}_messages": sum(key[0] == role for key in unlike) for role in ROLES}
     found["tool_calls"] = len({call or key[4] for key, message in unlike.items() for call in message["call_ids"]})
+    # In one session a message is there once, unless several calls gave the same answer.
+    answered = {(message["session_key"], message["body_id"]) for message in messages if message["is_answer"]}
+    others = [(message["session_key"], message["body_id"]) for message in messages if not message["is_answer"]]
+    found["repeated_messages"] = len(others) - len({*others} - answered)
     return found
 
 
@@ -127,6 +133,7 @@ def true(scenario: Scenario) -> Row:
         "models": sorted(scenario.values("response_models")),
         "first_token_ms": [float(value) for value in scenario.values("ttft_ms")],
         "prompts": answered,
+        "repeated_messages": 0,
     }
     for name in TOKENS:
         found[name] = scenario.count(name) if counted else None
