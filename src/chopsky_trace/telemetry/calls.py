@@ -85,6 +85,8 @@ class Calls(Spans):
             # To ask for a tool is no answer to the user.
             answers = bool(entry.text) or not entry.has_calls
             root.said(end, entry, end["id"], n, internal=not (shown and answers))
+            # Of calls that say the same, the answer to the user is the last one's.
+            root.outputs[entry.id] = end["id"], n
             if answers:
                 known.answered.append((entry.id, n))
             ids.append(entry.id)
