@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from chopsky_trace.settings import Settings, Target
+from chopsky_trace.writer import loading
 from chopsky_trace.writer.folders import JournalInfo, journals
 from chopsky_trace.writer.writer import Writer
 
@@ -67,6 +68,7 @@ def _at_exit() -> None:
 
 
 def _before_fork() -> None:
+    loading.lock.acquire()
     _lock.acquire()
     for writer in _writers.values():
         writer.before_fork()
@@ -76,11 +78,13 @@ def _after_fork_in_parent() -> None:
     for writer in _writers.values():
         writer.after_fork_in_parent()
     _lock.release()
+    loading.lock.release()
 
 
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.RLock()
+    loading.renew()
     for writer in _writers.values():
         writer.after_fork_in_child()
 

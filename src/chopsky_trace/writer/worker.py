@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from chopsky_trace.errors import TraceError, described
 from chopsky_trace.settings import Settings
+from chopsky_trace.writer import loading
 from chopsky_trace.writer.batches import Builder, Built
 from chopsky_trace.writer.deadletters import DEAD_LETTER, bury
 from chopsky_trace.writer.delivery import Delivery, Standing, trouble
@@ -125,6 +126,9 @@ class Worker:
     # On the worker's thread.
 
     def _run(self) -> None:
+        with contextlib.suppress(Exception):
+            # What cannot be loaded is told where it is needed.
+            loading.load()
         while not self._stopping:
             try:
                 self._cycle()
