@@ -23,7 +23,8 @@ SPAN_HEAD = b'{"v":%d,"t":"otel_span",' % FORMAT
 LOG_HEAD = b'{"v":%d,"t":"otel_log",' % FORMAT
 HEADS = (SPAN_HEAD, LOG_HEAD)
 """How such records begin, and no others."""
-MAX_PLANS = 4_096
+MAX_PLANNED_NAMES = 200_000
+"""Most attributes' names of all shapes remembered: in flat conventions each length of a history is one more."""
 HOLDERS: frozenset[type] = frozenset((dict, list, tuple))
 LONG_CHARS = 4_000
 """A longer text is content, not an address."""
@@ -33,6 +34,7 @@ Plan = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 """Of a shape of attributes: the names that are secrets, those whose text is data with names of its own, and those whose
 text may hold an address."""
 _plans: dict[tuple[str, ...], Plan] = {}
+_planned_names = 0
 
 
 def span_record(span: NativeSpan, told: bytes, max_string: int) -> bytes:
@@ -153,9 +155,14 @@ def _planned(shape: tuple[Any, ...]) -> Plan:
         tuple(n for n in names if n in table.DATA_ATTRIBUTES or n.startswith(table.JSON_METADATA)),
         tuple(name for name in names if not name.startswith(table.CONTENT_PREFIXES)),
     )
-    if len(_plans) >= MAX_PLANS:
+    global _planned_names
+    if _planned_names + len(shape) > MAX_PLANNED_NAMES:
         _plans.clear()
-    _plans[shape] = plan
+        _planned_names = 0
+    if len(shape) < MAX_PLANNED_NAMES:
+        _plans[shape] = plan
+        # One for its own sake: a shape may have no names.
+        _planned_names += len(shape) + 1
     return plan
 
 
