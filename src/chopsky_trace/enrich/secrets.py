@@ -117,7 +117,8 @@ def _verdict(key: str) -> int:
 
 def is_secret_name(name: str) -> bool:
     """Whether what goes by this name is a secret, unless it is a number."""
-    return bool(_verdict(name))
+    verdict = _verdicts.get(name)
+    return bool(_verdict(name) if verdict is None else verdict)
 
 
 def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
