@@ -261,6 +261,8 @@ class Journal:
         """Opens the next segment file and tells how many bytes it may take; opens none where that is too few."""
         make_folder(self.folder)
         self._attend()
+        # What was active until now, and is stored, makes room.
+        self._next_own()
         left = self._settings.journal_max_bytes - folder_bytes(self.folder)
         room = min(max(self._settings.segment_bytes, wanted), left)
         if room < wanted:
@@ -298,9 +300,14 @@ class Journal:
             if _start(segment, sent) < end:
                 return segment, end
             if segment.committed >= end and not self.is_active(segment):
-                self._own.remove(segment)
-                segment.remove()
+                self._drop(segment)
         return None
+
+    def _drop(self, segment: Segment) -> None:
+        self._own.remove(segment)
+        segment.remove()
+        # There is room again.
+        self._full_until = 0.0
 
     def is_active(self, segment: Segment) -> bool:
         """Whether more may be appended to it."""
@@ -321,6 +328,9 @@ class Journal:
                     segment.remove()
             else:
                 self.settled += records
+                # At once, so that who waited for it finds the room that it took.
+                if segment in self._own and position >= segment.end() and not self.is_active(segment):
+                    self._drop(segment)
 
     def adopt(self) -> int:
         """Takes over the segments of dead processes for this destination, in order; tells how many."""
