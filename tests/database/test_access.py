@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from roles import signed_in
 
 from chopsky_trace.database.connect import Connection
 
@@ -93,17 +92,6 @@ def runs(connection: Connection) -> dict[str, UUID]:
             [run],
         )
     return made
-
-
-@contextmanager
-def signed_in(connection: Connection, role: str, claims: dict[str, object] | None = None) -> Iterator[None]:
-    """As the API does it: role and claims for one transaction."""
-    with connection.transaction(force_rollback=True):
-        connection.execute("select set_config('role', %s, true)", [role])
-        connection.execute(
-            "select set_config('request.jwt.claims', %s, true)", [json.dumps({"role": role, **(claims or {})})]
-        )
-        yield
 
 
 def verbs(table: str) -> dict[str, sql.Composed]:

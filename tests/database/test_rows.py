@@ -76,7 +76,7 @@ UNTOLD = {
         "abandoned_at": "timestamp with time zone",
         "created_at": "timestamp with time zone",
     },
-    "conversation_messages": {},
+    "conversation_messages": {"action_taken": "text", "questions_asked": "jsonb", "delegation_plan": "jsonb"},
 }
 
 

@@ -5,25 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from granted import COLUMNS, DEFINERS, FUNCTIONS, SERVICE_TABLES, TABLES
 
 from chopsky_trace.database.connect import Connection
 
 API_ROLES = ("public", "anon", "authenticated", "service_role")
 OUR_TABLES = "c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')"
-AUTHENTICATED_COLUMNS = {
-    "conversation_runs": {
-        "id", "name", "tenant_id", "user_id", "session_id", "status", "total_messages", "average_response_time",
-        "user_satisfaction_score", "started_at", "ended_at", "created_at", "updated_at", "session_key", "merged",
-    },
-    "conversation_messages": {
-        "id", "conversation_run_id", "session_id", "tenant_id", "user_id", "sequence", "role", "content",
-        "parts", "name", "is_internal", "response_time_ms", "created_at",
-    },
-}  # fmt: skip
-READS_LEDGER_ONLY = {"chopsky_migrations": {"SELECT"}}
-AUTHENTICATED_FUNCTIONS = {
-    "chopsky_tenant_id", "chopsky_reads_tenant", "conversation_transcript", "conversation_session_transcript",
-}  # fmt: skip
 
 
 def column(connection: Connection, query: str) -> list[str]:
@@ -84,7 +71,8 @@ def test_functions_pin_their_search_path_and_run_as_their_caller(connection: Con
         "select proname, prosecdef, coalesce(proconfig, '{}') from pg_proc where pronamespace = 'public'::regnamespace"
     ).fetchall()
     assert len(rows) > 5
-    assert [(name, definer) for name, definer, config in rows if definer or 'search_path=""' not in config] == []
+    assert [name for name, _, config in rows if 'search_path=""' not in config] == []
+    assert {name for name, definer, _ in rows if definer} == DEFINERS
 
 
 def test_views_check_their_callers_rights(connection: Connection):
@@ -140,9 +128,9 @@ def test_tables_are_granted_as_meant(connection: Connection, role: str):
     tables = column(connection, f"select relname from pg_class c where {OUR_TABLES}")
     if role == "service_role":
         verbs = {"SELECT", "INSERT", "UPDATE", "DELETE"}
-        # What was done to costs stays on record.
-        kept = {"conversation_repricings": verbs - {"DELETE"}}
-        assert granted == {table: verbs for table in tables} | READS_LEDGER_ONLY | kept
+        assert granted == {table: verbs for table in tables} | SERVICE_TABLES
+    elif role == "authenticated":
+        assert granted == TABLES, "not even TRUNCATE, REFERENCES, TRIGGER or MAINTAIN"
     else:
         assert granted == {}, "not even TRUNCATE, REFERENCES, TRIGGER or MAINTAIN"
 
@@ -153,11 +141,11 @@ def test_columns_are_granted_as_meant(connection: Connection):
         " pg_attribute a on a.attrelid = c.oid"
         f" cross join aclexplode(a.attacl) x where {OUR_TABLES}".encode()
     ).fetchall()
-    assert {(role, verb) for _, _, role, verb in rows} == {("authenticated", "SELECT")}
-    granted: dict[str, set[str]] = {}
-    for table, name, _, _ in rows:
-        granted.setdefault(table, set()).add(name)
-    assert granted == AUTHENTICATED_COLUMNS
+    assert {role for _, _, role, _ in rows} == {"authenticated"}
+    granted: dict[str, dict[str, set[str]]] = {}
+    for table, name, _, verb in rows:
+        granted.setdefault(table, {}).setdefault(verb, set()).add(name)
+    assert granted == COLUMNS
 
 
 def test_functions_are_granted_as_meant(connection: Connection):
@@ -170,7 +158,7 @@ def test_functions_are_granted_as_meant(connection: Connection):
     for name, role in rows:
         granted.setdefault(role, set()).add(name)
     assert set(granted) == {"authenticated", "service_role"}
-    assert granted["authenticated"] == AUTHENTICATED_FUNCTIONS
+    assert granted["authenticated"] == FUNCTIONS
     triggers = set(
         column(
             connection,

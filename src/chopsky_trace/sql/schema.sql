@@ -60,6 +60,9 @@ create table public.conversation_messages (
     model text,
     provider text,
     metadata jsonb not null default '{}'::jsonb,
+    action_taken text,
+    questions_asked jsonb,
+    delegation_plan jsonb,
     session_key uuid,
     is_history boolean not null default false,
     occurrence integer not null default 0,
@@ -136,6 +139,41 @@ END) stored,
     ended_at timestamp with time zone,
     created_at timestamp with time zone not null default now(),
     updated_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_sessions
+create table public.conversation_sessions (
+    id uuid not null default gen_random_uuid(),
+    session_id text not null,
+    project text,
+    tenant_id text,
+    user_id text,
+    session_key uuid not null generated always as ((md5((((COALESCE(((length(project) || ':'::text) || project), '-'::text) || COALESCE(((length(tenant_id) || ':'::text) || tenant_id), '-'::text)) || COALESCE(((length(user_id) || ':'::text) || user_id), '-'::text)) || session_id)))::uuid) stored,
+    title text,
+    is_archived boolean not null default false,
+    state text not null default 'initial'::text,
+    parsed_intent jsonb,
+    answered_questions jsonb not null default '{}'::jsonb,
+    pending_questions jsonb not null default '[]'::jsonb,
+    selected_kb_ids uuid[] not null default '{}'::uuid[],
+    active_task_plan_id uuid,
+    model_provider text,
+    model_name text,
+    temperature numeric(4,3),
+    max_tokens integer,
+    system_prompt text,
+    document_chat boolean not null default false,
+    image_generation boolean not null default false,
+    web_search boolean not null default false,
+    metadata jsonb not null default '{}'::jsonb,
+    by_hand boolean not null default false,
+    driven_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    legal_hold boolean not null default false,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now(),
+    last_activity_at timestamp with time zone not null default now(),
+    completed_at timestamp with time zone
 );
 
 --: table public.conversation_spans
@@ -326,6 +364,21 @@ alter table public.conversation_runs add constraint conversation_runs_total_toke
 --: constraint public.conversation_runs conversation_runs_user_satisfaction_score_check
 alter table public.conversation_runs add constraint conversation_runs_user_satisfaction_score_check CHECK (((user_satisfaction_score >= (1)::numeric) AND (user_satisfaction_score <= (5)::numeric)));
 
+--: constraint public.conversation_sessions conversation_sessions_max_tokens_check
+alter table public.conversation_sessions add constraint conversation_sessions_max_tokens_check CHECK ((max_tokens > 0));
+
+--: constraint public.conversation_sessions conversation_sessions_pkey
+alter table public.conversation_sessions add constraint conversation_sessions_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_sessions conversation_sessions_session_key_key
+alter table public.conversation_sessions add constraint conversation_sessions_session_key_key UNIQUE (session_key);
+
+--: constraint public.conversation_sessions conversation_sessions_state_check
+alter table public.conversation_sessions add constraint conversation_sessions_state_check CHECK ((state = ANY (ARRAY['initial'::text, 'gathering'::text, 'clarifying'::text, 'planning'::text, 'confirming'::text, 'delegated'::text, 'reviewing'::text, 'delivered'::text, 'cancelled'::text])));
+
+--: constraint public.conversation_sessions conversation_sessions_temperature_check
+alter table public.conversation_sessions add constraint conversation_sessions_temperature_check CHECK (((temperature >= (0)::numeric) AND (temperature <= (9)::numeric)));
+
 --: constraint public.conversation_spans conversation_spans_pkey
 alter table public.conversation_spans add constraint conversation_spans_pkey PRIMARY KEY (id);
 
@@ -428,9 +481,6 @@ CREATE INDEX idx_conversation_messages_body_id_session_key ON public.conversatio
 --: index idx_conversation_messages_conversation_run_id_created_at
 CREATE INDEX idx_conversation_messages_conversation_run_id_created_at ON public.conversation_messages USING btree (conversation_run_id, created_at);
 
---: index idx_conversation_messages_session_id_created_at
-CREATE INDEX idx_conversation_messages_session_id_created_at ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
-
 --: index idx_conversation_messages_session_key_bare
 CREATE INDEX idx_conversation_messages_session_key_bare ON public.conversation_messages USING btree (session_key) WHERE ((body_id IS NOT NULL) AND (content IS NULL) AND (parts IS NULL) AND (tool_calls IS NULL));
 
@@ -485,11 +535,42 @@ CREATE INDEX idx_conversation_spans_response_id ON public.conversation_spans USI
 --: index idx_conversation_spans_told
 CREATE INDEX idx_conversation_spans_told ON public.conversation_spans USING btree (conversation_run_id) WHERE (told IS NOT NULL);
 
+--: index idx_messages_session_id
+CREATE INDEX idx_messages_session_id ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
+
+--: index idx_messages_session_key
+CREATE INDEX idx_messages_session_key ON public.conversation_messages USING btree (session_key, created_at) WHERE (conversation_run_id IS NULL);
+
 --: index idx_model_prices_key
 CREATE UNIQUE INDEX idx_model_prices_key ON public.model_prices USING btree (tenant_id, provider, lower(model), model_pattern, valid_from) NULLS NOT DISTINCT;
 
+--: index idx_sessions_active
+CREATE INDEX idx_sessions_active ON public.conversation_sessions USING btree (state, last_activity_at DESC) WHERE (state <> ALL (ARRAY['initial'::text, 'delivered'::text, 'cancelled'::text]));
+
+--: index idx_sessions_expires_at
+CREATE INDEX idx_sessions_expires_at ON public.conversation_sessions USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+--: index idx_sessions_last_activity_at
+CREATE INDEX idx_sessions_last_activity_at ON public.conversation_sessions USING btree (last_activity_at DESC, id DESC);
+
+--: index idx_sessions_session_id
+CREATE INDEX idx_sessions_session_id ON public.conversation_sessions USING btree (session_id);
+
+--: index idx_sessions_tenant_id
+CREATE INDEX idx_sessions_tenant_id ON public.conversation_sessions USING btree (tenant_id, last_activity_at DESC, id DESC) WHERE (tenant_id IS NOT NULL);
+
+--: index idx_sessions_user_id
+CREATE INDEX idx_sessions_user_id ON public.conversation_sessions USING btree (user_id, last_activity_at DESC, id DESC);
+
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: function public.cancel_conversation_session(session_uuid uuid)
+CREATE OR REPLACE FUNCTION public.cancel_conversation_session(session_uuid uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$ select public.chopsky_end_session(session_uuid, 'cancelled') $function$;
 
 --: function public.chopsky_as_told(span public.conversation_spans)
 CREATE OR REPLACE FUNCTION public.chopsky_as_told(span public.conversation_spans)
@@ -814,6 +895,24 @@ begin
 end
 $function$;
 
+--: function public.chopsky_end_session(session_uuid uuid, state text)
+CREATE OR REPLACE FUNCTION public.chopsky_end_session(session_uuid uuid, state text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    update public.conversation_sessions s set state = chopsky_end_session.state
+    where s.id = session_uuid and s.state <> chopsky_end_session.state;
+    if not found and not exists (
+        select 1 from public.conversation_sessions s where s.id = session_uuid and s.state = chopsky_end_session.state
+    ) then
+        raise exception 'There is no session %', session_uuid
+            using errcode = 'no_data_found', hint = 'conversation_session_id(session_id) finds a session by its name.';
+    end if;
+end
+$function$;
+
 --: function public.chopsky_fill_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_fill_messages(keys uuid[], bodies uuid[])
  RETURNS void
@@ -953,6 +1052,9 @@ begin
     ) then
         perform public.chopsky_link_resumed(run_ids || joined);
     end if;
+    perform public.chopsky_settle_sessions(array(
+        select distinct r.session_key from public.conversation_runs r where r.id = any (touched) and r.session_id is not null
+    ));
     -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
@@ -1272,6 +1374,59 @@ begin
         perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
     perform public.recompute_runs(touched);
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_run_of_session()
+CREATE OR REPLACE FUNCTION public.chopsky_on_run_of_session()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    perform public.chopsky_settle_sessions(array_remove(array[
+        case when tg_op <> 'INSERT' then old.session_key end, case when tg_op <> 'DELETE' then new.session_key end
+    ], null));
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_session_gone()
+CREATE OR REPLACE FUNCTION public.chopsky_on_session_gone()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+    if old.legal_hold then
+        raise exception 'The session % is under a legal hold', old.id
+            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
+    end if;
+    perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for update;
+    delete from public.conversation_runs r where r.session_key = old.session_key;
+    delete from public.conversation_messages m where m.session_key = old.session_key and m.conversation_run_id is null;
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_session_moved()
+CREATE OR REPLACE FUNCTION public.chopsky_on_session_moved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if current_setting('chopsky_trace.recompute', true) is distinct from 'on' then
+        perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for no key update;
+        update public.conversation_runs r
+        set session_id = new.session_id, project = new.project, tenant_id = new.tenant_id, user_id = new.user_id
+        where r.session_key = old.session_key;
+    end if;
+    update public.conversation_messages m
+    set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
+    where m.session_key = old.session_key and m.conversation_run_id is null;
     return null;
 end
 $function$;
@@ -1729,6 +1884,36 @@ begin
 end
 $function$;
 
+--: function public.chopsky_said_by_hand(session_key uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_said_by_hand(session_key uuid)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select max(m.created_at) from public.conversation_messages m
+    where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
+$function$;
+
+--: function public.chopsky_session_moves(state text)
+CREATE OR REPLACE FUNCTION public.chopsky_session_moves(state text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+    select case state
+        when 'initial' then array['gathering', 'clarifying', 'planning', 'delivered', 'cancelled']
+        when 'gathering' then array['clarifying', 'planning', 'delivered', 'cancelled']
+        when 'clarifying' then array['gathering', 'planning', 'delivered', 'cancelled']
+        when 'planning' then array['gathering', 'clarifying', 'confirming', 'delegated', 'delivered', 'cancelled']
+        when 'confirming' then array['clarifying', 'planning', 'delegated', 'delivered', 'cancelled']
+        when 'delegated' then array['planning', 'reviewing', 'delivered', 'cancelled']
+        when 'reviewing' then array['planning', 'delegated', 'delivered', 'cancelled']
+        else '{}'
+    end
+$function$;
+
 --: function public.chopsky_settle_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_settle_messages(keys uuid[], bodies uuid[])
  RETURNS SETOF uuid
@@ -1779,6 +1964,66 @@ AS $function$
     where r.id = s.id and not r.scope_by_hand
         and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
     returning r.id
+$function$;
+
+--: function public.chopsky_settle_sessions(keys uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_sessions(keys uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    -- A session that an application made before its first run has no project yet: that run's it is.
+    update public.conversation_sessions s
+    set project = r.project
+    from unnest(keys) k (key)
+    cross join lateral (
+        select o.project, o.tenant_id, o.user_id, o.session_id from public.conversation_runs o
+        where o.session_key = k.key and o.session_id is not null and o.project is not null and not o.merged
+        limit 1
+    ) r
+    where s.session_id = r.session_id and s.project is null and s.by_hand
+        and s.user_id is not distinct from r.user_id and s.tenant_id is not distinct from r.tenant_id
+        and not exists (select 1 from public.conversation_sessions e where e.session_key = k.key)
+        and not exists (select 1 from public.conversation_runs o where o.session_key = s.session_key);
+
+    insert into public.conversation_sessions as s (
+        id, session_id, project, tenant_id, user_id, by_hand, created_at, updated_at, last_activity_at
+    )
+    select
+        case when exists (select 1 from public.conversation_sessions e where e.id = k.key) then gen_random_uuid() else k.key end,
+        f.session_id, f.project, f.tenant_id, f.user_id, false, f.began, f.began, l.at
+    from (select distinct u.key from unnest(keys) u (key)) k
+    cross join lateral (
+        select r.session_id, r.project, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began
+        from public.conversation_runs r
+        where r.session_key = k.key and r.session_id is not null and not r.merged
+        order by coalesce(r.started_at, r.created_at), r.id limit 1
+    ) f
+    cross join lateral (
+        select coalesce(r.ended_at, r.started_at, r.created_at) as at
+        from public.conversation_runs r
+        where r.session_key = k.key and not r.merged
+        order by coalesce(r.started_at, r.created_at) desc, r.id desc limit 1
+    ) l
+    order by k.key
+    on conflict (session_key) do update
+    set created_at = case when s.by_hand then s.created_at else excluded.created_at end,
+        last_activity_at = greatest(excluded.last_activity_at, s.driven_at, public.chopsky_said_by_hand(s.session_key))
+    where s.last_activity_at <> greatest(excluded.last_activity_at, s.driven_at, public.chopsky_said_by_hand(s.session_key))
+        or (not s.by_hand and s.created_at <> excluded.created_at);
+
+    delete from public.conversation_sessions s
+    where s.session_key = any (keys) and not s.by_hand
+        and not exists (select 1 from public.conversation_runs r where r.session_key = s.session_key and not r.merged)
+        and public.chopsky_said_by_hand(s.session_key) is null;
+    perform set_config('chopsky_trace.recompute', was, true);
+end
 $function$;
 
 --: function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
@@ -2348,6 +2593,13 @@ AS $function$
     where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
 $function$;
 
+--: function public.complete_conversation_session(session_uuid uuid)
+CREATE OR REPLACE FUNCTION public.complete_conversation_session(session_uuid uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$ select public.chopsky_end_session(session_uuid, 'delivered') $function$;
+
 --: view public.conversation_calls
 create view public.conversation_calls with (security_invoker=true) as
  SELECT s.id,
@@ -2432,6 +2684,91 @@ AS $function$
     order by b.place
 $function$;
 
+--: function public.conversation_session_id(session_id text, tenant_id text, user_id text, project text)
+CREATE OR REPLACE FUNCTION public.conversation_session_id(session_id text, tenant_id text DEFAULT NULL::text, user_id text DEFAULT NULL::text, project text DEFAULT NULL::text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+    wanted constant text := conversation_session_id.session_id;
+    found_ids uuid[];
+begin
+    found_ids := array(
+        select s.id from public.conversation_sessions s
+        where s.session_id = wanted
+            and (conversation_session_id.tenant_id is null or s.tenant_id = conversation_session_id.tenant_id)
+            and (conversation_session_id.user_id is null or s.user_id = conversation_session_id.user_id)
+            and (conversation_session_id.project is null or s.project = conversation_session_id.project)
+        order by s.last_activity_at desc limit 2
+    );
+    if cardinality(found_ids) = 0 and wanted ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        found_ids := array(
+            select s.id from public.conversation_sessions s
+            where s.id = wanted::uuid
+                and (conversation_session_id.tenant_id is null or s.tenant_id = conversation_session_id.tenant_id)
+                and (conversation_session_id.user_id is null or s.user_id = conversation_session_id.user_id)
+                and (conversation_session_id.project is null or s.project = conversation_session_id.project)
+        );
+    end if;
+    if cardinality(found_ids) > 1 then
+        raise exception 'Several sessions are named %', quote_literal(wanted)
+            using errcode = 'cardinality_violation', hint = 'Say which by tenant_id, user_id and project.';
+    end if;
+    return found_ids[1];
+end
+$function$;
+
+--: view public.conversation_session_totals
+create view public.conversation_session_totals with (security_invoker=true) as
+ SELECT s.id,
+    s.session_id,
+    s.session_key,
+    s.project,
+    s.tenant_id,
+    s.user_id,
+    s.title,
+    s.state,
+    s.last_activity_at,
+    t.total_runs,
+    t.total_messages,
+    t.total_tokens_used,
+    t.total_cost,
+    t.average_response_time,
+    t.unpriced_calls,
+    t.unmeasured_calls
+   FROM (public.conversation_sessions s
+     CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (NOT o.is_message)) AS total_runs,
+            COALESCE(sum(o.messages), (0)::bigint) AS total_messages,
+            sum(o.tokens) AS total_tokens_used,
+            sum(o.cost) AS total_cost,
+            avg(o.response_time) AS average_response_time,
+            sum(o.unpriced) AS unpriced_calls,
+            sum(o.unmeasured) AS unmeasured_calls
+           FROM ( SELECT false AS is_message,
+                    r.total_messages AS messages,
+                    r.total_tokens_used AS tokens,
+                    r.total_cost AS cost,
+                    r.average_response_time AS response_time,
+                    r.unpriced_calls AS unpriced,
+                    r.unmeasured_calls AS unmeasured
+                   FROM public.conversation_runs r
+                  WHERE ((r.session_key = s.session_key) AND (NOT r.merged))
+                UNION ALL
+                 SELECT true,
+                        CASE
+                            WHEN m.is_internal THEN 0
+                            ELSE 1
+                        END AS "case",
+                    m.token_count,
+                    m.cost,
+                    m.response_time_ms,
+                    0,
+                    0
+                   FROM public.conversation_messages m
+                  WHERE ((m.session_key = s.session_key) AND (m.conversation_run_id IS NULL))) o) t);
+
 --: function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer)
 CREATE OR REPLACE FUNCTION public.conversation_session_transcript(session_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text, user_id text DEFAULT NULL::text, session_key uuid DEFAULT NULL::uuid, after uuid DEFAULT NULL::uuid, at_most integer DEFAULT 1000)
  RETURNS TABLE(conversation_run_id uuid, sequence integer, role text, content text, parts jsonb, created_at timestamp with time zone, message_id uuid)
@@ -2512,6 +2849,92 @@ AS $function$
     order by m.sequence
 $function$;
 
+--: function public.get_conversation_history(session_uuid uuid, at_most integer)
+CREATE OR REPLACE FUNCTION public.get_conversation_history(session_uuid uuid, at_most integer DEFAULT 10)
+ RETURNS TABLE(id uuid, conversation_run_id uuid, role text, content text, action_taken text, questions_asked jsonb, created_at timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    key uuid;
+    wanted constant integer := least(greatest(get_conversation_history.at_most, 0), 10000);
+begin
+    select s.session_key into key from public.conversation_sessions s where s.id = session_uuid;
+    return query
+    select l.id, l.conversation_run_id, l.role, l.content, l.action_taken, l.questions_asked, l.created_at
+    from (
+        (
+            select m.id, m.conversation_run_id, m.role, m.content, m.action_taken, m.questions_asked, m.created_at, r.began, m.sequence
+            from (
+                select o.id, coalesce(o.started_at, o.created_at) as began
+                from public.conversation_runs o where o.session_key = key and not o.merged
+            ) r
+            -- A limit for each run too: runs are taken one by one, and no more of them than are needed.
+            cross join lateral (
+                select i.id, i.conversation_run_id, i.role, i.content, i.action_taken, i.questions_asked, i.created_at, i.sequence
+                from public.conversation_messages i
+                where i.conversation_run_id = r.id and not i.is_internal
+                order by i.sequence desc nulls first, i.id desc limit wanted
+            ) m
+            order by r.began desc, r.id desc, m.sequence desc nulls first, m.id desc
+            limit wanted
+        )
+        union all
+        (
+            select m.id, m.conversation_run_id, m.role, m.content, m.action_taken, m.questions_asked, m.created_at, m.created_at, 0
+            from public.conversation_messages m
+            where m.session_key = key and m.conversation_run_id is null and not m.is_internal
+            order by m.created_at desc limit wanted
+        )
+        order by began desc, sequence desc nulls first, created_at desc, id desc limit wanted
+    ) l
+    order by l.began, l.sequence nulls last, l.created_at, l.id;
+end
+$function$;
+
+--: function public.get_session_cost(session_uuid uuid)
+CREATE OR REPLACE FUNCTION public.get_session_cost(session_uuid uuid)
+ RETURNS numeric
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select sum(c.cost)
+    from public.conversation_sessions s
+    cross join lateral (
+        select r.total_cost as cost from public.conversation_runs r where r.session_key = s.session_key and not r.merged
+        union all
+        select m.cost from public.conversation_messages m where m.session_key = s.session_key and m.conversation_run_id is null
+    ) c
+    where s.id = session_uuid
+$function$;
+
+--: function public.get_session_message_stats(session_uuid uuid)
+CREATE OR REPLACE FUNCTION public.get_session_message_stats(session_uuid uuid)
+ RETURNS TABLE(role text, message_count bigint, total_tokens bigint, total_cost numeric, average_response_time numeric)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select m.role, count(*), sum(m.token_count), sum(m.cost), avg(m.response_time_ms)
+    from public.conversation_sessions s
+    cross join lateral (
+        select i.role, i.token_count, i.cost, i.response_time_ms
+        from public.conversation_runs r join public.conversation_messages i on i.conversation_run_id = r.id
+        where r.session_key = s.session_key and not r.merged and not i.is_internal
+        union all
+        select i.role, i.token_count, i.cost, i.response_time_ms
+        from public.conversation_messages i
+        where i.session_key = s.session_key and i.conversation_run_id is null and not i.is_internal
+    ) m
+    where s.id = session_uuid
+    group by m.role
+    order by m.role
+$function$;
+
 --: function public.recompute_runs(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.recompute_runs(run_ids uuid[])
  RETURNS void
@@ -2525,11 +2948,96 @@ begin
 end
 $function$;
 
+--: function public.update_session_activity()
+CREATE OR REPLACE FUNCTION public.update_session_activity()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    is_traced constant boolean := coalesce(current_setting('chopsky_trace.recompute', true) = 'on', false);
+begin
+    if tg_op = 'INSERT' then
+        new.session_id := coalesce(new.session_id, new.id::text);
+        new.by_hand := new.by_hand or not is_traced;
+        if not is_traced and auth.jwt() ->> 'sub' is not null then
+            -- What a signed-in user begins is theirs; a policy refuses another's name.
+            new.user_id := coalesce(new.user_id, auth.jwt() ->> 'sub');
+            new.tenant_id := coalesce(new.tenant_id, public.chopsky_tenant_id());
+        end if;
+    elsif new.state <> old.state and new.state <> all (public.chopsky_session_moves(old.state)) then
+        raise exception 'A session that is % cannot become %', old.state, new.state
+            using errcode = 'check_violation', hint = coalesce(
+                'It may become ' || nullif(array_to_string(public.chopsky_session_moves(old.state), ', '), '') || '.',
+                'It has come to its end: begin another session.'
+            );
+    end if;
+    if new.state in ('delivered', 'cancelled') then
+        new.completed_at := coalesce(new.completed_at, now());
+    end if;
+    if tg_op = 'UPDATE' and not is_traced then
+        new.by_hand := true;
+        new.updated_at := now();
+        if (new.state, new.parsed_intent, new.answered_questions, new.pending_questions, new.selected_kb_ids, new.active_task_plan_id)
+            is distinct from
+            (old.state, old.parsed_intent, old.answered_questions, old.pending_questions, old.selected_kb_ids, old.active_task_plan_id)
+        then
+            new.driven_at := now();
+            new.last_activity_at := greatest(new.last_activity_at, now());
+        end if;
+    end if;
+    return new;
+end
+$function$;
+
+--: function public.update_session_on_message()
+CREATE OR REPLACE FUNCTION public.update_session_on_message()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    said record;
+    session public.conversation_sessions;
+begin
+    if was = 'on' or not exists (select 1 from changed c where c.conversation_run_id is null and c.session_id is not null) then
+        return null;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    for said in
+        select c.session_id, c.tenant_id, c.user_id, array_agg(c.id) as ids, max(c.created_at) as at
+        from changed c where c.conversation_run_id is null and c.session_id is not null
+        group by 1, 2, 3 order by 1, 2, 3
+    loop
+        select s.* into session from public.conversation_sessions s
+        where s.id = public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
+        for no key update;
+        if session.id is null then
+            insert into public.conversation_sessions as s (session_id, tenant_id, user_id, by_hand)
+            values (said.session_id, said.tenant_id, said.user_id, true)
+            on conflict (session_key) do update set by_hand = true
+            returning s.* into session;
+        end if;
+        update public.conversation_messages m
+        set session_key = session.session_key, session_id = session.session_id, tenant_id = session.tenant_id, user_id = session.user_id
+        where m.id = any (said.ids);
+        update public.conversation_sessions s set last_activity_at = said.at
+        where s.id = session.id and s.last_activity_at < said.at;
+    end loop;
+    perform set_config('chopsky_trace.recompute', was, true);
+    return null;
+end
+$function$;
+
 --: trigger public.conversation_messages conversation_messages_deleted
 CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
 --: trigger public.conversation_messages conversation_messages_inserted
 CREATE TRIGGER conversation_messages_inserted AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_messages conversation_messages_said
+CREATE TRIGGER conversation_messages_said AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.update_session_on_message();
 
 --: trigger public.conversation_messages conversation_messages_updated
 CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation_messages REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
@@ -2537,8 +3045,26 @@ CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation
 --: trigger public.conversation_runs conversation_runs_edited_by_hand
 CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
 
+--: trigger public.conversation_runs conversation_runs_gone
+CREATE TRIGGER conversation_runs_gone AFTER DELETE ON public.conversation_runs FOR EACH ROW WHEN ((old.session_id IS NOT NULL)) EXECUTE FUNCTION public.chopsky_on_run_of_session();
+
+--: trigger public.conversation_runs conversation_runs_left_session
+CREATE TRIGGER conversation_runs_left_session AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((old.session_id IS NOT NULL) AND ((old.session_key <> new.session_key) OR (new.merged AND (NOT old.merged))))) EXECUTE FUNCTION public.chopsky_on_run_of_session();
+
 --: trigger public.conversation_runs conversation_runs_moved_by_hand
 CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_move_by_hand();
+
+--: trigger public.conversation_runs conversation_runs_of_session
+CREATE TRIGGER conversation_runs_of_session AFTER INSERT OR UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((new.session_id IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION public.chopsky_on_run_of_session();
+
+--: trigger public.conversation_sessions conversation_sessions_activity
+CREATE TRIGGER conversation_sessions_activity BEFORE INSERT OR UPDATE ON public.conversation_sessions FOR EACH ROW EXECUTE FUNCTION public.update_session_activity();
+
+--: trigger public.conversation_sessions conversation_sessions_gone
+CREATE TRIGGER conversation_sessions_gone AFTER DELETE ON public.conversation_sessions FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_session_gone();
+
+--: trigger public.conversation_sessions conversation_sessions_moved
+CREATE TRIGGER conversation_sessions_moved AFTER UPDATE ON public.conversation_sessions FOR EACH ROW WHEN ((old.session_key <> new.session_key)) EXECUTE FUNCTION public.chopsky_on_session_moved();
 
 --: trigger public.conversation_spans conversation_spans_deleted
 CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
@@ -2572,6 +3098,9 @@ alter table public.conversation_repricings enable row level security;
 
 --: row level security public.conversation_runs
 alter table public.conversation_runs enable row level security;
+
+--: row level security public.conversation_sessions
+alter table public.conversation_sessions enable row level security;
 
 --: row level security public.conversation_spans
 alter table public.conversation_spans enable row level security;
@@ -2624,6 +3153,28 @@ create policy conversation_runs_service on public.conversation_runs as permissiv
 using (true)
 with check (true);
 
+--: policy public.conversation_sessions conversation_sessions_begin
+create policy conversation_sessions_begin on public.conversation_sessions as permissive for insert to authenticated
+with check (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_sessions conversation_sessions_drive
+create policy conversation_sessions_drive on public.conversation_sessions as permissive for update to authenticated
+using (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))))
+with check (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_sessions conversation_sessions_read
+create policy conversation_sessions_read on public.conversation_sessions as permissive for select to authenticated
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_sessions conversation_sessions_remove
+create policy conversation_sessions_remove on public.conversation_sessions as permissive for delete to authenticated
+using (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_sessions conversation_sessions_service
+create policy conversation_sessions_service on public.conversation_sessions as permissive for all to service_role
+using (true)
+with check (true);
+
 --: policy public.conversation_spans conversation_spans_service
 create policy conversation_spans_service on public.conversation_spans as permissive for all to service_role
 using (true)
@@ -2639,6 +3190,12 @@ create policy writer_status_service on public.writer_status as permissive for al
 using (true)
 with check (true);
 
+--: grant public.cancel_conversation_session(session_uuid uuid) to authenticated
+grant execute on function public.cancel_conversation_session(session_uuid uuid) to authenticated;
+
+--: grant public.cancel_conversation_session(session_uuid uuid) to service_role
+grant execute on function public.cancel_conversation_session(session_uuid uuid) to service_role;
+
 --: grant public.chopsky_as_told(span public.conversation_spans) to service_role
 grant execute on function public.chopsky_as_told(span public.conversation_spans) to service_role;
 
@@ -2650,6 +3207,12 @@ grant execute on function public.chopsky_content(run_id uuid, content_id uuid) t
 
 --: grant public.chopsky_decide_calls(members uuid[]) to service_role
 grant execute on function public.chopsky_decide_calls(members uuid[]) to service_role;
+
+--: grant public.chopsky_end_session(session_uuid uuid, state text) to authenticated
+grant execute on function public.chopsky_end_session(session_uuid uuid, state text) to authenticated;
+
+--: grant public.chopsky_end_session(session_uuid uuid, state text) to service_role
+grant execute on function public.chopsky_end_session(session_uuid uuid, state text) to service_role;
 
 --: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
@@ -2702,11 +3265,23 @@ grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_
 --: grant public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role
 grant execute on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role;
 
+--: grant public.chopsky_said_by_hand(session_key uuid) to service_role
+grant execute on function public.chopsky_said_by_hand(session_key uuid) to service_role;
+
+--: grant public.chopsky_session_moves(state text) to authenticated
+grant execute on function public.chopsky_session_moves(state text) to authenticated;
+
+--: grant public.chopsky_session_moves(state text) to service_role
+grant execute on function public.chopsky_session_moves(state text) to service_role;
+
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
 
 --: grant public.chopsky_settle_scope(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_settle_sessions(keys uuid[]) to service_role
+grant execute on function public.chopsky_settle_sessions(keys uuid[]) to service_role;
 
 --: grant public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role
 grant execute on function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role;
@@ -2735,6 +3310,12 @@ grant execute on function public.chopsky_write_prefixes(prefixes json) to servic
 --: grant public.chopsky_write_spans(spans json) to service_role
 grant execute on function public.chopsky_write_spans(spans json) to service_role;
 
+--: grant public.complete_conversation_session(session_uuid uuid) to authenticated
+grant execute on function public.complete_conversation_session(session_uuid uuid) to authenticated;
+
+--: grant public.complete_conversation_session(session_uuid uuid) to service_role
+grant execute on function public.complete_conversation_session(session_uuid uuid) to service_role;
+
 --: grant public.conversation_analytics to service_role
 grant delete, insert, select, update on table public.conversation_analytics to service_role;
 
@@ -2759,11 +3340,29 @@ grant insert, select, update on table public.conversation_repricings to service_
 --: grant public.conversation_runs to service_role
 grant delete, insert, select, update on table public.conversation_runs to service_role;
 
+--: grant public.conversation_session_id(session_id text, tenant_id text, user_id text, project text) to authenticated
+grant execute on function public.conversation_session_id(session_id text, tenant_id text, user_id text, project text) to authenticated;
+
+--: grant public.conversation_session_id(session_id text, tenant_id text, user_id text, project text) to service_role
+grant execute on function public.conversation_session_id(session_id text, tenant_id text, user_id text, project text) to service_role;
+
+--: grant public.conversation_session_totals to authenticated
+grant select on table public.conversation_session_totals to authenticated;
+
+--: grant public.conversation_session_totals to service_role
+grant select on table public.conversation_session_totals to service_role;
+
 --: grant public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to authenticated
 grant execute on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to authenticated;
 
 --: grant public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to service_role
 grant execute on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) to service_role;
+
+--: grant public.conversation_sessions to authenticated
+grant delete on table public.conversation_sessions to authenticated;
+
+--: grant public.conversation_sessions to service_role
+grant delete, insert, select, update on table public.conversation_sessions to service_role;
 
 --: grant public.conversation_spans to service_role
 grant delete, insert, select, update on table public.conversation_spans to service_role;
@@ -2773,6 +3372,24 @@ grant execute on function public.conversation_transcript(conversation_run_id uui
 
 --: grant public.conversation_transcript(conversation_run_id uuid) to service_role
 grant execute on function public.conversation_transcript(conversation_run_id uuid) to service_role;
+
+--: grant public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated
+grant execute on function public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated;
+
+--: grant public.get_conversation_history(session_uuid uuid, at_most integer) to service_role
+grant execute on function public.get_conversation_history(session_uuid uuid, at_most integer) to service_role;
+
+--: grant public.get_session_cost(session_uuid uuid) to authenticated
+grant execute on function public.get_session_cost(session_uuid uuid) to authenticated;
+
+--: grant public.get_session_cost(session_uuid uuid) to service_role
+grant execute on function public.get_session_cost(session_uuid uuid) to service_role;
+
+--: grant public.get_session_message_stats(session_uuid uuid) to authenticated
+grant execute on function public.get_session_message_stats(session_uuid uuid) to authenticated;
+
+--: grant public.get_session_message_stats(session_uuid uuid) to service_role
+grant execute on function public.get_session_message_stats(session_uuid uuid) to service_role;
 
 --: grant public.model_prices to service_role
 grant delete, insert, select, update on table public.model_prices to service_role;
@@ -2784,10 +3401,22 @@ grant execute on function public.recompute_runs(run_ids uuid[]) to service_role;
 grant delete, insert, select, update on table public.writer_status to service_role;
 
 --: grant of columns public.conversation_messages to authenticated
-grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal, response_time_ms, created_at) on table public.conversation_messages to authenticated;
+grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal, response_time_ms, action_taken, questions_asked, session_key, created_at) on table public.conversation_messages to authenticated;
 
 --: grant of columns public.conversation_runs to authenticated
 grant select (id, name, tenant_id, user_id, session_id, status, total_messages, average_response_time, user_satisfaction_score, merged, session_key, started_at, ended_at, created_at, updated_at) on table public.conversation_runs to authenticated;
+
+--: grant of columns public.conversation_sessions to authenticated
+grant insert (id, session_id, tenant_id, user_id, title, state, parsed_intent, answered_questions, pending_questions, selected_kb_ids, active_task_plan_id, model_provider, model_name, temperature, max_tokens, document_chat, image_generation, web_search) on table public.conversation_sessions to authenticated;
+
+--: grant of columns public.conversation_sessions to authenticated
+grant select (id, session_id, project, tenant_id, user_id, session_key, title, is_archived, state, parsed_intent, answered_questions, pending_questions, selected_kb_ids, active_task_plan_id, model_provider, model_name, temperature, max_tokens, document_chat, image_generation, web_search, expires_at, created_at, updated_at, last_activity_at, completed_at) on table public.conversation_sessions to authenticated;
+
+--: grant of columns public.conversation_sessions to authenticated
+grant update (title, is_archived, state, parsed_intent, answered_questions, pending_questions, selected_kb_ids, active_task_plan_id, model_provider, model_name, temperature, max_tokens, document_chat, image_generation, web_search) on table public.conversation_sessions to authenticated;
+
+--: comment public.cancel_conversation_session(session_uuid uuid)
+comment on function public.cancel_conversation_session(session_uuid uuid) is 'Marks a session as cancelled.';
 
 --: comment public.chopsky_as_told(span public.conversation_spans)
 comment on function public.chopsky_as_told(span public.conversation_spans) is 'The span with the numbers that it told itself.';
@@ -2831,11 +3460,23 @@ comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) i
 --: comment public.chopsky_restore(value jsonb, run_id uuid, is_document boolean)
 comment on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) is 'A message''s parts or tool calls with the run''s texts, documents and media put back; a reference whose content is not stored stays.';
 
+--: comment public.chopsky_said_by_hand(session_key uuid)
+comment on function public.chopsky_said_by_hand(session_key uuid) is 'When the latest message was written that is of this session and of no run.';
+
+--: comment public.chopsky_session_moves(state text)
+comment on function public.chopsky_session_moves(state text) is 'The states that a session may go to from this one. Replace it where yours go another way.';
+
+--: comment public.chopsky_settle_sessions(keys uuid[])
+comment on function public.chopsky_settle_sessions(keys uuid[]) is 'Makes the sessions of these keys follow from their runs and messages.';
+
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
 
 --: comment public.chopsky_write_costs(costs json)
 comment on function public.chopsky_write_costs(costs json) is 'Writes new costs of calls that are still as they were read, with their messages and run totals; returns which it wrote.';
+
+--: comment public.complete_conversation_session(session_uuid uuid)
+comment on function public.complete_conversation_session(session_uuid uuid) is 'Marks a session as delivered.';
 
 --: comment public.conversation_analytics
 comment on table public.conversation_analytics is 'What can be said of a conversation run as a whole. A score that nothing is known for is NULL.';
@@ -2966,6 +3607,9 @@ comment on column public.conversation_contents.size_bytes is 'Of the text in UTF
 --: comment public.conversation_messages
 comment on table public.conversation_messages is 'One message of a conversation, stored once. conversation_run_id is the run that brought it in; NULL for rows written by hand outside a run.';
 
+--: comment public.conversation_messages.action_taken
+comment on column public.conversation_messages.action_taken is 'What the application did upon it; set by the application, as questions_asked and delegation_plan.';
+
 --: comment public.conversation_messages.body_id
 comment on column public.conversation_messages.body_id is 'Hash of role, content, tool calls, tool_call_id and name: equal bodies have equal ids. Prompts refer to bodies.';
 
@@ -3068,8 +3712,44 @@ comment on column public.conversation_runs.unmeasured_calls is 'Ended model call
 --: comment public.conversation_runs.unpriced_calls
 comment on column public.conversation_runs.unpriced_calls is 'Ended model calls whose cost is unknown.';
 
+--: comment public.conversation_session_id(session_id text, tenant_id text, user_id text, project text)
+comment on function public.conversation_session_id(session_id text, tenant_id text, user_id text, project text) is 'The id of the session of this name, or of this id as text, that the caller may see; NULL where there is none.';
+
+--: comment public.conversation_session_totals
+comment on view public.conversation_session_totals is 'Sessions with the sums of their runs. Needs the right to read costs.';
+
 --: comment public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer)
 comment on function public.conversation_session_transcript(session_id text, tenant_id text, user_id text, session_key uuid, after uuid, at_most integer) is 'What the user said and was answered in a session, run after run, under the caller''s row level security; a page of at most 10,000 messages.';
+
+--: comment public.conversation_sessions
+comment on table public.conversation_sessions is 'One session: what a user calls a conversation. Its runs have the same session_key.';
+
+--: comment public.conversation_sessions.by_hand
+comment on column public.conversation_sessions.by_hand is 'Made or changed by the application: kept when its last run goes.';
+
+--: comment public.conversation_sessions.completed_at
+comment on column public.conversation_sessions.completed_at is 'When it was delivered or cancelled.';
+
+--: comment public.conversation_sessions.driven_at
+comment on column public.conversation_sessions.driven_at is 'When the application last changed its state or what it works with.';
+
+--: comment public.conversation_sessions.expires_at
+comment on column public.conversation_sessions.expires_at is 'When it may be removed with all that belongs to it. NULL: never, but for a retention policy.';
+
+--: comment public.conversation_sessions.last_activity_at
+comment on column public.conversation_sessions.last_activity_at is 'End of its latest run or message, or when it was last driven, whichever is later.';
+
+--: comment public.conversation_sessions.legal_hold
+comment on column public.conversation_sessions.legal_hold is 'True: nothing removes it or what belongs to it.';
+
+--: comment public.conversation_sessions.session_id
+comment on column public.conversation_sessions.session_id is 'The application''s own name for it (thread_id, conversation id), any text; the id where it gave none.';
+
+--: comment public.conversation_sessions.session_key
+comment on column public.conversation_sessions.session_key is 'Derived from project, tenant, user and session_id, as in conversation_runs: join on it.';
+
+--: comment public.conversation_sessions.state
+comment on column public.conversation_sessions.state is 'Where the application has it. A session that nobody drives stays initial; see chopsky_session_moves.';
 
 --: comment public.conversation_spans
 comment on table public.conversation_spans is 'One unit of work in a conversation run. id = LangChain''s and LangSmith''s run id. Tokens and cost stand on the model call itself, never on its parents.';
@@ -3137,6 +3817,15 @@ comment on column public.conversation_spans.usage_source is 'reported, computed,
 --: comment public.conversation_transcript(conversation_run_id uuid)
 comment on function public.conversation_transcript(conversation_run_id uuid) is 'What the user said and was answered in a run, under the caller''s row level security.';
 
+--: comment public.get_conversation_history(session_uuid uuid, at_most integer)
+comment on function public.get_conversation_history(session_uuid uuid, at_most integer) is 'The latest messages of a session that its user said or was answered, the earliest of them first.';
+
+--: comment public.get_session_cost(session_uuid uuid)
+comment on function public.get_session_cost(session_uuid uuid) is 'USD: sum of what is known; NULL where nothing is. Needs the right to read costs.';
+
+--: comment public.get_session_message_stats(session_uuid uuid)
+comment on function public.get_session_message_stats(session_uuid uuid) is 'A session''s messages by role: how many, their tokens, their cost in USD, mean response time in milliseconds. Needs the right to read costs.';
+
 --: comment public.model_prices
 comment on table public.model_prices is 'The team''s own prices in USD, before the public price list. A row is the whole price of a model: what it does not name is charged as the whole it is part of (cached tokens as input), and audio, images put out, and searches not at all.';
 
@@ -3187,6 +3876,12 @@ comment on column public.model_prices.valid_until is 'The first moment it no lon
 
 --: comment public.recompute_runs(run_ids uuid[])
 comment on function public.recompute_runs(run_ids uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
+
+--: comment public.update_session_activity()
+comment on function public.update_session_activity() is 'Keeps a session''s times, and its moves from state to state legal.';
+
+--: comment public.update_session_on_message()
+comment on function public.update_session_on_message() is 'Brings a message written by hand into its session, and the session''s last activity up to date.';
 
 --: comment public.writer_status
 comment on table public.writer_status is 'One row per writing process: last write, backlog, and losses counted by reason.';

@@ -22,6 +22,10 @@ create table public.conversation_messages (
     model text,
     provider text,
     metadata jsonb not null default '{}',
+    -- the application's own, beside what was said
+    action_taken text,
+    questions_asked jsonb,
+    delegation_plan jsonb,
     -- How messages come to be stored once: see "Messages" in ARCHITECTURE.md.
     session_key uuid,
     is_history boolean not null default false,
@@ -39,6 +43,7 @@ comment on column public.conversation_messages.is_internal is 'True for what the
 comment on column public.conversation_messages.token_count is 'The message''s own size in tokens, set once: its call''s output tokens, or what the input grew by; NULL where it cannot be known.';
 comment on column public.conversation_messages.token_count_source is 'reported: by the call. computed: a share, by length, of what the call''s input grew by. estimated: from the length. unknown: the call reported none.';
 comment on column public.conversation_messages.cost is 'USD. The first output message of a model call carries the call''s cost, others 0; NULL where the price is unknown.';
+comment on column public.conversation_messages.action_taken is 'What the application did upon it; set by the application, as questions_asked and delegation_plan.';
 comment on column public.conversation_messages.is_history is 'Known only from a prompt or payload, not from the run that said it; goes when its owner arrives.';
 
 create index idx_conversation_messages_conversation_run_id_created_at on public.conversation_messages (conversation_run_id, created_at);
@@ -49,13 +54,13 @@ create index idx_conversation_messages_body_id_session_key on public.conversatio
 create index idx_conversation_messages_session_key_bare on public.conversation_messages (session_key)
     where body_id is not null and content is null and parts is null and tool_calls is null;
 create index idx_conversation_messages_user_id_created_at on public.conversation_messages (user_id, created_at desc) where user_id is not null;
-create index idx_conversation_messages_session_id_created_at on public.conversation_messages (session_id, created_at) where session_id is not null;
+create index idx_messages_session_id on public.conversation_messages (session_id, created_at) where session_id is not null;
 
 revoke all on table public.conversation_messages from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table public.conversation_messages to service_role;
 grant select (
     id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal,
-    response_time_ms, created_at
+    response_time_ms, action_taken, questions_asked, session_key, created_at
 ) on table public.conversation_messages to authenticated;
 
 alter table public.conversation_messages enable row level security;

@@ -575,6 +575,9 @@ begin
     ) then
         perform public.chopsky_link_resumed(run_ids || joined);
     end if;
+    perform public.chopsky_settle_sessions(array(
+        select distinct r.session_key from public.conversation_runs r where r.id = any (touched) and r.session_id is not null
+    ));
     -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
