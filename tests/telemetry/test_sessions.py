@@ -107,11 +107,7 @@ def test_what_the_root_says_is_preferred(database_url: str, exporter: SupabaseSp
     assert whose(database_url) == [("s-1", "ada", "s-1", "ada")]
 
 
-# The web process sees no GenAI span, so what its span says waits there in vain.
-UNSEEN = pytest.mark.xfail(reason="a span about no model is kept only where its process sees a GenAI span of the trace")
-
-
-@pytest.mark.parametrize("web", ["an agent", pytest.param("about no model", marks=UNSEEN)])
+@pytest.mark.parametrize("web", ["an agent", "about no model"])
 @pytest.mark.parametrize("first", ["worker", "web"])
 def test_two_processes_of_one_trace(first: str, web: str, database_url: str, tmp_path: Path) -> None:
     agent = {"gen_ai.operation.name": "invoke_agent"} if web == "an agent" else {}

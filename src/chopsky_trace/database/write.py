@@ -142,6 +142,16 @@ def reap(connection: Connection, older_than_s: float) -> int:
     return 0 if row is None else int(row[0])
 
 
+def runs_of_traces(connection: Connection, trace_ids: Sequence[str]) -> set[str]:
+    """Which of these trace ids, 32 hexadecimal digits each, are a run's.
+
+    Raises:
+        psycopg.Error: `classify` tells what it means.
+    """
+    found = connection.execute(statements.load("write.sql")["runs_of_traces"], {"trace_ids": list(trace_ids)})
+    return {run_id.hex for (run_id,) in found}
+
+
 def report_status(connection: Connection, status: bytes) -> None:
     """Write this writer's row of `writer_status`.
 

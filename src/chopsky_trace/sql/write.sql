@@ -18,6 +18,10 @@ select;
 -- Runs whose end never came are told from those under way.
 select public.chopsky_reap(make_interval(secs => %(older_than_s)s));
 
+-- runs_of_traces --
+-- Spans about no model belong to a run where any process saw one of their trace that is.
+select r.id from public.conversation_runs r where r.id = any (%(trace_ids)s::uuid[]);
+
 -- report_status --
 -- What a writer says of itself is seen in the database too, where nobody reads its logs.
 insert into public.writer_status as w (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from orjson import loads
@@ -21,7 +21,9 @@ from chopsky_trace.telling.options import LostField, Options, options_told
 from chopsky_trace.telling.sampling import is_sampled
 
 MAX_WAITING = 10_000
-"""Most spans, of all traces, that wait for a GenAI span."""
+"""Most spans, of all traces, that wait for a GenAI span; the oldest beyond it are asked after at the next look.
+
+Never kept are twice as many."""
 QUIET_S = 60.0
 """A trace without news for so long, and without a root, is settled as it is."""
 ROOTED_S = 10.0
@@ -60,6 +62,7 @@ class Unfolder:
         """By line: the how manieth it was, and its records."""
         self._unfoldings = 0
         self._unfolded_bytes = 0
+        self._all_overdue = False
 
     # -- where the records go that are made here
 
@@ -243,7 +246,7 @@ class Unfolder:
         elif trace.is_genai:
             records.other(trace, native, as_other(native, reading))
         else:
-            if self._traces.waiting >= MAX_WAITING:
+            if self._traces.waiting >= 2 * MAX_WAITING:
                 self._give_up(next(t for t in self._traces.open.values() if t.waiting))
             self._traces.wait(trace, native)
         return trace
@@ -274,6 +277,9 @@ class Unfolder:
             now = time.monotonic()
             for trace_id, trace in list(self._traces.open.items()):
                 for_s = now - trace.touched
+                if trace.waiting:
+                    # Another process may have seen a GenAI span of it: see `overdue`.
+                    continue
                 if for_s > (ROOTED_S if trace.rooted and trace.is_genai else self._settings.other_wait_s):
                     self._forget(trace_id)
                 elif for_s > QUIET_S and trace.unsettled:
@@ -283,14 +289,50 @@ class Unfolder:
     def finish(self) -> list[bytes]:
         """The records that follow from nothing more coming: every trace is settled as it is.
 
-        Those with calls whose messages may still come as log records are not forgotten yet.
+        Those with calls whose messages may still come as log records are not forgotten yet; those that wait for a GenAI
+        span are overdue.
         """
         with self._lock:
+            self._all_overdue = self._traces.waiting > 0
             for trace_id, trace in list(self._traces.open.items()):
                 if trace.untold:
                     self._settle(trace)
+                elif not trace.waiting:
+                    self._forget(trace_id)
+            return self._taken()
+
+    @property
+    def all_overdue(self) -> bool:
+        """Whether no trace is to wait any longer for a GenAI span."""
+        return self._all_overdue
+
+    def overdue(self) -> list[str]:
+        """Trace ids, 32 hexadecimal digits, of spans that have waited long enough for a GenAI span of their trace.
+
+        Whether another process saw one, the database knows: `found` wants to be told.
+        """
+        with self._lock:
+            over = self._traces.waiting if self._all_overdue else self._traces.waiting - MAX_WAITING
+            now = time.monotonic()
+            overdue: list[str] = []
+            for trace_id, trace in self._traces.open.items():
+                if trace.waiting and (over > 0 or now - trace.touched > self._settings.other_wait_s):
+                    over -= len(trace.waiting)
+                    overdue.append(trace_id)
+            return overdue
+
+    def found(self, asked: Iterable[str], with_run: Container[str]) -> list[bytes]:
+        """The records of the spans of those traces that have a run; of the others none are made, which is counted."""
+        with self._lock:
+            for trace_id in asked:
+                trace = self._traces.open.get(trace_id)
+                if trace is None or not trace.waiting:
+                    continue
+                if trace_id in with_run and trace.told_by is not None:
+                    self._turned_out(trace.told_by, trace)
                 else:
                     self._forget(trace_id)
+            self._all_overdue = self._all_overdue and self._traces.waiting > 0
             return self._taken()
 
     def stats(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -159,6 +160,16 @@ class Delivery:
             from chopsky_trace.database.write import reap
 
             reap(self._connection, self._settings.abandon_after_s)
+
+    def traces_with_run(self, trace_ids: Sequence[str]) -> set[str]:
+        """Which of these traces, 32 hexadecimal digits each, have a run, whichever process told of it.
+
+        Raises:
+            Exception: as `send`.
+        """
+        from chopsky_trace.database.write import runs_of_traces
+
+        return runs_of_traces(self.connected(), trace_ids)
 
     def disconnect(self) -> None:
         """Closes the connection, whatever is under way on it; the next batch opens another."""

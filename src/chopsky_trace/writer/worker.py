@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 from chopsky_trace.errors import TraceError, described
@@ -51,7 +51,7 @@ class Worker:
         settings: Settings,
         make_builder: Callable[[], Builder],
         poisoned: Callable[[], None],
-        late: Callable[[], Sequence[bytes]],
+        late: Callable[[Callable[[Sequence[str]], Container[str]]], Sequence[bytes]],
     ) -> None:
         self.idle = False
         """Whether the next record must wake the thread: the only thing a caller looks at."""
@@ -61,6 +61,8 @@ class Worker:
         """This process's records that were refused or unreadable."""
         self.last_write_at: float | None = None
         self.last_error: str | None = None
+        self.look_late = False
+        """Set to have the worker look at once for what follows from no news."""
         self._journal = journal
         self._losses = losses
         self._delivery = delivery
@@ -370,11 +372,15 @@ class Worker:
             if self._journal.adopt() == 0 and self._due.get("seen") == self._journal.accepted:
                 self._journal.retire()
             self._due["seen"] = self._journal.accepted
-        if self._is_due("late", HOUSEKEEPING_S):
-            for record in self._late():
-                self._journal.append(record)
+        if self._is_due("late", HOUSEKEEPING_S) or self.look_late:
+            self._aside(self._look_late)
         if self.stored and self._is_due("reap", REAP_S):
             self._aside(self._delivery.reap)
+
+    def _look_late(self) -> None:
+        for record in self._late(self._delivery.traces_with_run):
+            self._journal.append(record)
+        self.look_late = False
 
     @staticmethod
     def _aside(task: Callable[[], None]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chopsky_trace.errors import described
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.batches import BUSY_S, Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
@@ -74,9 +75,19 @@ class Writer:
             return lines
         return self.unfolder.unfolded(lines)
 
-    def _late(self) -> list[bytes]:
+    def _late(self, traces_with_run: Callable[[Sequence[str]], Container[str]]) -> list[bytes]:
         """Records that follow from traces having had no news for a while."""
-        return self._unfolder.quiet() if self._unfolder is not None else []
+        unfolder = self._unfolder
+        if unfolder is None:
+            return []
+        late = unfolder.quiet()
+        if overdue := unfolder.overdue():
+            try:
+                late += unfolder.found(overdue, traces_with_run(overdue))
+            except Exception as error:
+                # They wait until the database can be asked, within the bound of those that may wait.
+                logger.debug("Spans that wait for a GenAI span wait on: %s", described(error))
+        return late
 
     def lost(self, reason: str, count: int = 1) -> None:
         """Counts records that a source could not make."""
@@ -132,10 +143,20 @@ class Writer:
         """As `flush`; and what follows from nothing more coming to the traces under way is told, and stored too."""
         deadline = time.monotonic() + timeout_s
         stored = self.flush(timeout_s)
-        if self._unfolder is not None and (late := self._unfolder.finish()):
+        unfolder = self._unfolder
+        if unfolder is None:
+            return stored
+        late = unfolder.finish()
+        if late:
             self.put_all(late)
-            stored = self.flush(max(0.0, deadline - time.monotonic())) and stored
-        return stored
+        if unfolder.all_overdue:
+            self.start()
+            if (worker := self._worker) is not None:
+                worker.look_late = True
+                worker.wait_for(lambda: not unfolder.all_overdue, deadline - time.monotonic())
+        elif not late:
+            return stored
+        return self.flush(max(0.0, deadline - time.monotonic())) and stored
 
     def _settle(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Waits until something is settled; whether it is, and none of our records had to be set aside for it."""
@@ -156,6 +177,9 @@ class Writer:
         """
         deadline = time.monotonic() + timeout_s
         self.settle(timeout_s)
+        if (unfolder := self._unfolder) is not None and unfolder.all_overdue:
+            # Nobody could be asked in time: counted as spans without a run.
+            unfolder.found(unfolder.overdue(), ())
         stored = self.flush(max(0.0, deadline - time.monotonic()), leftovers=True)
         with self._life:
             worker, self._worker = self._worker, None
