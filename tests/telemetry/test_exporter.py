@@ -195,6 +195,29 @@ def test_what_a_full_journal_refused_can_be_delivered_again(database_url: str, m
     assert len(rows(database_url, "select 1 from conversation_spans")) == 6
 
 
+def test_a_prompt_longer_than_any_text_may_be_is_read_message_by_message(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHOPSKY_TRACE_MAX_FIELD_BYTES", "2000")
+    said = [text("user" if place % 2 == 0 else "assistant", f"{place} " + "word " * 100) for place in range(20)]
+    said.append(text("user", "x" * 5_000))
+    exporter = SupabaseSpanExporter(database_url)
+    assert exporter.export(made(lambda tracer: ask_all(tracer, said))) is SUCCESS
+    exporter.shutdown()
+
+    (span,) = rows(database_url, "select id from conversation_spans where kind = 'llm'")
+    prompt = rows(database_url, "select content from conversation_prompt(%s)", span["id"])
+    assert len(prompt) == 21
+    assert [row["content"] for row in prompt[:20]] == [message["parts"][0]["content"] for message in said[:20]]
+    assert prompt[20]["content"].startswith("xxx")
+    assert len(prompt[20]["content"]) < 3_000
+
+
+def ask_all(tracer: Tracer, said: list[Row]) -> None:
+    with tracer.start_as_current_span("chat", attributes=call_attributes(said, text("assistant", "Hello"))):
+        pass
+
+
 def test_a_span_under_way_is_shown(database_url: str) -> None:
     exporter = SupabaseSpanExporter(database_url)
     provider = TracerProvider()

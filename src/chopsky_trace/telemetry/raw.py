@@ -188,7 +188,17 @@ def _plain(value: Any, max_string: int) -> Any:
     except (TypeError, ValueError, RecursionError):
         pass
     # NaN and infinities would be null; bytes, odd objects and lone surrogates are no JSON at all.
-    return Fragment(dumps(clean(value, max_string), None, OPT_NON_STR_KEYS))
+    return Fragment(dumps(clean(_apart(value, max_string), max_string), None, OPT_NON_STR_KEYS))
+
+
+def _apart(value: Any, max_string: int) -> Any:
+    """Attributes whose long texts are data given as data: so the bound is on each text in it, not on a whole prompt."""
+    if not isinstance(value, Mapping):
+        return value
+    found = cast("Attributes", value)
+    return {
+        name: loose(text) if text.__class__ is str and len(text) > max_string else text for name, text in found.items()
+    }
 
 
 def _encoded(fields: tuple[Any, ...], max_string: int) -> bytes:
