@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
-from otel_spans import ask, call_attributes, made, rows, text, transcript
+from otel_spans import Row, ask, call_attributes, made, rows, text, transcript
 
 from chopsky_trace import SupabaseSpanExporter, SupabaseSpanProcessor, context
 from chopsky_trace.database.migrate import migrate
@@ -211,6 +211,22 @@ def test_a_prompt_longer_than_any_text_may_be_is_read_message_by_message(
     assert [row["content"] for row in prompt[:20]] == [message["parts"][0]["content"] for message in said[:20]]
     assert prompt[20]["content"].startswith("xxx")
     assert len(prompt[20]["content"]) < 3_000
+
+
+def test_what_came_of_an_answer_before_the_call_failed_is_kept(
+    database_url: str, exporter: SupabaseSpanExporter
+) -> None:
+    def work(tracer: Tracer) -> None:
+        told = call_attributes([text("user", "Tell me a story")], text("assistant", "Once upon a ti"))
+        with tracer.start_as_current_span("chat", attributes=told) as span:
+            span.set_status(Status(StatusCode.ERROR, "the stream broke"))
+
+    assert exporter.export(made(work)) is SUCCESS
+    exporter.shutdown()
+
+    (span,) = rows(database_url, "select status, outputs from conversation_spans")
+    assert span == {"status": "failed", "outputs": {"partial": ["Once upon a ti"]}}
+    assert transcript(database_url) == [("user", "Tell me a story")]
 
 
 def ask_all(tracer: Tracer, said: list[Row]) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.propagate import inject
+from opentelemetry.propagate import extract, inject
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanKind, Tracer
 from otel_spans import Row, ask, call_attributes, made, rows, text, transcript
 
-from chopsky_trace import SupabaseSpanExporter
+import chopsky_trace
+from chopsky_trace import SupabaseSpanExporter, SupabaseSpanProcessor
 
 SUCCESS = SpanExportResult.SUCCESS
 WORKER = Path(__file__).with_name("session_child.py")
@@ -226,3 +227,32 @@ def test_two_users_of_one_name_whose_names_come_late(database_url: str, exporter
     for user in "ab":
         found = rows(database_url, "select content from conversation_session_transcript('1', user_id => %s)", user)
         assert [row["content"] for row in found] == ["Hi", "Hello"]
+
+
+PLAIN = {"http.route": "/chat"}
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["a root", "beneath a caller elsewhere"])
+def test_what_holds_for_all_of_a_trace_stands_on_its_first_span(remote: bool, database_url: str) -> None:
+    exporter = SupabaseSpanExporter(database_url, tags=["inst"], metadata={"build": 7})
+    provider = TracerProvider()
+    provider.add_span_processor(SupabaseSpanProcessor(exporter))
+    caller = extract({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} if remote else {})
+    tracer = provider.get_tracer("web")
+    with (
+        chopsky_trace.context(user_id="ada", session_id="s-1", tags=["beta"], metadata={"plan": "pro"}),
+        tracer.start_as_current_span("POST /chat", context=caller, attributes=PLAIN),
+    ):
+        ask(tracer, "Hi", "Hello")
+    provider.shutdown()
+
+    (run,) = rows(database_url, "select name, user_id, session_id, tags, metadata from conversation_runs")
+    assert sorted(run.pop("tags")) == ["beta", "inst"]
+    metadata = run.pop("metadata")
+    assert {name: metadata.get(name) for name in ("build", "plan", "http.route")} == {
+        "build": 7,
+        "plan": "pro",
+        "http.route": "/chat",
+    }
+    assert run == {"name": "POST /chat", "user_id": "ada", "session_id": "s-1"}
+    assert transcript(database_url) == [("user", "Hi"), ("assistant", "Hello")]

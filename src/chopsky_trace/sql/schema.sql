@@ -1713,8 +1713,8 @@ begin
         group by c.conversation_run_id
     ), derived as materialized (
         select
-            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, o.name as root_name, o.tags as root_tags,
-            o.metadata as root_metadata, o.started_at as root_started_at,
+            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, coalesce(o.name, f.name) as root_name, coalesce(o.tags, f.tags) as root_tags,
+            coalesce(o.metadata, f.metadata) as root_metadata, o.started_at as root_started_at,
             s.spans is null as bare,
             s.spans is null and i.totals_by_hand as keep,
             -- A root outside the mirror never ends here: then the topmost spans that we have tell.
@@ -1751,6 +1751,15 @@ begin
             )
             limit 1
         ) o on true
+        -- Of a root outside the mirror, what the first span beneath it says describes the run.
+        left join lateral (
+            select t.name, t.tags, t.metadata
+            from public.conversation_spans t
+            where o.id is null and t.conversation_run_id = i.id and t.start_version is not null and not exists (
+                select 1 from public.conversation_spans p where p.id = t.parent_span_id and p.conversation_run_id = i.id
+            )
+            order by t.started_at, t.id limit 1
+        ) f on true
         left join span s on s.run_id = i.id
         left join message m on m.run_id = i.id
         where i.id = any (run_ids)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chopsky_trace.telemetry.calls import Calls
+from chopsky_trace.telemetry.conventions import table
 from chopsky_trace.telemetry.conventions.native import NativeSpan
 from chopsky_trace.telemetry.conventions.reading import Reading
 from chopsky_trace.telemetry.spans import CALL_KINDS
@@ -16,6 +18,8 @@ from chopsky_trace.telling.memory import (
     question_refs,
 )
 
+APART = frozenset((*table.METADATA_OBJECTS, *table.TAGS))
+
 
 class Records(Calls):
     """Makes the records of spans, and puts them."""
@@ -24,8 +28,8 @@ class Records(Calls):
         """A span that is about no model, of a trace that is."""
         known = trace.spans[native.span_id] = Known(trace.id_of(native.span_id), native, reading)
         start = self._begun(trace, native, reading, known.hex)
-        if self.options.with_content:
-            self._field(start, "metadata", lambda: self._plain(trace.root, start, dict(native.attributes)))
+        reading.metadata = _attributes(native, reading)
+        self._describe(start, trace.root, native, reading)
         self._emit(trace.root, start)
         if native.end:
             self._emit(trace.root, self._ended(trace, native, reading, known.hex))
@@ -45,13 +49,16 @@ class Records(Calls):
         root.started = reading.started // 1000
         start = self._begun(trace, native, reading, known.hex)
         end = self._ended(trace, native, reading, known.hex)
-        self._describe(start, root, reading)
+        self._describe(start, root, native, reading)
         if reading.kind in CALL_KINDS:
             self._says(end, trace, reading)
         if reading.kind == "llm":
             if reading.prompt is None and reading.answers is None:
                 self._awaits(start, end, trace, native.span_id, reading)
             self._call(start, end, known, trace, reading)
+            if reading.outputs is not None:
+                # What came of an answer before the call failed.
+                self._outputs(end, root, reading)
         else:
             self._payloads(start, end, root, reading)
             known.question, known.reply = reading.question, reading.reply
@@ -125,3 +132,9 @@ class Records(Calls):
                 draft["messages"].append({**ref, "at": call.ended // 1000})
             return True
         return False
+
+
+def _attributes(native: NativeSpan, reading: Reading) -> dict[str, Any]:
+    """What is known of a span that is about no model: its attributes, those that are tags or hold others apart."""
+    found = {name: value for name, value in native.attributes.items() if name not in APART}
+    return {**found, **(reading.metadata or {})} if len(found) < len(native.attributes) else found

@@ -64,7 +64,7 @@ class Spans(Outlet):
             # One for each run would make a session of every turn.
             made_up = scope.pop("session_id", None)
             reading.metadata = {**(reading.metadata or {}), "conversation_id": made_up}
-        if native.parent_id is None or native.remote_parent:
+        if _is_top(native):
             scope = {**self.options.scope, **scope}
         if scope:
             draft["scope"] = scope
@@ -108,9 +108,9 @@ class Spans(Outlet):
             error = self.options.redactor.text(error)
         return self.full.plain(error)
 
-    def _describe(self, draft: Draft, root: Root, reading: Reading) -> None:
+    def _describe(self, draft: Draft, root: Root, native: NativeSpan, reading: Reading) -> None:
         options = self.options
-        is_top = draft["parent"] is None
+        is_top = _is_top(native)
         tags = [*options.tags, *reading.tags] if is_top else list(reading.tags)
         metadata: dict[str, Any] = {**(options.metadata if is_top else {}), **(reading.metadata or {})}
         if reading.partial:
@@ -168,8 +168,17 @@ class Spans(Outlet):
                 self._field(start, "inputs", lambda: self.full.payload(root, start, reading.inputs))
             elif shape:
                 start["inputs"] = shape(reading.inputs)
+        self._outputs(end, root, reading)
+
+    def _outputs(self, end: Draft, root: Root, reading: Reading) -> None:
+        shape = self.full.shape if self.options.with_shapes else None
         if reading.outputs is not None:
             if self.with_outputs:
                 self._field(end, "outputs", lambda: self.full.payload(root, end, reading.outputs))
             elif shape:
                 end["outputs"] = shape(reading.outputs)
+
+
+def _is_top(native: NativeSpan) -> bool:
+    """Whether it is the first of its process: what holds for all of a trace stands there."""
+    return native.parent_id is None or native.remote_parent

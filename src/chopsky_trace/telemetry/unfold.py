@@ -14,6 +14,7 @@ from chopsky_trace.settings import Settings
 from chopsky_trace.telemetry.conventions import heard, read
 from chopsky_trace.telemetry.conventions.native import ERROR, NativeLog, NativeSpan, in_time
 from chopsky_trace.telemetry.conventions.reading import Reading
+from chopsky_trace.telemetry.conventions.scopes import read_tags
 from chopsky_trace.telemetry.raw import HEADS, decoded
 from chopsky_trace.telemetry.records import Records
 from chopsky_trace.telemetry.traces import Gathered, Trace, Traces
@@ -375,6 +376,7 @@ def as_other(native: NativeSpan, reading: Reading) -> Reading:
     """The reading of a span that is about no model: what every span has."""
     reading.kind = "other"
     reading.name = native.name
+    read_tags(native, reading)
     reading.instrumentor = reading.instrumentor or native.scope
     reading.started, reading.ended = native.start, native.end
     if native.status == ERROR:

@@ -12,7 +12,9 @@ from typing import Any, cast
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from orjson import dumps
 
+from chopsky_trace.enrich.limit import clean
 from chopsky_trace.scope import current
 from chopsky_trace.settings import CaptureLevel
 from chopsky_trace.sources.destination import Destination
@@ -20,7 +22,11 @@ from chopsky_trace.sources.otel.intake import Intake
 from chopsky_trace.telemetry.conventions.native import NativeEvent, NativeSpan
 
 ATTRIBUTES = {"user_id": "user.id", "session_id": "session.id", "tenant_id": "tenant.id"}
-"""What a trace's first span is given of the context around it."""
+"""What a process's first span of a trace is given of the context around it."""
+TAGS, METADATA = "tag.tags", "metadata"
+"""The same, under OpenInference's names."""
+LONG_CHARS = 10_000
+"""Longest text kept of such metadata."""
 SHUTDOWN_S = 5.0
 """Longest wait for the database at shutdown; the rest stays in the journal."""
 
@@ -104,7 +110,8 @@ class SupabaseSpanProcessor(BatchSpanProcessor):
     application's thread one record for each GenAI span that starts.
 
     Args:
-        exporter: None: a SupabaseSpanExporter of the environment's settings.
+        exporter: where all else is set: `SupabaseSpanProcessor(SupabaseSpanExporter(tags=["beta"]))`. None: one of the
+            environment's settings.
         options: BatchSpanProcessor's.
     """
 
@@ -113,15 +120,22 @@ class SupabaseSpanProcessor(BatchSpanProcessor):
         super().__init__(self._exporter, **options)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """The span is shown as active, if it is a GenAI span as far as it says at its start; the first of a trace is
-        given the user, session and tenant of `chopsky_trace.context`."""
+        """The span is shown as active, if it is a GenAI span as far as it says at its start.
+
+        A process's first span of a trace is given what `chopsky_trace.context` says.
+        """
         context = span.context
         if context is None or not context.trace_flags.sampled:
             return
-        if span.parent is None:
+        if span.parent is None or span.parent.is_remote:
             # Known here only: the export has another thread, and comes later.
-            for name, value in current().scope.items():
+            around = current()
+            for name, value in around.scope.items():
                 span.set_attribute(ATTRIBUTES[name], value)
+            if around.tags:
+                span.set_attribute(TAGS, around.tags)
+            if around.metadata:
+                span.set_attribute(METADATA, dumps(clean(around.metadata, LONG_CHARS)).decode())
         self._exporter.began(span)
 
 
