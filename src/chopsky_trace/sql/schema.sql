@@ -2006,7 +2006,7 @@ begin
     )
     select
         case when exists (select 1 from public.conversation_sessions e where e.id = k.key) then gen_random_uuid() else k.key end,
-        f.session_id, f.project, f.tenant_id, f.user_id, false, f.began, f.began, l.at
+        f.session_id, f.project, f.tenant_id, f.user_id, false, f.began, l.at, l.at
     from (select distinct u.key from unnest(keys) u (key)) k
     cross join lateral (
         select r.session_id, r.project, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began
@@ -2023,7 +2023,10 @@ begin
     order by k.key
     on conflict (session_key) do update
     set created_at = case when s.by_hand then s.created_at else excluded.created_at end,
-        last_activity_at = greatest(excluded.last_activity_at, s.driven_at, public.chopsky_said_by_hand(s.session_key))
+        (last_activity_at, updated_at) = (
+            select z.at, case when s.by_hand then greatest(s.updated_at, z.at) else z.at end
+            from (select greatest(excluded.last_activity_at, s.driven_at, public.chopsky_said_by_hand(s.session_key)) as at) z
+        )
     where s.last_activity_at <> greatest(excluded.last_activity_at, s.driven_at, public.chopsky_said_by_hand(s.session_key))
         or (not s.by_hand and s.created_at <> excluded.created_at);
 
@@ -3031,7 +3034,7 @@ begin
         update public.conversation_messages m
         set session_key = session.session_key, session_id = session.session_id, tenant_id = session.tenant_id, user_id = session.user_id
         where m.id = any (said.ids);
-        update public.conversation_sessions s set last_activity_at = said.at
+        update public.conversation_sessions s set last_activity_at = said.at, updated_at = greatest(s.updated_at, said.at)
         where s.id = session.id and s.last_activity_at < said.at;
     end loop;
     perform set_config('chopsky_trace.recompute', was, true);

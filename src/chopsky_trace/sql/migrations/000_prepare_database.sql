@@ -34,6 +34,13 @@ begin
         revoke all on function auth.jwt() from public;
         grant execute on function auth.jwt() to anon, authenticated, service_role;
     end if;
+    if to_regprocedure('auth.uid()') is null then
+        create function auth.uid() returns uuid language sql stable set search_path = '' as $function$
+            select (auth.jwt() ->> 'sub')::uuid
+        $function$;
+        revoke all on function auth.uid() from public;
+        grant execute on function auth.uid() to anon, authenticated, service_role;
+    end if;
     -- On Supabase the API roles have this already; on plain PostgreSQL 15+ nobody but the owner may see inside a schema it cannot use.
     if not has_schema_privilege('authenticated', 'public', 'usage') then
         grant usage on schema public to anon, authenticated, service_role;
