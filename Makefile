@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-postgres conformance check format schema bench clean
+.PHONY: help demo test test-postgres conformance check format schema bench bench-read clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ schema: .venv/.dev ## write sql/schema.sql again from the migrations
 
 bench: .venv/.dev ## caller's time per callback and rows per second, beside the alternatives
 	$(BIN)/python -m benchmarks
+
+bench-read: .venv/.dev ## what people ask of the tables, at 5 million messages (15 GB of disk, 20 minutes)
+	$(BIN)/python -m benchmarks.reading
 
 clean: ## remove what the other targets made (not the embedded database)
 	rm -rf .venv .cache build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
