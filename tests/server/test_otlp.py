@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,9 +22,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from server.otlp_requests import log_request, request
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources import otlp
+from chopsky_trace.sources import otlp, otlp_parts
 from chopsky_trace.sources.otlp_answers import Encoding, accepted, status
-from chopsky_trace.sources.otlp_parts import MOST_DEPTH, Decoded
+from chopsky_trace.sources.otlp_parts import MOST_ATTRIBUTES, MOST_DEPTH, MOST_EVENTS, Decoded
 from chopsky_trace.telemetry.conventions.native import CLIENT, ERROR, NativeEvent, NativeSpan
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "otel"
@@ -267,6 +268,54 @@ def test_depth_is_bounded_alike_in_both_encodings() -> None:
     for _ in range(MOST_DEPTH):
         (found,) = found
     assert found == {"$cut": "list of 1"}
+
+
+@pytest.mark.parametrize("levels", [600, 3_000])
+def test_a_value_that_no_parser_would_go_into_costs_itself_only(levels: int) -> None:
+    deep_value = b'{"arrayValue":{"values":[' * levels + b"]}}" * levels
+    written = json.dumps(
+        {"traceId": TRACE, "spanId": SPAN, "attributes": [{"key": "text", "value": {"stringValue": "}"}}]}
+    )
+    added = b'[{"key":"it","value":%s},{"key":"ignored","value":{"unheardOf":%s}},' % (deep_value, deep_value)
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}' % written.encode().replace(b"[", added)
+    (span,) = otlp.traces(body, "json").items
+    assert (span.attributes["text"], span.attributes["ignored"]) == ("}", None)
+    found = span.attributes["it"]
+    for _ in range(MOST_DEPTH):
+        (found,) = found
+    assert found == {"$cut": "list of 1"}
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_what_one_span_brings_is_bounded_and_what_is_left_out_is_counted(encoding: Encoding) -> None:
+    made = request(1)
+    span = made.resource_spans[0].scope_spans[0].spans[0]
+    span.dropped_attributes_count = 1
+    for number in range(MOST_ATTRIBUTES + 2):
+        span.attributes.add(key=f"a{number}").value.int_value = number
+    for number in range(MOST_EVENTS + 3):
+        span.events.add(name=str(number))
+    many = span.events[0].attributes.add(key="many").value.array_value.values
+    for _ in range(MOST_ATTRIBUTES + 4):
+        many.add().int_value = 7
+    body = MessageToDict(made) if encoding == "json" else None
+    if body is not None:
+        body["resourceSpans"][0]["scopeSpans"][0]["spans"][0] |= {"traceId": TRACE, "spanId": SPAN}
+    found = otlp.traces(made.SerializeToString() if body is None else json.dumps(body).encode(), encoding)
+    (kept,) = found.items
+    assert list(kept.attributes) == [f"a{number}" for number in range(MOST_ATTRIBUTES)]
+    assert [event.name for event in kept.events] == [str(number) for number in range(MOST_EVENTS)]
+    assert kept.events[0].attributes == {"many": [7] * MOST_ATTRIBUTES}
+    assert (kept.dropped, found.left_out) == (1 + 2 + 3 + 4, 2 + 3 + 4)
+
+
+def test_what_one_request_brings_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp_parts, "MOST_VALUES", 4 * otlp_parts.ITEM_VALUES + 2)
+    attributes = [{"key": "a", "value": {"intValue": 1}}]
+    spans = [{"traceId": TRACE, "spanId": SPAN, "attributes": attributes} for _ in range(6)]
+    found = spans_in_json(*spans)
+    assert (len(found.items), found.refused, found.left_out) == (3, 3, 0)
+    assert "smaller batches" in found.reason
 
 
 @pytest.mark.parametrize("name", READERS)

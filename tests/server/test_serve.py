@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -15,11 +16,17 @@ import psycopg
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from server.otlp_requests import request
 from server.process import COMMAND, ROOT, run_ids, serving
 from server.serving import PROTOBUF
+
+from chopsky_trace.sources.otlp_parts import MOST_ATTRIBUTES
 
 TOKEN = "a-token-for-tests-only"
 GENAI = {
@@ -73,6 +80,37 @@ def test_the_sdks_exporter_lands_in_the_tables(database_url: str, tmp_path: Path
     assert len(made) == 600
     assert run_ids(database_url) == made
     assert TOKEN not in said + json.dumps(server.told)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells how much memory a process had")
+def test_a_span_of_very_many_attributes_takes_little_memory(database_url: str, tmp_path: Path) -> None:
+    def peak_bytes(pid: int) -> int:
+        (told,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(told.split()[1]) * 1024
+
+    trace_id = b"m" * 16
+    made = ExportTraceServiceRequest.FromString(genai_request(trace_id))
+    attributes = made.resource_spans[0].scope_spans[0].spans[0].attributes
+    for number in range(700_000):
+        attributes.add(key=f"key {number}").value.string_value = f"value {number}"
+    with serving(tmp_path, database_url) as server:
+        assert post(server.address, genai_request(b"f" * 16)).content == b""
+        before = peak_bytes(server.process.pid)
+        answer = post(server.address, made.SerializeToString())
+        partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+        left_out = 700_000 + len(GENAI) - MOST_ATTRIBUTES
+        assert (answer.status_code, partial.rejected_spans) == (200, 0)
+        assert partial.error_message.startswith(f"{left_out} attributes")
+        while UUID(bytes=trace_id) not in run_ids(database_url):
+            assert server.process.poll() is None
+            time.sleep(0.05)
+        # Without bounds it takes about a gigabyte.
+        assert peak_bytes(server.process.pid) - before < 300_000_000
+    with psycopg.connect(database_url) as connection:
+        query = "select metadata from conversation_spans where conversation_run_id = %s"
+        (kept,) = connection.execute(query, [UUID(bytes=trace_id)]).fetchone() or ({},)
+    assert kept["partial"] == ["attributes"]
 
 
 @pytest.mark.slow

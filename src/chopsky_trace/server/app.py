@@ -29,6 +29,7 @@ logger = logging.getLogger("chopsky_trace")
 TYPES: dict[str, Encoding] = {"application/x-protobuf": "protobuf", "application/json": "json"}
 NAMES = {encoding: name for name, encoding in TYPES.items()}
 GZIP = ("gzip", "x-gzip")
+LEFT_OUT = "attributes, events or items of values left out: too many, or not of their type"
 
 
 class Receiver:
@@ -114,7 +115,10 @@ class Receiver:
         self._counts[signal] += len(decoded.items)
         self._counts[f"{signal}_refused"] += decoded.refused
         self._counts[f"{signal}_aside"] += decoded.aside
-        return accepted(signal, encoding, decoded.refused, f"{decoded.refused} refused: {decoded.reason}")
+        self._counts[f"{signal}_values_left_out"] += decoded.left_out
+        told = [f"{decoded.refused} refused: {decoded.reason}"] if decoded.refused else []
+        told += [f"{decoded.left_out} {LEFT_OUT}"] if decoded.left_out else []
+        return accepted(signal, encoding, decoded.refused, "; ".join(told))
 
     def _refused(self, refusal: NotTakenError, encoding: Encoding | None) -> Response:
         self._counts[f"answered_{refusal.http_status}"] += 1

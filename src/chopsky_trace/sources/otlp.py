@@ -6,7 +6,8 @@ only a body that cannot be read at all raises. Nothing of what is in a body gets
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -19,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from chopsky_trace.errors import UndecodableError
 from chopsky_trace.sources import otlp_json
 from chopsky_trace.sources.otlp_answers import Encoding
-from chopsky_trace.sources.otlp_parts import MOST_DEPTH, NO_ID, Decoded, Refusals, RefusedError, cut
+from chopsky_trace.sources.otlp_parts import MOST_DEPTH, MOST_EVENTS, NO_ID, Bounds, Decoded, RefusedError, cut
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
@@ -37,17 +38,17 @@ def traces(body: bytes, encoding: Encoding) -> Decoded[NativeSpan]:
         return otlp_json.traces(body)
     request = _parsed(ExportTraceServiceRequest, body)
     taken: list[NativeSpan] = []
-    refusals = Refusals()
+    bounds = Bounds()
     for resource_spans in request.resource_spans:
-        resource = _attributes(resource_spans.resource.attributes)
+        resource = _attributes(resource_spans.resource.attributes, bounds)
         for scope_spans in resource_spans.scope_spans:
             scope = scope_spans.scope.name
             for span in scope_spans.spans:
                 try:
-                    taken.append(_span(span, scope, resource))
+                    taken.append(_span(span, scope, resource, bounds))
                 except RefusedError as error:
-                    refusals.add(error)
-    return Decoded(taken, refusals.count, refusals.reason)
+                    bounds.refuse(error)
+    return bounds.decoded(taken)
 
 
 def logs(body: bytes, encoding: Encoding) -> Decoded[NativeLog]:
@@ -60,10 +61,10 @@ def logs(body: bytes, encoding: Encoding) -> Decoded[NativeLog]:
         return otlp_json.logs(body)
     request = _parsed(ExportLogsServiceRequest, body)
     taken: list[NativeLog] = []
-    refusals = Refusals()
+    bounds = Bounds()
     aside = 0
     for resource_logs in request.resource_logs:
-        resource = _attributes(resource_logs.resource.attributes)
+        resource = _attributes(resource_logs.resource.attributes, bounds)
         for scope_logs in resource_logs.scope_logs:
             scope = scope_logs.scope.name
             for record in scope_logs.log_records:
@@ -71,10 +72,10 @@ def logs(body: bytes, encoding: Encoding) -> Decoded[NativeLog]:
                     aside += 1
                     continue
                 try:
-                    taken.append(_log(record, scope, resource))
+                    taken.append(_log(record, scope, resource, bounds))
                 except RefusedError as error:
-                    refusals.add(error)
-    return Decoded(taken, refusals.count, refusals.reason, aside)
+                    bounds.refuse(error)
+    return bounds.decoded(taken, aside)
 
 
 def _parsed(message: Any, body: bytes) -> Any:
@@ -85,10 +86,14 @@ def _parsed(message: Any, body: bytes) -> Any:
         raise UndecodableError("The body is no protobuf of this request") from None
 
 
-def _span(span: Span, scope: str, resource: Attributes) -> NativeSpan:
+def _span(span: Span, scope: str, resource: Attributes, bounds: Bounds) -> NativeSpan:
     trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
     if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
         raise RefusedError(NO_ID)
+    bounds.item()
+    before = bounds.left_out
+    attributes = _attributes(span.attributes, bounds)
+    events = _events(span.events, bounds) if span.events else []
     status = span.status
     return NativeSpan(
         trace_id.hex(),
@@ -100,42 +105,50 @@ def _span(span: Span, scope: str, resource: Attributes) -> NativeSpan:
         span.end_time_unix_nano,
         status.code,
         status.message,
-        _attributes(span.attributes),
-        [NativeEvent(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events],
+        attributes,
+        events,
         scope,
         resource,
-        span.dropped_attributes_count,
+        span.dropped_attributes_count + bounds.left_out - before,
         span.flags & REMOTE == REMOTE,
     )
 
 
-def _log(record: LogRecord, scope: str, resource: Attributes) -> NativeLog:
+def _log(record: LogRecord, scope: str, resource: Attributes, bounds: Bounds) -> NativeLog:
     trace_id, span_id = record.trace_id, record.span_id
     if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
         raise RefusedError(NO_ID)
-    attributes = _attributes(record.attributes)
+    bounds.item()
+    attributes = _attributes(record.attributes, bounds)
     return NativeLog(
         trace_id.hex(),
         span_id.hex(),
         record.event_name or otlp_json.event_name(attributes),
         record.time_unix_nano or record.observed_time_unix_nano,
-        _value(record.body, 0),
+        _value(record.body, 0, bounds),
         attributes,
         scope,
         resource,
     )
 
 
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+def _events(events: Sequence[Span.Event], bounds: Bounds) -> list[NativeEvent]:
+    return [
+        NativeEvent(event.name, event.time_unix_nano, _attributes(event.attributes, bounds))
+        for event in islice(events, bounds.kept(len(events), MOST_EVENTS))
+    ]
+
+
+def _attributes(pairs: Sequence[KeyValue], bounds: Bounds) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in islice(pairs, bounds.kept(len(pairs))):
         value = pair.value
         # Nearly all are texts and whole numbers: two looks cost less than asking first which it is.
-        found[pair.key] = value.string_value or value.int_value or _value(value, 0)
+        found[pair.key] = value.string_value or value.int_value or _value(value, 0, bounds)
     return found
 
 
-def _value(value: AnyValue, depth: int) -> Any:
+def _value(value: AnyValue, depth: int, bounds: Bounds) -> Any:
     match value.WhichOneof("value"):
         case "string_value":
             return value.string_value
@@ -147,12 +160,14 @@ def _value(value: AnyValue, depth: int) -> Any:
             return value.double_value
         case "array_value":
             items = value.array_value.values
-            return [_value(item, depth + 1) for item in items] if depth < MOST_DEPTH else cut(list(items))
+            if depth >= MOST_DEPTH:
+                return cut("list", len(items))
+            return [_value(item, depth + 1, bounds) for item in islice(items, bounds.kept(len(items)))]
         case "kvlist_value":
             pairs = value.kvlist_value.values
             if depth >= MOST_DEPTH:
-                return cut({pair.key: None for pair in pairs})
-            return {pair.key: _value(pair.value, depth + 1) for pair in pairs}
+                return cut("dict", len(pairs))
+            return {pair.key: _value(pair.value, depth + 1, bounds) for pair in islice(pairs, bounds.kept(len(pairs)))}
         case "bytes_value":
             return value.bytes_value
         case _:

@@ -23,10 +23,10 @@ def accepted(signal: Signal, encoding: Encoding, rejected: int = 0, reason: str 
     Args:
         signal: what was sent.
         encoding: the request's own.
-        rejected: how many items will never be accepted; 0 leaves partial success out.
-        reason: why.
+        rejected: how many items will never be accepted.
+        reason: why; also what of the others was left out. Without it there is no partial success.
     """
-    if not rejected:
+    if not reason:
         return b"{}" if encoding == "json" else b""
     if encoding == "json":
         # int64 is text in protobuf's JSON.

@@ -6,18 +6,34 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, cast
 
 import orjson
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources.otlp_parts import MOST_DEPTH, NO_ID, NO_SPAN, NO_TRACE, Decoded, Refusals, RefusedError, cut
+from chopsky_trace.sources.otlp_parts import (
+    MOST_DEPTH,
+    MOST_EVENTS,
+    NO_ID,
+    NO_SPAN,
+    NO_TRACE,
+    Bounds,
+    Decoded,
+    RefusedError,
+    cut,
+)
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 
 is_trace_id = re.compile(r"[0-9a-f]{32}").fullmatch
 is_span_id = re.compile(r"[0-9a-f]{16}").fullmatch
 is_whole = re.compile(r"[+-]?[0-9]{1,20}").fullmatch
 has_surrogate = re.compile(rb"\\u[dD][89a-fA-F]").search
+find_tokens = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL).finditer
+MOST_JSON_DEPTH = 6 * MOST_DEPTH
+"""Lists and objects in each other that are parsed: four make a level of a value, so what is kept is all within it."""
+MOST_FLATTENED_BYTES = 4_000_000
+"""A longer body that lies too deep is refused: to go through it would take longer than all else."""
 REMOTE = 0x300
 WRONG = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
 """What reading a value as what it should be raises, where it is something else."""
@@ -30,13 +46,13 @@ def traces(body: bytes) -> Decoded[NativeSpan]:
         UndecodableError: it is none.
     """
     taken: list[NativeSpan] = []
-    refusals = Refusals()
-    for scope, resource, span in _walk(body, "resourceSpans", "scopeSpans", "spans"):
+    bounds = Bounds()
+    for scope, resource, span in _walk(body, "resourceSpans", "scopeSpans", "spans", bounds):
         try:
-            taken.append(_span(span, scope, resource))
+            taken.append(_span(span, scope, resource, bounds))
         except RefusedError as error:
-            refusals.add(error)
-    return Decoded(taken, refusals.count, refusals.reason)
+            bounds.refuse(error)
+    return bounds.decoded(taken)
 
 
 def logs(body: bytes) -> Decoded[NativeLog]:
@@ -46,17 +62,17 @@ def logs(body: bytes) -> Decoded[NativeLog]:
         UndecodableError: it is none.
     """
     taken: list[NativeLog] = []
-    refusals = Refusals()
+    bounds = Bounds()
     aside = 0
-    for scope, resource, record in _walk(body, "resourceLogs", "scopeLogs", "logRecords"):
+    for scope, resource, record in _walk(body, "resourceLogs", "scopeLogs", "logRecords", bounds):
         try:
             if isinstance(record, dict) and not _names_a_span(cast("dict[str, Any]", record)):
                 aside += 1
             else:
-                taken.append(_log(record, scope, resource))
+                taken.append(_log(record, scope, resource, bounds))
         except RefusedError as error:
-            refusals.add(error)
-    return Decoded(taken, refusals.count, refusals.reason, aside)
+            bounds.refuse(error)
+    return bounds.decoded(taken, aside)
 
 
 def event_name(attributes: Attributes) -> str:
@@ -65,12 +81,12 @@ def event_name(attributes: Attributes) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _walk(body: bytes, outer: str, middle: str, inner: str) -> list[tuple[str, dict[str, Any], Any]]:
+def _walk(body: bytes, outer: str, middle: str, inner: str, bounds: Bounds) -> list[tuple[str, dict[str, Any], Any]]:
     """(scope's name, resource's attributes, item) of every item of a request."""
     found: list[tuple[str, dict[str, Any], Any]] = []
     try:
         for by_resource in _list(_parsed(body), outer):
-            resource, _ = _attributes(_part(by_resource, "resource").get("attributes"))
+            resource = _attributes(_part(by_resource, "resource").get("attributes"), bounds)
             for by_scope in _list(by_resource, middle):
                 scope = _text(_part(by_scope, "scope").get("name"))
                 found += [(scope, resource, item) for item in _list(by_scope, inner)]
@@ -82,7 +98,11 @@ def _walk(body: bytes, outer: str, middle: str, inner: str) -> list[tuple[str, d
 def _parsed(body: bytes) -> Any:
     try:
         return orjson.loads(body)
-    except ValueError:
+    except ValueError as error:
+        # "depth limit exceeded", or "recursion limit", by version: only then is it worth a look.
+        deep = _flattened(body) if "limit" in str(error) else None
+        if deep is not None:
+            return _parsed(deep)
         # A text that an SDK cut between the halves of a character: JavaScript writes it so, orjson refuses it.
         if has_surrogate(body) is None:
             raise
@@ -93,13 +113,36 @@ def _parsed(body: bytes) -> Any:
         raise ValueError from None
 
 
-def _span(span: Any, scope: str, resource: Attributes) -> NativeSpan:
+def _flattened(body: bytes) -> bytes | None:
+    """The body with null in the place of what lies too deep, which parsers refuse; None where nothing does."""
+    if len(body) > MOST_FLATTENED_BYTES:
+        return None
+    pieces: list[bytes] = []
+    depth = kept = 0
+    for token in find_tokens(body):
+        if token.group() in (b"[", b"{"):
+            depth += 1
+            if depth == MOST_JSON_DEPTH + 1:
+                pieces.append(body[kept : token.start()])
+        elif token.group() in (b"]", b"}"):
+            if depth == MOST_JSON_DEPTH + 1:
+                pieces.append(b"null")
+                kept = token.end()
+            depth -= 1
+    # What is not closed stays, and is refused.
+    return b"".join((*pieces, body[kept:])) if pieces and not depth else None
+
+
+def _span(span: Any, scope: str, resource: Attributes, bounds: Bounds) -> NativeSpan:
     trace_id, span_id = _ids(span)
+    bounds.item()
+    before = bounds.left_out
     try:
         parent_id = span.get("parentSpanId")
         parent_id = parent_id.lower() if isinstance(parent_id, str) else ""
         status = _part(span, "status")
-        attributes, unread = _attributes(span.get("attributes"))
+        attributes = _attributes(span.get("attributes"), bounds)
+        events = _list(span, "events")
         return NativeSpan(
             trace_id,
             span_id,
@@ -115,29 +158,30 @@ def _span(span: Any, scope: str, resource: Attributes) -> NativeSpan:
                 NativeEvent(
                     _text(event.get("name")),
                     _unsigned(event.get("timeUnixNano")),
-                    _attributes(event.get("attributes"))[0],
+                    _attributes(event.get("attributes"), bounds),
                 )
-                for event in _list(span, "events")
+                for event in islice(events, bounds.kept(len(events), MOST_EVENTS))
             ],
             scope,
             resource,
-            _unsigned(span.get("droppedAttributesCount")) + unread,
+            _unsigned(span.get("droppedAttributesCount")) + bounds.left_out - before,
             _unsigned(span.get("flags")) & REMOTE == REMOTE,
         )
     except WRONG:
         raise RefusedError("a field that is not of its type") from None
 
 
-def _log(record: Any, scope: str, resource: Attributes) -> NativeLog:
+def _log(record: Any, scope: str, resource: Attributes, bounds: Bounds) -> NativeLog:
     trace_id, span_id = _ids(record)
+    bounds.item()
     try:
-        attributes, _ = _attributes(record.get("attributes"))
+        attributes = _attributes(record.get("attributes"), bounds)
         return NativeLog(
             trace_id,
             span_id,
             _text(record.get("eventName")) or event_name(attributes),
             _unsigned(record.get("timeUnixNano")) or _unsigned(record.get("observedTimeUnixNano")),
-            _value(record.get("body"), 0),
+            _value(record.get("body"), 0, bounds),
             attributes,
             scope,
             resource,
@@ -231,62 +275,67 @@ def _enum(value: Any, names: dict[str, int]) -> int:
     return names.get(value, 0) if isinstance(value, str) else _unsigned(value)
 
 
-def _attributes(pairs: Any) -> tuple[dict[str, Any], int]:
-    """The attributes, and how many cannot be read: one of a wrong type costs that one."""
+def _attributes(given: Any, bounds: Bounds) -> dict[str, Any]:
+    """The attributes: one of a wrong type costs that one."""
     found: dict[str, Any] = {}
-    if pairs is None:
-        return found, 0
-    if not isinstance(pairs, list):
+    if given is None:
+        return found
+    if not isinstance(given, list):
         raise TypeError
-    unread = 0
-    for pair in cast("list[Any]", pairs):
+    pairs = cast("list[Any]", given)
+    for pair in islice(pairs, bounds.kept(len(pairs))):
         try:
-            found[_text(pair["key"])] = _value(pair.get("value"), 0)
+            found[_text(pair["key"])] = _value(pair.get("value"), 0, bounds)
         except WRONG:
-            unread += 1
-    return found, unread
+            bounds.left_out += 1
+    return found
 
 
-def _value(value: Any, depth: int) -> Any:
+def _value(value: Any, depth: int, bounds: Bounds) -> Any:
     if value is None:
         return None
     for kind, held in value.items():
         read = READERS.get(kind)
         if read is not None and held is not None:
-            return read(held, depth)
+            return read(held, depth, bounds)
     return None
 
 
-def _boolean(value: Any, depth: int) -> bool:
+def _boolean(value: Any, depth: int, bounds: Bounds) -> bool:
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
-def _double(value: Any, depth: int) -> float:
+def _double(value: Any, depth: int, bounds: Bounds) -> float:
     if isinstance(value, bool):
         raise TypeError
     return float(value)
 
 
-def _array(value: Any, depth: int) -> Any:
+def _array(value: Any, depth: int, bounds: Bounds) -> Any:
     items = _list(value, "values")
-    return [_value(item, depth + 1) for item in items] if depth < MOST_DEPTH else cut(items)
+    if depth >= MOST_DEPTH:
+        return cut("list", len(items))
+    return [_value(item, depth + 1, bounds) for item in islice(items, bounds.kept(len(items)))]
 
 
-def _object(value: Any, depth: int) -> Any:
+def _object(value: Any, depth: int, bounds: Bounds) -> Any:
     pairs = _list(value, "values")
     if depth >= MOST_DEPTH:
-        return cut({pair["key"]: None for pair in pairs})
-    return {_text(pair["key"]): _value(pair.get("value"), depth + 1) for pair in pairs}
+        return cut("dict", len(pairs))
+    return {
+        _text(pair["key"]): _value(pair.get("value"), depth + 1, bounds)
+        for pair in islice(pairs, bounds.kept(len(pairs)))
+    }
 
 
-READERS: dict[str, Callable[[Any, int], Any]] = {
-    "stringValue": lambda value, depth: _text(value),
-    "intValue": lambda value, depth: _signed(value),
+READERS: dict[str, Callable[[Any, int, Bounds], Any]] = {
+    "stringValue": lambda value, depth, bounds: _text(value),
+    "intValue": lambda value, depth, bounds: _signed(value),
     "boolValue": _boolean,
     "doubleValue": _double,
     "arrayValue": _array,
     "kvlistValue": _object,
-    "bytesValue": lambda value, depth: b64decode(value, validate=True),
+    "bytesValue": lambda value, depth, bounds: b64decode(value, validate=True),
 }
