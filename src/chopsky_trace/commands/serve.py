@@ -14,7 +14,7 @@ from chopsky_trace.writer import Writer, writer_for
 
 HOST, PORT = "127.0.0.1", 4318
 LEAST_TOKEN_CHARS = 16
-GC_THRESHOLD = 20_000, 20, 50
+GC_THRESHOLD = 200_000, 20, 50
 BUSY_S = 0.01
 """The writer is most of what this process does; no request is held up by so little."""
 
