@@ -132,7 +132,7 @@ class Batch:
     def __init__(self, lines: Sequence[bytes], how: Builder, *, packed: bool) -> None:
         self.records = len(lines)
         try:
-            self._lines = how.unfold(lines)
+            self._lines = how.unfold(lines, how.pause)
         except UNREADABLE as error:
             raise PoisonError(type(error).__name__) from error
         self._how = how
@@ -169,16 +169,16 @@ class Builder:
         *,
         keep_media: bool = False,
         overrides: Callable[[], Overrides | None] | None = None,
-        unfold: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None,
+        unfold: Callable[[Sequence[bytes], Callable[[], None]], Sequence[bytes]] | None = None,
     ) -> None:
         self.pause = pause or _go_on
-        """Called between rows, so that a busy worker lets the application's threads run."""
+        """Called between records and rows, so that a busy worker lets the application's threads run."""
         self.keep_media = keep_media
         """Whether images, audio and files go into the database, or only their id, type and size."""
         self.overrides = overrides or _no_prices
         """The team's own prices, as they are now."""
         self.unfold = unfold or _as_they_are
-        """Makes records of what was journaled as it came; the same of the same lines."""
+        """Makes records of what was journaled as it came, the same of the same lines; it pauses, too."""
 
     def build(self, lines: Sequence[bytes], *, packed: bool = False) -> Batch:
         """One batch of these records.
@@ -509,7 +509,7 @@ def _go_on() -> None:
     """No pause."""
 
 
-def _as_they_are(lines: Sequence[bytes]) -> Sequence[bytes]:
+def _as_they_are(lines: Sequence[bytes], pause: Callable[[], None]) -> Sequence[bytes]:
     return lines
 
 

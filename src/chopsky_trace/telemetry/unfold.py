@@ -33,6 +33,10 @@ REMEMBERED_BYTES = 40_000_000
 """Of lines whose records are remembered, in case their batch is built again: several batches."""
 
 
+def _go_on() -> None:
+    """No pause."""
+
+
 class Late(NamedTuple):
     """What is told when all of some lines have been looked at, each with the records of the line that it goes with."""
 
@@ -86,10 +90,14 @@ class Unfolder:
 
     # -- in
 
-    def unfolded(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+    def unfolded(self, lines: Sequence[bytes], pause: Callable[[], None] = _go_on) -> Sequence[bytes]:
         """The lines, records in the place of those that are spans and log records as they came.
 
         The same lines give the same records again while they are remembered, so that a batch may be built twice.
+
+        Args:
+            lines: of the journal.
+            pause: called between them, as by the builder of batches.
 
         Raises:
             ValueError, KeyError, TypeError: a line is no such record.
@@ -103,7 +111,8 @@ class Unfolder:
             # What was unfolded before is told in the order of then: some of it refers to what stands before it.
             for _, made in sorted(self._unfolded[line] for line in raw if line in self._unfolded):
                 found += made
-            for line, (native, told) in _in_order(line for line in raw if line not in self._unfolded):
+            for line, (native, told) in _in_order([line for line in raw if line not in self._unfolded], pause):
+                pause()
                 found += self._remembered(line, self._unfold(native, told, late))
             # All of a call's messages at once, and a trace when all of it that is here has been looked at.
             for (trace_id, span_id), (records, at, made) in late.heard.items():
@@ -356,12 +365,17 @@ class Unfolder:
             self.counts["other_spans_without_run"] += given_up
 
 
-def _in_order(lines: Iterable[bytes]) -> list[tuple[bytes, tuple[NativeSpan | NativeLog, bytes]]]:
+def _in_order(
+    lines: Iterable[bytes], pause: Callable[[], None]
+) -> list[tuple[bytes, tuple[NativeSpan | NativeLog, bytes]]]:
     """Lines with what they hold: log records as they came, then spans as they began, roots last.
 
     Exporters may hand a root over before its last call; what the root says is that call's answer.
     """
-    found = [(line, decoded(line)) for line in lines]
+    found: list[tuple[bytes, tuple[NativeSpan | NativeLog, bytes]]] = []
+    for line in lines:
+        pause()
+        found.append((line, decoded(line)))
     found.sort(key=lambda one: _place(one[1][0]))
     return found
 

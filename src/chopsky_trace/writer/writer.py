@@ -70,10 +70,10 @@ class Writer:
                     self._unfolder = TelemetryUnfolder(self._settings, lambda: self.epoch)
         return self._unfolder
 
-    def _unfold(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+    def _unfold(self, lines: Sequence[bytes], pause: Callable[[], None]) -> Sequence[bytes]:
         if self._unfolder is None and not any(line.startswith(NATIVE) for line in lines):
             return lines
-        return self.unfolder.unfolded(lines)
+        return self.unfolder.unfolded(lines, pause)
 
     def _late(self, traces_with_run: Callable[[Sequence[str]], Container[str]]) -> list[bytes]:
         """Records that follow from traces having had no news for a while."""
