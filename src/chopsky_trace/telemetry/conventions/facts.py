@@ -190,6 +190,9 @@ def _read_response_id(span: NativeSpan, reading: Reading, answer: Answer) -> Non
         if found and found != own and not found.startswith(LANGCHAIN_IDS) and not (own and _MADE_UP.fullmatch(found)):
             reading.response_id = found
             return
+    if answer is NOTHING:
+        reading.response_id = word(_first_chunk(span).get("id"))
+        return
     whole, message, metadata = answer
     overall = whole.get("llm_output")
     for place in (whole if not message else {}, as_dict(overall), metadata, message):
@@ -223,6 +226,8 @@ def _read_reason(span: NativeSpan, reading: Reading, answer: Answer) -> None:
         if found:
             reading.finish_reason = found
             return
+    if answer is NOTHING:
+        return
     reading.finish_reason = next((found for place in _ends(answer) if (found := _reason(place))), None)
     if reading.finish_reason is None:
         reading.finish_reason = _of_responses(answer)

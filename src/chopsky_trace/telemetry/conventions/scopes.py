@@ -56,10 +56,10 @@ _latest: tuple[Any, str | None, str | None] = (None, None, None)
 
 
 def _of_resource(resource: Attributes) -> tuple[str | None, str | None]:
-    """Environment and project; a process has one resource, so that of the span before is mostly this one."""
+    """Environment and project; a process has one resource, so that of the span before mostly says the same."""
     global _latest
     known, environment, project = _latest
-    if known is not resource:
+    if known != resource:
         environment, project = _first(resource, table.ENVIRONMENT), _first(resource, table.RESOURCE_PROJECT)
         _latest = resource, environment, project
     return environment, project

@@ -9,7 +9,7 @@ from typing import Any
 
 from chopsky_trace.telemetry.conventions import table
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
-from chopsky_trace.telemetry.conventions.payloads import Answer
+from chopsky_trace.telemetry.conventions.payloads import NOTHING, Answer
 from chopsky_trace.telemetry.conventions.reading import Reading
 from chopsky_trace.telemetry.conventions.values import as_dict, as_float, as_int, parsed, word
 
@@ -203,6 +203,8 @@ def _native(span: NativeSpan, reading: Reading, answer: Answer) -> Fields:
         told = as_dict(parsed(span, reading, table.LANGFUSE_USAGE))
         if told and "input" not in told and "output" not in told:
             return _numbers(told)
+    if answer is NOTHING:
+        return {}
     whole, message, metadata = answer
     for told in (
         as_dict(whole.get("usage")),

@@ -161,6 +161,9 @@ def as_dict(value: Any) -> dict[str, Any]:
     """An object's fields; {} of anything else."""
     if value.__class__ is dict:
         return cast("dict[str, Any]", value)
+    if value is None or value.__class__ is str:
+        # Mostly, and to ask for a Mapping is slow.
+        return {}
     return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
 
 
@@ -168,6 +171,8 @@ def as_list(value: Any) -> list[Any]:
     """A list's items; [] of anything else."""
     if value.__class__ is list:
         return cast("list[Any]", value)
+    if value is None:
+        return []
     return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple | list) else []
 
 
