@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import http.client
 import json
@@ -124,6 +125,21 @@ def test_what_cannot_be_decoded_is_400_and_not_quoted(receiver: Running, path: s
     assert told(response).code == 3
     assert "secret" not in told(response).message
     assert receiver.journalled() == 0
+
+
+def test_a_body_that_is_refused_is_let_go_of_at_once(receiver: Running) -> None:
+    body = b'{"resourceSpans": "' + b"x" * 900_000
+    assert receiver.post("/v1/traces", body, JSON).status_code == 400
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            assert receiver.post("/v1/traces", body, JSON).status_code == 400
+        assert tracemalloc.get_traced_memory()[0] < 2 * LIMITS.body_bytes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/grpc", "", "application/x-www-form-urlencoded"])

@@ -81,7 +81,9 @@ class Receiver:
                 raise NotTakenError(415, f"Content-Type must be one of {', '.join(TYPES)}")
             zipped = _is_zipped(request)
             async with self._bodies.held(request) as body:
-                answer = await anyio.to_thread.run_sync(self._take, signal, encoding, zipped, body, limiter=self._turn)
+                answer = await anyio.to_thread.run_sync(self._taken, signal, encoding, zipped, body, limiter=self._turn)
+            if isinstance(answer, NotTakenError):
+                return self._refused(answer, encoding)
             return Response(answer, media_type=NAMES[encoding])
         except NotTakenError as refusal:
             return self._refused(refusal, encoding)
@@ -92,9 +94,17 @@ class Receiver:
             # The process ends before this request does; left to itself, the cancellation would be answered with 500.
             return self._refused(come_back("The receiver is ending", BUSY_S), encoding)
         except Exception as error:
-            # Never 500, after which a client would not send it again. The error's words may quote what was sent.
-            logger.warning("A request to /v1/%s could not be taken (%s)", signal, type(error).__name__)
-            return self._refused(come_back("The receiver stumbled", BROKEN_S), encoding)
+            return self._refused(_stumbled(signal, error), encoding)
+
+    def _taken(self, signal: Signal, encoding: Encoding, zipped: bool, body: bytearray) -> bytes | NotTakenError:
+        """As `_take`, but nothing is raised: an error handed from thread to thread refers to itself by way of its
+        traceback, and would keep the body in memory until the garbage collector comes by."""
+        try:
+            return self._take(signal, encoding, zipped, body)
+        except NotTakenError as refusal:
+            return NotTakenError(refusal.http_status, refusal.message, refusal.headers)
+        except Exception as error:
+            return _stumbled(signal, error)
 
     def _take(self, signal: Signal, encoding: Encoding, zipped: bool, body: bytearray) -> bytes:
         """On a thread of its own: reads the body, takes custody, and makes the answer."""
@@ -144,6 +154,13 @@ def application(keeper: Keeper, limits: Limits, token: str | None = None) -> Sta
         ],
         exception_handlers={HTTPException: _no_route},
     )
+
+
+def _stumbled(signal: Signal, error: Exception) -> NotTakenError:
+    """Never 500, after which a client would not send it again."""
+    # Not the error's words, which may quote what was sent.
+    logger.warning("A request to /v1/%s could not be taken (%s)", signal, type(error).__name__)
+    return come_back("The receiver stumbled", BROKEN_S)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
