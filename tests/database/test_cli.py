@@ -95,6 +95,7 @@ def test_filters_reach_the_database(invoke: Invoke, connection: Connection):
     for option, value in (("--user", "ana"), ("--session", "1")):
         assert [row["name"] for row in answer(invoke("runs", option, value, "--json"))["runs"]] == ["a"]
     assert len(answer(invoke("runs", "--since", "2026-01-01", "--json"))["runs"]) == 2
+    assert answer(invoke("runs", "--since", "1s", "--json"))["runs"] == []
     assert answer(invoke("runs", "--since", "2100-01-01T00:00:00+02:00", "--json"))["runs"] == []
     assert "No conversation runs." in invoke("runs", "--status", "failed").stdout
 

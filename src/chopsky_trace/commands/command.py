@@ -26,7 +26,13 @@ from chopsky_trace.errors import TraceError
 from chopsky_trace.settings import PREFIX, Settings, Target, resolve_target
 
 DEBUG = PREFIX + "DEBUG"
-UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 
 
 class Commands(click.Group):
@@ -128,7 +134,7 @@ def moment(value: str) -> datetime:
     Raises:
         click.BadParameter: it is neither.
     """
-    match = re.fullmatch(r"(\d{1,6})([mhdw])", value.strip())
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip())
     try:
         if match:
             return datetime.now(UTC) - int(match[1]) * UNITS[match[2]]
