@@ -135,6 +135,8 @@ class SpanStart(TypedDict):
     scope: NotRequired[Scope]
     inputs: NotRequired[Any]
     prompt: NotRequired[Prompt]
+    question_keys: NotRequired[list[str]]
+    """Bodies of what the user said, as far as it is new with this span."""
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
     contents: NotRequired[list[Content]]
@@ -178,6 +180,8 @@ class SpanEnd(TypedDict):
     cached: NotRequired[bool]
     outputs: NotRequired[Any]
     output_bodies: NotRequired[list[str]]
+    answer_keys: NotRequired[list[str]]
+    """Of a span that is no call, what the user was answered according to it, as `answer_key` makes them."""
     bodies: NotRequired[list[Body]]
     messages: NotRequired[list[MessageRef]]
     sizes: NotRequired[Sizes]

@@ -79,6 +79,7 @@ class Packed:
         self._messages = work.packed_messages()
         self._message_json = work.message_json
         self._link = work.link
+        self._turns = list(work.turns)
         self._contents = work.contents.rows()
         self._prefixes = work.prefixes.rows()
 
@@ -122,6 +123,7 @@ class Packed:
             "prefixes": self._prefixes,
             "scoped": True,
             "link": self._link,
+            "turns": self._turns,
         }
         return b"".join(stream), orjson.dumps(payload)
 
@@ -211,6 +213,8 @@ class _Work:
         """Run and body, where the run's own records bring it: a run tells each body once."""
         self.tellings: list[Telling] = []
         self.link = False
+        self.turns: dict[str, None] = {}
+        """Runs of which OpenTelemetry tells: the only ones whose root may come before their calls."""
         waiting: list[tuple[dict[str, Any], str, bytes]] = []
         try:
             for line in lines:
@@ -267,6 +271,8 @@ class _Work:
         record = self._read(line)
         stamp = version(record["source"], record["seen"], zlib.crc32(line))
         self.runs[record["run"]] = None
+        if record["source"] == "otel":
+            self.turns[record["run"]] = None
         for body in record.get("bodies", ()):
             self.bodies[body["id"]] = body_row(body)
             self.told.add((record["run"], body["id"]))
@@ -351,6 +357,8 @@ class _Work:
         }
         if self.link:
             payload["link"] = True
+        if self.turns:
+            payload["turns"] = list(self.turns)
         return payload
 
     def run_rows(self) -> list[Row]:

@@ -196,6 +196,7 @@ START = (
     Column("prompt_prefix", uuid),
     Column("prompt_bodies", uuids),
     Column("prompt_names", jsonb),
+    Column("question_keys", uuids),
     Column("tags", texts, texts([])),
     Column("metadata", jsonb, jsonb({})),
     Column("scope", jsonb),
@@ -227,6 +228,7 @@ END = (
     Column("finish_reason", word),
     Column("outputs", jsonb),
     Column("output_bodies", uuids),
+    Column("answer_keys", uuids),
     Column("end_metadata", jsonb),
     Column("end_version", text),
 )

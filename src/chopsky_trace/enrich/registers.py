@@ -39,6 +39,7 @@ START_FIELDS = {
     "model": "model_requested",
     "params": "invocation_params",
     "inputs": "inputs",
+    "question_keys": "question_keys",
     "scope": "scope",
 }
 """Fields of a start that are columns as they are."""
@@ -53,6 +54,7 @@ END_FIELDS = {
     "finish_reason": "finish_reason",
     "outputs": "outputs",
     "output_bodies": "output_bodies",
+    "answer_keys": "answer_keys",
     "metadata": "end_metadata",
 }
 """Fields of an end that are columns as they are."""

@@ -196,6 +196,7 @@ create table public.conversation_spans (
     prompt_prefix uuid,
     prompt_bodies uuid[],
     prompt_names jsonb,
+    question_keys uuid[],
     tags text[] not null default '{}'::text[],
     metadata jsonb not null default '{}'::jsonb,
     scope jsonb,
@@ -224,6 +225,7 @@ create table public.conversation_spans (
     finish_reason text,
     outputs jsonb,
     output_bodies uuid[],
+    answer_keys uuid[],
     end_metadata jsonb,
     end_version text collate "C",
     duplicate_of uuid,
@@ -960,6 +962,7 @@ declare
     joined uuid[];
     lost uuid[] := '{}';
     merged uuid[];
+    turns uuid[];
     touched uuid[];
     keys uuid[];
     bodies uuid[];
@@ -968,10 +971,10 @@ begin
     -- Once: every further look into the payload would read all of it again.
     select
         p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
-        coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
+        coalesce(p.turns, '{}') as turns, coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, prefixes json, copied json, opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, turns uuid[], opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -1037,6 +1040,10 @@ begin
     -- Now that the batch's spans and messages are there: which calls others told of, too.
     merged := public.chopsky_merge_calls(run_ids || joined);
     lost := lost || merged;
+    turns := batch.turns || merged;
+    if turns <> '{}' then
+        lost := lost || array(select public.chopsky_settle_turns(turns));
+    end if;
 
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
@@ -2038,6 +2045,153 @@ begin
 end
 $function$;
 
+--: function public.chopsky_settle_turns(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_turns(run_ids uuid[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_nestloop TO 'off'
+AS $function$
+    with recursive run as materialized (
+        select u.id
+        from (select distinct unnest(run_ids) as id) u
+        where exists (
+            select 1 from public.conversation_spans s
+            where s.conversation_run_id = u.id and s.source = 'otel' and s.parent_span_id is null and s.start_version is not null
+        ) and exists (
+            select 1 from public.conversation_spans s
+            where s.conversation_run_id = u.id and num_nonnulls(s.question_keys, s.answer_keys) > 0
+        )
+    ), told as materialized (
+        select s.id, run.id as run_id, s.parent_span_id, s.kind = 'llm' as is_call, s.question_keys, s.answer_keys, s.started_at
+        from run
+        cross join lateral (
+            select s.* from public.conversation_spans s
+            where s.conversation_run_id = run.id and (s.kind = 'llm' or s.question_keys is not null or s.answer_keys <> '{}')
+            offset 0
+        ) s
+    ), up (id, top_id, run_id, next_id, step) as (
+        select t.id, t.id, t.run_id, t.parent_span_id, 1 from told t
+        union all
+        select
+            u.id,
+            -- Of those that are about a model.
+            case when p.answer_keys is not null or p.kind in ('llm', 'embedding', 'image') then p.id else u.top_id end,
+            u.run_id, p.parent_span_id, u.step + 1
+        from up u
+        cross join lateral (
+            select p.id, p.conversation_run_id, p.parent_span_id, p.kind, p.answer_keys
+            from public.conversation_spans p where p.id = u.next_id
+            offset 0
+        ) p
+        -- Parents may form a ring.
+        where p.conversation_run_id = u.run_id and u.step < 100
+    ), top as materialized (
+        select distinct on (u.id) u.id, u.top_id from up u order by u.id, u.step desc
+    ), said as materialized (
+        select
+            m.id, m.conversation_run_id as run_id, m.session_key, m.span_id, m.body_id, m.role, m.is_internal, m.position, t.top_id,
+            s.kind = 'llm' as is_call, s.ended_at,
+            case when m.role = 'assistant' and m.content <> '' and m.tool_calls is null
+                then substr(encode(sha256(convert_to(m.content, 'UTF8')), 'hex'), 1, 32)::uuid end as text_key
+        from run
+        cross join lateral (
+            select m.* from public.conversation_messages m
+            where m.conversation_run_id = run.id and m.role in ('user', 'assistant') and not m.is_history
+                -- To ask for a tool is no answer to the user.
+                and (m.content <> '' or m.tool_calls is null)
+            offset 0
+        ) m
+        cross join lateral (
+            select s.id, s.kind, s.source, s.ended_at, s.told from public.conversation_spans s where s.id = m.span_id
+            offset 0
+        ) s
+        left join top t on t.id = s.id
+        where s.source = 'otel'
+            -- Of answers that two told of one call only one is shown.
+            and not exists (
+                select 1 from jsonb_array_elements(s.told -> 'rows') e
+                where e ->> 'as' = 'hidden' and (e -> 'row' ->> 'id')::uuid = m.id
+            )
+    ), question as materialized (
+        select distinct t.run_id, k.body_id
+        from (
+            select distinct on (p.top_id) t.run_id, t.question_keys
+            from told t
+            join top p on p.id = t.id
+            where (t.id = p.top_id and not t.is_call and t.question_keys is not null) or (t.is_call and t.question_keys <> '{}')
+            order by p.top_id, t.is_call, t.started_at, t.id
+        ) t
+        cross join lateral unnest(t.question_keys) k (body_id)
+    ), asked as materialized (
+        select distinct t.run_id, k.body_id from told t cross join lateral unnest(t.question_keys) k (body_id) where t.is_call
+    ), claim as materialized (
+        select distinct t.run_id, k.key
+        from told t
+        join top p on p.id = t.id and p.top_id = t.id
+        cross join lateral unnest(t.answer_keys) k (key)
+        where not t.is_call
+    ), answered as materialized (
+        select distinct on (c.run_id, c.key) c.run_id, c.key, s.id
+        from said s
+        cross join lateral (values (s.text_key), (s.body_id)) v (key)
+        join claim c on c.run_id = s.run_id and c.key = v.key
+        where s.is_call and s.role = 'assistant'
+        order by c.run_id, c.key, s.ended_at desc, s.span_id desc, s.position, s.id
+    ), last_call as materialized (
+        select distinct on (s.top_id) s.span_id
+        from said s
+        cross join lateral (select p.answer_keys from public.conversation_spans p where p.id = s.top_id offset 0) p
+        where s.is_call and s.role = 'assistant' and coalesce(p.answer_keys, '{}') = '{}'
+        order by s.top_id, s.ended_at desc, s.span_id desc
+    ), due as materialized (
+        select
+            d.id, d.run_id, d.session_key, d.role, d.body_id, d.is_internal, d.is_shown,
+            not d.is_shown and not d.is_call and (
+                d.role = 'assistant' or not exists (select 1 from asked a where a.run_id = d.run_id and a.body_id = d.body_id)
+            ) as gives_way
+        from (
+            select s.*, case
+                when s.role = 'user' then
+                    exists (select 1 from question q where q.run_id = s.run_id and q.body_id = s.body_id)
+                when s.is_call then
+                    s.id in (select a.id from answered a) or s.span_id in (select l.span_id from last_call l)
+                else
+                    exists (select 1 from claim c where c.run_id = s.run_id and c.key in (s.text_key, s.body_id))
+                    and not exists (select 1 from answered a where a.run_id = s.run_id and a.key in (s.text_key, s.body_id))
+                end as is_shown
+            from said s
+        ) d
+    ), leaving as materialized (
+        -- Where another run of the session may have counted on it, the body stays, as one that prompts tell of.
+        select d.id, exists (
+            select 1 from public.conversation_runs r where r.session_key = d.session_key and r.id <> d.run_id
+        ) and (d.role = 'user' or not exists (
+            select 1 from said c where c.run_id = d.run_id and c.body_id = d.body_id and c.is_call
+        )) as is_history
+        from due d where d.gives_way
+    ), changed as (
+        update public.conversation_messages m
+        set is_internal = not m.is_internal
+        where m.id = any (array(select d.id from due d where not d.gives_way and d.is_internal = d.is_shown))
+        returning m.conversation_run_id
+    ), kept as (
+        update public.conversation_messages m
+        set is_internal = true, is_history = true, occurrence = 0
+        where m.id = any (array(select l.id from leaving l where l.is_history))
+        returning m.conversation_run_id
+    ), gone as (
+        delete from public.conversation_messages m
+        where m.id = any (array(select l.id from leaving l where not l.is_history))
+        returning m.conversation_run_id
+    )
+    select c.conversation_run_id from changed c
+    union select k.conversation_run_id from kept k
+    union select g.conversation_run_id from gone g
+$function$;
+
 --: function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
 CREATE OR REPLACE FUNCTION public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
  RETURNS SETOF uuid
@@ -2535,59 +2689,59 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
 AS $function$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, answer_keys, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source,
         r.instrumentor, coalesce(r.is_provider, false), r.native_id, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, r.question_keys, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
         r.usage_details, r.usage_source, r.cost, r.cost_source, r.reported_cost, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
-        r.end_metadata, r.end_version
+        r.answer_keys, r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text,
         instrumentor text, is_provider boolean, native_id text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, question_keys uuid[], tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
         usage_details jsonb, usage_source text, cost numeric, cost_source text, reported_cost numeric, price_rates jsonb, finish_reason text, outputs jsonb,
-        output_bodies uuid[], end_metadata jsonb, end_version text
+        output_bodies uuid[], answer_keys uuid[], end_metadata jsonb, end_version text
     )
     order by r.id
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source,
             excluded.instrumentor, excluded.is_provider, excluded.native_id, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
-            excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+            excluded.prompt_names, excluded.question_keys, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
-            s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
+            s.prompt_names, s.question_keys, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, answer_keys, end_metadata, end_version
     ) = (
         select x.* from (select
             excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
             excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
             excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
             excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.reported_cost, excluded.price_rates,
-            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
+            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.answer_keys, excluded.end_metadata, excluded.end_version
         ) x where excluded.end_version > coalesce(s.end_version, '')
         union all
         select y.* from (select
@@ -2595,7 +2749,7 @@ AS $function$
             s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
             s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
             s.usage_details, s.usage_source, s.cost, s.cost_source, s.reported_cost, s.price_rates,
-            s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
+            s.finish_reason, s.outputs, s.output_bodies, s.answer_keys, s.end_metadata, s.end_version
         ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
     ),
     -- The start knows the run better than an end that overtook it.
@@ -3295,6 +3449,9 @@ grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service
 --: grant public.chopsky_settle_sessions(keys uuid[]) to service_role
 grant execute on function public.chopsky_settle_sessions(keys uuid[]) to service_role;
 
+--: grant public.chopsky_settle_turns(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_settle_turns(run_ids uuid[]) to service_role;
+
 --: grant public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role
 grant execute on function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) to service_role;
 
@@ -3480,6 +3637,9 @@ comment on function public.chopsky_session_moves(state text) is 'The states that
 
 --: comment public.chopsky_settle_sessions(keys uuid[])
 comment on function public.chopsky_settle_sessions(keys uuid[]) is 'Makes the sessions of these keys follow from their runs and messages.';
+
+--: comment public.chopsky_settle_turns(run_ids uuid[])
+comment on function public.chopsky_settle_turns(run_ids uuid[]) is 'Derives which messages of these runs the user said and was answered; returns the runs in which one changed.';
 
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
@@ -3769,6 +3929,9 @@ comment on table public.conversation_spans is 'One unit of work in a conversatio
 --: comment public.conversation_spans.abandoned_at
 comment on column public.conversation_spans.abandoned_at is 'Set by the reaper when no end came; a real end outranks it.';
 
+--: comment public.conversation_spans.answer_keys
+comment on column public.conversation_spans.answer_keys is 'OpenTelemetry, of a span that is no model call: each answer to the user that it tells of: the first half of its text''s SHA-256 or, where it has no text, its body_id; {} = none.';
+
 --: comment public.conversation_spans.cost
 comment on column public.conversation_spans.cost is 'In USD, computed from the tokens. NULL = unknown.';
 
@@ -3816,6 +3979,9 @@ comment on column public.conversation_spans.prompt_names is 'Place in the prompt
 
 --: comment public.conversation_spans.prompt_prefix
 comment on column public.conversation_spans.prompt_prefix is 'The row of conversation_prefixes with which the rest of a long prompt begins; prompt_bodies follow.';
+
+--: comment public.conversation_spans.question_keys
+comment on column public.conversation_spans.question_keys is 'OpenTelemetry: the body_id of each message of the user''s that the span says is new with it.';
 
 --: comment public.conversation_spans.reported_cost
 comment on column public.conversation_spans.reported_cost is 'In USD, what the provider itself said that it charges; NULL where it says nothing.';

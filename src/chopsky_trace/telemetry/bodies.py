@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any, cast
 
 from orjson import Fragment, dumps
@@ -12,7 +13,7 @@ from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import text_of
 from chopsky_trace.telemetry.conventions.reading import Message
 from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
-from chopsky_trace.telling.memory import Draft, Entry, Root, chars_of
+from chopsky_trace.telling.memory import Draft, Entry, Root, chars_of, tail_of
 
 LISTS_DEPTH = 4
 """How deep in a payload a list of messages becomes one reference."""
@@ -64,6 +65,25 @@ class MessageBodies(Bodies):
     def entries(self, root: Root, draft: Draft, messages: Sequence[Message]) -> list[Entry]:
         """All of a list, in order."""
         return [self.entry(root, draft, message) for message in messages]
+
+    def question_keys(self, messages: Sequence[Message]) -> list[str]:
+        """The bodies of what the user says with these, as `question_refs` has it."""
+        entries = self.entries(Root("", 0, 0), Draft(bodies=[]), messages)
+        new = entries if len(entries) == 1 else entries[tail_of(entries) :]
+        return [entry.id for entry in new if entry.role == "user"][-1:]
+
+    def answer_keys(self, messages: Sequence[Message]) -> list[str]:
+        """What answers are known by, whoever tells of them: half of the SHA-256 of the text, or else their body."""
+        # Nothing is told here: whether they are the user's answers turns out later.
+        nowhere, draft = Root("", 0, 0), Draft(bodies=[])
+        keys: list[str] = []
+        for entry in self.entries(nowhere, draft, messages):
+            if entry.text and not entry.has_calls:
+                text = entry.text.replace("\x00", "\ufffd").encode("utf-8", "replace")
+                keys.append(sha256(text).hexdigest()[:32])
+            else:
+                keys.append(entry.id)
+        return keys
 
     def payload(self, root: Root, draft: Draft, value: Any) -> Fragment:
         """Plain data with references in the place of the messages in it."""

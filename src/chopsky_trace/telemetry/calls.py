@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from chopsky_trace.records import FORMAT, text_of
 from chopsky_trace.telemetry.conventions.reading import Message, Reading
+from chopsky_trace.telemetry.places import TraceRoot
 from chopsky_trace.telemetry.spans import SOURCE, Spans
 from chopsky_trace.telemetry.traces import Gathered, Known, Trace, Untold
 from chopsky_trace.telling.memory import (
@@ -55,7 +56,7 @@ class Calls(Spans):
             known.asked, known.replied = bool(known.tail), bool(known.answered)
 
     def _prompt(
-        self, start: Draft, known: Known, root: Root, reading: Reading, *, shown: bool, again: bool
+        self, start: Draft, known: Known, root: TraceRoot, reading: Reading, *, shown: bool, again: bool
     ) -> tuple[Node, Came | None]:
         assert reading.prompt is not None
         entries = self.full.entries(root, start, reading.prompt)
@@ -65,7 +66,9 @@ class Calls(Spans):
             # The tree has its own first part under its own name.
             start["prompt"] = {"bodies": ids}
         fresh = prompt_refs(root, start, entries, ids, place, shown=shown)
+        root.began(start, ids)
         known.tail = _tail_of(entries, ids)
+        start["question_keys"] = [body for body, *_ in known.tail]
         if not fresh:
             return node, node.waiting
         before = None

@@ -53,6 +53,7 @@ class Records(Calls):
         if reading.kind in CALL_KINDS:
             self._says(end, trace, reading)
         if reading.kind == "llm":
+            start["question_keys"] = []
             if reading.prompt is None and reading.answers is None:
                 self._awaits(start, end, trace, native.span_id, reading)
             self._call(start, end, known, trace, reading)
@@ -62,6 +63,9 @@ class Records(Calls):
         else:
             self._payloads(start, end, root, reading)
             known.question, known.reply = reading.question, reading.reply
+            if self.with_inputs and reading.question is not None:
+                start["question_keys"] = self.full.question_keys(reading.question)
+            end["answer_keys"] = self.full.answer_keys(reading.reply) if self.with_outputs and reading.reply else []
             if native.parent_id is None:
                 self._conversation(start, end, known, trace)
         self._emit(root, start)
@@ -80,13 +84,17 @@ class Records(Calls):
 
     # -- when a trace is complete, as far as can be told
 
-    def settle(self, trace: Trace) -> None:
-        """Shows what the user said and was answered: what the topmost GenAI spans have, else their calls' messages."""
+    def settle(self, trace: Trace, *, ended: bool) -> None:
+        """Shows what the user said and was answered: what the topmost GenAI spans have, else their calls' messages.
+
+        Args:
+            ended: nothing more of the trace is expected.
+        """
         if not trace.unsettled:
             return
         trace.unsettled = {}
         root = trace.root
-        for top, calls in trace.tops():
+        for top, calls in trace.tops(ended=ended):
             if not calls and top.question is None and top.reply is None:
                 # What is beneath it may still come.
                 trace.unsettled[top.hex] = top

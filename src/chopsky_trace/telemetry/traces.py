@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from chopsky_trace.records import Kind, derived_id
 from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
 from chopsky_trace.telemetry.conventions.reading import Heard, Message, Reading
-from chopsky_trace.telling.memory import Draft, Root
+from chopsky_trace.telemetry.places import TraceRoot
+from chopsky_trace.telling.memory import Draft
 
 if TYPE_CHECKING:
     from chopsky_trace.telemetry.records import Records
@@ -104,7 +105,7 @@ class Trace:
     """One trace. Its memory makes records shorter and says what of a prompt is new; rows do not depend on it."""
 
     def __init__(self, trace_id: str, epoch: int) -> None:
-        self.root = Root(trace_id, 0, epoch)
+        self.root = TraceRoot(trace_id, 0, epoch)
         self.is_genai = False
         self.rooted = False
         """Whether the span without a parent came."""
@@ -140,35 +141,45 @@ class Trace:
 
     def calls_of(self, top: Known) -> list[Known]:
         """The model calls beneath a topmost span, the earliest first."""
-        calls = [span for span in self.spans.values() if span.kind == CALL and self._top(span) is top]
+        calls = [span for span in self.spans.values() if span.kind == CALL and self._top(span)[0] is top]
         return sorted(calls, key=_began)
 
-    def tops(self) -> Iterator[tuple[Known, list[Known]]]:
-        """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one)."""
+    def tops(self, *, ended: bool) -> Iterator[tuple[Known, list[Known]]]:
+        """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one).
+
+        Args:
+            ended: nothing more is expected, so one whose parent is not here is topmost, too.
+        """
         calls: dict[str, list[Known]] = {}
         tops: dict[str, Known] = {}
         for span in self.spans.values():
             if not span.is_genai:
                 continue
-            top = self._top(span)
+            top, is_whole = self._top(span)
             # Of one that comes late, the spans around it are forgotten.
-            if span is top and not (span.asked and span.replied) and (span.parent is None or not self.is_late):
+            if (
+                span is top
+                and (is_whole or ended)
+                and not (span.asked and span.replied)
+                and (span.parent is None or not self.is_late)
+            ):
                 tops[span.hex] = span
             if span.kind == CALL:
                 calls.setdefault(top.hex, []).append(span)
         for top in sorted(tops.values(), key=_began):
             yield top, sorted(calls.get(top.hex, ()), key=_began)
 
-    def _top(self, span: Known) -> Known:
-        top = span
-        parent = self.spans.get(span.parent or "")
+    def _top(self, span: Known) -> tuple[Known, bool]:
+        """The topmost GenAI span above it that is here, and whether all above that is."""
+        top = above = span
         for _ in range(MAX_ANCESTORS):
+            parent = self.spans.get(above.parent or "")
             if parent is None:
                 break
-            if parent.is_genai:
-                top = parent
-            parent = self.spans.get(parent.parent or "")
-        return top
+            above = parent
+            if above.is_genai:
+                top = above
+        return top, above.parent is None
 
 
 def _began(span: Known) -> tuple[int, str]:

@@ -293,7 +293,7 @@ class Unfolder:
                 if for_s > (ROOTED_S if trace.rooted and trace.is_genai else self._settings.other_wait_s):
                     self._forget(trace_id)
                 elif for_s > QUIET_S and trace.unsettled:
-                    self._settle(trace)
+                    self._settle(trace, ended=True)
             return self._taken()
 
     def finish(self) -> list[bytes]:
@@ -306,7 +306,7 @@ class Unfolder:
             self._all_overdue = self._traces.waiting > 0
             for trace_id, trace in list(self._traces.open.items()):
                 if trace.untold:
-                    self._settle(trace)
+                    self._settle(trace, ended=True)
                 elif not trace.waiting:
                     self._forget(trace_id)
             return self._taken()
@@ -349,14 +349,14 @@ class Unfolder:
         """What waits, came twice, or makes no record."""
         return {"traces": len(self._traces.open), "other_spans_waiting": self._traces.waiting, **self.counts}
 
-    def _settle(self, trace: Trace) -> None:
+    def _settle(self, trace: Trace, *, ended: bool = False) -> None:
         if trace.told_by is not None:
-            trace.told_by.settle(trace)
+            trace.told_by.settle(trace, ended=ended)
 
     def _forget(self, trace_id: str) -> None:
         trace = self._traces.open.pop(trace_id)
         self._give_up(trace)
-        self._settle(trace)
+        self._settle(trace, ended=True)
 
     def _give_up(self, trace: Trace) -> None:
         """No GenAI span came: there is no run for these."""

@@ -25,6 +25,8 @@ CONTENT_FIELDS = frozenset(
         "contents",
         "prompt",
         "output_bodies",
+        "question_keys",
+        "answer_keys",
         "metadata",
         "events",
         "tags",

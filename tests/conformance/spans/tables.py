@@ -67,6 +67,26 @@ def firm(found: Rows, processes: int) -> dict[str, Any]:
     return kept | {"said": {tuple(str(row[name]) for name in SAID) for row in found["conversation_messages"]}}
 
 
+OPEN = ("token_count", "token_count_source", "created_at", "position", "sequence", "name")
+"""Of a message, what is told once, by whichever batch first has it: its size, and where an internal one stands."""
+
+
+def conversation(found: Rows, processes: int) -> dict[str, Any]:
+    """Of all rows what holds whichever batch, of whichever process, told of a span.
+
+    That is: calls, totals and exact prompts, who said each message, and whether it is shown to the user.
+    """
+    hidden = (*OPEN, "span_id") if processes > 1 else OPEN
+    messages = [{name: row[name] for name in row if name not in hidden} for row in found["conversation_messages"]]
+    shown = [row for row in found["conversation_messages"] if not row["is_internal"]]
+    shown.sort(key=lambda row: (str(row["conversation_run_id"]), row["sequence"]))
+    return firm(found, processes) | {
+        "runs": found["conversation_runs"],
+        "messages": messages,
+        "shown": [(row["role"], row["content"]) for row in shown],
+    }
+
+
 def without(row: dict[str, Any], name: str) -> dict[str, Any]:
     """The row but for a column."""
     return {key: value for key, value in row.items() if key != name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from conformance.spans.corpus import Hostile, Scenario, hostile, scenarios
 from conformance.spans.deliver import Exporters, readable_spans, way_in
 from conformance.spans.gaps import gap_of
 from conformance.spans.measure import agree, measured, true
-from conformance.spans.tables import Rows, clear, firm, rows
+from conformance.spans.tables import Rows, clear, conversation, firm, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -29,7 +30,7 @@ Check = Callable[[Rows, Rows, int], None]
 
 @pytest.fixture(autouse=True)
 def one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker reads at once what a test delivers: across batches, which message is whose follows what came first."""
+    """The worker reads at once what a test delivers, unless it asks for more: sizes follow from what came before."""
     monkeypatch.setenv("CHOPSKY_TRACE_FLUSH_INTERVAL_S", "30")
 
 
@@ -102,8 +103,12 @@ class Delivering:
             self.known[scenario.id] = self.delivered([[spans]])
         return self.known[scenario.id]
 
-    def delivered(self, processes: Sequence[Sequence[list[ReadableSpan]]]) -> Rows:
-        """The rows after each process exported its batches."""
+    def delivered(self, processes: Sequence[Sequence[list[ReadableSpan]]], *, flushed: bool = False) -> Rows:
+        """The rows after each process exported its batches.
+
+        Args:
+            flushed: each batch is in the database before the next comes.
+        """
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             clear(connection)
             for told in processes:
@@ -113,6 +118,7 @@ class Delivering:
                 exporters = Exporters(self.database_url)
                 for batch in told:
                     exporters.export(batch)
+                    assert not flushed or exporters.spans.force_flush(30_000)
                 assert exporters.end() == []
                 for writer in all_writers():
                     writer.close(5.0)
@@ -160,3 +166,50 @@ def test_any_order_in_one_process_gives_the_same_rows(
         assert found == due
 
     deliver_awkwardly(check, Delivering(database_url, tmp_path, monkeypatch.setenv), 1)
+
+
+TWO_PROJECTS = "special-multiprocess*"
+"""The first process to come says which project a run is of."""
+BESIDE_A_MODEL = ("openlit*", "*_parent", "*_concurrent")
+"""With spans about no model, which a process that sees nothing else has no run for."""
+
+
+def several_spans(processes: int) -> list[Scenario]:
+    """Scenarios that can come in parts from so many processes."""
+    left_out = (TWO_PROJECTS, *(BESIDE_A_MODEL if processes > 1 else ()))
+    return [
+        one
+        for one in scenarios()
+        if 1 < one.count("spans") < 20 and not any(fnmatchcase(one.id, pattern) for pattern in left_out)
+    ]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_batch_at_a_time_tells_the_same_conversation(
+    processes: int, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = several_spans(processes)
+    chance = random.Random(processes)
+    delivering = Delivering(database_url, tmp_path, monkeypatch.setenv)
+    for scenario in chance.sample(several, min(EXAMPLES, len(several))):
+        told: list[list[list[ReadableSpan]]] = [[] for _ in range(processes)]
+        for batch in batches(recorded_spans(scenario), chance):
+            chance.choice(told).append(batch)
+        found = conversation(delivering.delivered(told, flushed=True), processes)
+        due = conversation(delivering.in_one_go(scenario), processes)
+        assert found == due, (scenario, [[[span.name for span in batch] for batch in own] for own in told])
+
+
+ROOT_FIRST = ("vercel-ai-sdk-v6/chat", "pydantic-ai/multi_turn", "langfuse-langchain/chain_lcel")
+
+
+@pytest.mark.parametrize("scenario", [one for one in scenarios() if one.id in ROOT_FIRST], ids=lambda one: one.id)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_answer_that_comes_before_its_call_is_told_once(
+    scenario: Scenario, processes: int, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivering = Delivering(database_url, tmp_path, monkeypatch.setenv)
+    spans = sorted(recorded_spans(scenario), key=lambda span: (span.parent is not None, span.start_time or 0))
+    told = [[[span] for span in spans]] if processes == 1 else [[[span]] for span in spans]
+    found = conversation(delivering.delivered(told, flushed=True), processes)
+    assert found == conversation(delivering.in_one_go(scenario), processes)

@@ -20,6 +20,7 @@ create table public.conversation_spans (
     prompt_prefix uuid,
     prompt_bodies uuid[],
     prompt_names jsonb,
+    question_keys uuid[],
     tags text[] not null default '{}',
     metadata jsonb not null default '{}',
     scope jsonb,
@@ -49,6 +50,7 @@ create table public.conversation_spans (
     finish_reason text,
     outputs jsonb,
     output_bodies uuid[],
+    answer_keys uuid[],
     end_metadata jsonb,
     end_version text collate "C",
     -- owned by neither
@@ -67,6 +69,8 @@ comment on column public.conversation_spans.inputs is 'Payload; {"$message": id}
 comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';
 comment on column public.conversation_spans.prompt_extends is 'The model call whose prompt and output this prompt repeats, up to prompt_take messages; prompt_prefix and prompt_bodies follow.';
 comment on column public.conversation_spans.prompt_prefix is 'The row of conversation_prefixes with which the rest of a long prompt begins; prompt_bodies follow.';
+comment on column public.conversation_spans.question_keys is 'OpenTelemetry: the body_id of each message of the user''s that the span says is new with it.';
+comment on column public.conversation_spans.answer_keys is 'OpenTelemetry, of a span that is no model call: each answer to the user that it tells of: the first half of its text''s SHA-256 or, where it has no text, its body_id; {} = none.';
 comment on column public.conversation_spans.input_tokens is 'The whole: cached tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.output_tokens is 'The whole: reasoning tokens are part of it. NULL = unknown.';
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';

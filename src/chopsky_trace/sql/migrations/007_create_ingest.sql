@@ -1,5 +1,6 @@
 -- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
 -- {"runs": [...], "spans": [...], "messages": [...], "contents": [...], "prefixes": [...]}; keys are the columns' names. The same call serves a REST client.
+-- "turns" are the runs of which OpenTelemetry tells in the batch: what their user said and was answered is derived again.
 -- "scoped": true says that the spans' own scope tells whose a run is; "link": true, that an interrupted run was resumed.
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
@@ -8,59 +9,59 @@ language sql set search_path = ''
 as $$
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version,
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, answer_keys, end_metadata, end_version
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source,
         r.instrumentor, coalesce(r.is_provider, false), r.native_id, r.provider, r.model_requested,
-        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
+        r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, r.question_keys, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
         r.input_tokens, r.output_tokens, r.total_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_tokens,
         r.usage_details, r.usage_source, r.cost, r.cost_source, r.reported_cost, r.price_rates, r.finish_reason, r.outputs, r.output_bodies,
-        r.end_metadata, r.end_version
+        r.answer_keys, r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text,
         instrumentor text, is_provider boolean, native_id text, provider text, model_requested text,
-        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, tags text[], metadata jsonb,
+        invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, question_keys uuid[], tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
         total_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, audio_tokens bigint,
         usage_details jsonb, usage_source text, cost numeric, cost_source text, reported_cost numeric, price_rates jsonb, finish_reason text, outputs jsonb,
-        output_bodies uuid[], end_metadata jsonb, end_version text
+        output_bodies uuid[], answer_keys uuid[], end_metadata jsonb, end_version text
     )
     order by r.id
     on conflict (id) do update
     set (
         parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
-        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, tags, metadata, scope, started_at, start_version
+        prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source,
             excluded.instrumentor, excluded.is_provider, excluded.native_id, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
-            excluded.prompt_names, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
+            excluded.prompt_names, excluded.question_keys, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
             s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
-            s.prompt_names, s.tags, s.metadata, s.scope, s.started_at, s.start_version
+            s.prompt_names, s.question_keys, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
     ), (
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
-        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, end_metadata, end_version
+        usage_details, usage_source, cost, cost_source, reported_cost, price_rates, finish_reason, outputs, output_bodies, answer_keys, end_metadata, end_version
     ) = (
         select x.* from (select
             excluded.status, excluded.error, excluded.model, excluded.response_id, excluded.ended_at, excluded.response_time_ms,
             excluded.time_to_first_token_ms, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
             excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.audio_tokens,
             excluded.usage_details, excluded.usage_source, excluded.cost, excluded.cost_source, excluded.reported_cost, excluded.price_rates,
-            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.end_metadata, excluded.end_version
+            excluded.finish_reason, excluded.outputs, excluded.output_bodies, excluded.answer_keys, excluded.end_metadata, excluded.end_version
         ) x where excluded.end_version > coalesce(s.end_version, '')
         union all
         select y.* from (select
@@ -68,7 +69,7 @@ as $$
             s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
             s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens,
             s.usage_details, s.usage_source, s.cost, s.cost_source, s.reported_cost, s.price_rates,
-            s.finish_reason, s.outputs, s.output_bodies, s.end_metadata, s.end_version
+            s.finish_reason, s.outputs, s.output_bodies, s.answer_keys, s.end_metadata, s.end_version
         ) y where not coalesce(excluded.end_version > coalesce(s.end_version, ''), false)
     ),
     -- The start knows the run better than an end that overtook it.
@@ -483,6 +484,7 @@ declare
     joined uuid[];
     lost uuid[] := '{}';
     merged uuid[];
+    turns uuid[];
     touched uuid[];
     keys uuid[];
     bodies uuid[];
@@ -491,10 +493,10 @@ begin
     -- Once: every further look into the payload would read all of it again.
     select
         p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
-        coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
+        coalesce(p.turns, '{}') as turns, coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, prefixes json, copied json, opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, turns uuid[], opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -560,6 +562,10 @@ begin
     -- Now that the batch's spans and messages are there: which calls others told of, too.
     merged := public.chopsky_merge_calls(run_ids || joined);
     lost := lost || merged;
+    turns := batch.turns || merged;
+    if turns <> '{}' then
+        lost := lost || array(select public.chopsky_settle_turns(turns));
+    end if;
 
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;

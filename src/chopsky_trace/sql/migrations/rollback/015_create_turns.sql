@@ -1,0 +1,1 @@
+drop function public.chopsky_settle_turns(uuid[]);
