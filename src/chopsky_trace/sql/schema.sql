@@ -2367,7 +2367,8 @@ AS $function$
         select
             m.owner_id as call_id,
             (array_agg(m.response_id order by m.place) filter (where m.response_id is not null))[1] as response_id,
-            (array_agg(m.model order by m.place) filter (where m.model is not null))[1] as model,
+            -- A framework may say the name it was given; the provider's SDK has the answer's.
+            (array_agg(m.model order by not m.is_provider, m.place) filter (where m.model is not null))[1] as model,
             (array_agg(m.finish_reason order by m.place) filter (where m.finish_reason is not null))[1] as finish_reason,
             (array_agg(m.time_to_first_token_ms order by m.place) filter (where m.time_to_first_token_ms is not null))[1] as time_to_first_token_ms
         from member m
@@ -2392,7 +2393,7 @@ AS $function$
             -- Nobody else told of it: its own. The owner: the best. Another: nothing.
             x.input_tokens, x.output_tokens, x.total_tokens, x.cache_read_tokens, x.cache_write_tokens, x.reasoning_tokens,
             x.audio_tokens, x.usage_details, x.usage_source, x.cost, x.cost_source, x.reported_cost, x.price_rates,
-            coalesce(m.response_id, h.response_id) as response_id, coalesce(m.model, h.model) as model,
+            coalesce(m.response_id, h.response_id) as response_id, coalesce(h.model, m.model) as model,
             coalesce(m.finish_reason, h.finish_reason) as finish_reason,
             coalesce(m.time_to_first_token_ms, h.time_to_first_token_ms) as time_to_first_token_ms
         from member m

@@ -262,7 +262,7 @@ GAPS: tuple[Gap, ...] = (
         (
             "langfuse-langchain/stream*",
             "langfuse-langchain/responses_api",
-            "openinference-langchain*/stream*",
+            "openinference-langchain/stream*",
             "openinference-langchain/responses_api",
             "openllmetry-langchain/*stream*",
             "litellm-otel/stream*",
