@@ -17,7 +17,7 @@ from chopsky_trace.telemetry.conventions.reading import Reading
 from chopsky_trace.telemetry.conventions.scopes import read_tags
 from chopsky_trace.telemetry.raw import HEADS, decoded
 from chopsky_trace.telemetry.records import Records
-from chopsky_trace.telemetry.traces import Gathered, Trace, Traces
+from chopsky_trace.telemetry.traces import Gathered, Known, Trace, Traces
 from chopsky_trace.telling.options import LostField, Options, options_told
 from chopsky_trace.telling.sampling import is_sampled
 
@@ -253,6 +253,8 @@ class Unfolder:
             records.genai(trace, native, reading)
         elif not self._settings.other_spans:
             self.counts["other_spans_left_out"] += 1
+            # What is beneath it has its place all the same.
+            trace.spans[native.span_id] = Known(trace.id_of(native.span_id), native, None)
         elif trace.is_genai:
             records.other(trace, native, as_other(native, reading))
         else:
