@@ -20,10 +20,11 @@ from chopsky_trace.commands import serve as serving
 from chopsky_trace.commands import show as views
 from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
 from chopsky_trace.commands.doctor import examine
+from chopsky_trace.commands.migrations import migrations as migration_files
 from chopsky_trace.commands.prices import prices
 from chopsky_trace.commands.report import check_text, run_line, status_text
 from chopsky_trace.database import check as checks
-from chopsky_trace.database import embedded
+from chopsky_trace.database import embedded, supabase_ledger
 from chopsky_trace.database import migrate as migrations
 from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.read import COST_KEYS, Reader, RunFilter, explained
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(prices)
+main.add_command(migration_files)
 
 
 @command(main, examples="migrate\nmigrate --verify")
@@ -57,9 +59,11 @@ def migrate(call: Call, verify: bool) -> None:
     with call.connection() as connection, explained():
         steps = migrations.migrate(connection, verify=verify)
         number = migrations.current_number(connection)
+        found = supabase_ledger.look(connection)
     names = [step.file for step in steps]
     data = {
         "schema": number,
+        "supabase_ledger": asdict(found),
         "applied": [] if verify else names,
         "pending": names if verify else [],
         "verified": verify,
@@ -68,6 +72,8 @@ def migrate(call: Call, verify: bool) -> None:
         text = [f"missing  {name}" for name in names] or [f"The schema is at step {number}, and as it should be."]
     else:
         text = [f"applied  {name}" for name in names] + [f"The schema is at step {number}."]
+        if found.state == "followed":
+            text.append(f"The Supabase CLI's ledger has {len(found.versions)} steps too.")
     call.answer(data, *text)
     if verify and names:
         raise click.exceptions.Exit(1)
@@ -93,9 +99,11 @@ def rollback(call: Call, to: int | None, yes: bool) -> None:
     with call.connection() as connection, explained():
         steps = migrations.rollback(connection, to)
         number = migrations.current_number(connection)
+        found = supabase_ledger.look(connection)
     names = [step.file for step in steps]
     left = "No schema is left." if number is None else f"The schema is at step {number}."
-    call.answer({"schema": number, "rolled_back": names}, *[f"took back  {name}" for name in names], left)
+    data = {"schema": number, "rolled_back": names, "supabase_ledger": asdict(found)}
+    call.answer(data, *[f"took back  {name}" for name in names], left)
 
 
 @command(main, examples="status\nstatus --json")

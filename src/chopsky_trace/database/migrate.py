@@ -8,72 +8,21 @@ An applied file never changes: its sha256 stands in the ledger.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 
 import psycopg
 
-from chopsky_trace.database import catalogue
+from chopsky_trace.database import catalogue, supabase_ledger
 from chopsky_trace.database.connect import Connection
+from chopsky_trace.database.steps import LEDGER, LEDGER_GRANTS, LOCK, Step, known_number, steps
 from chopsky_trace.errors import MigrationError, SchemaError
 
 logger = logging.getLogger("chopsky_trace")
 
-FILE = re.compile(r"(\d{3})_([a-z0-9_]+)\.sql")
-CREATED = re.compile(
-    r"^\s*create (?:or replace )?(?P<kind>table|view|function) public\.(?P<name>[a-z_]+)", re.MULTILINE
-)
-# One key for every version of this package, in every database: "chopsky" as a number.
-LOCK = 0x63686F70736B79
 # The last step of the release before this one, whose schema this release's writer still works on; None in the first.
 PREVIOUS_RELEASE: int | None = None
-
-LEDGER = """
-create table public.chopsky_migrations (
-    number integer primary key,
-    name text not null,
-    sha256 text not null,
-    applied_at timestamptz not null default now()
-);
-comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s schema that were applied here.';
-revoke all on table public.chopsky_migrations from public;
-alter table public.chopsky_migrations enable row level security;
-"""
-# Once step 0 has made the API's roles where they were missing.
-LEDGER_GRANTS = """
-revoke all on table public.chopsky_migrations from anon, authenticated, service_role;
-grant select on table public.chopsky_migrations to service_role;
-drop policy if exists chopsky_migrations_service on public.chopsky_migrations;
-create policy chopsky_migrations_service on public.chopsky_migrations for select to service_role using (true);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One numbered file, and the one that takes it back."""
-
-    number: int
-    name: str
-    sql: str
-    undo: str
-
-    @property
-    def sha256(self) -> str:
-        return sha256(self.sql.encode()).hexdigest()
-
-    @property
-    def file(self) -> str:
-        return f"{self.number:03d}_{self.name}.sql"
-
-    @property
-    def creates(self) -> frozenset[str]:
-        """Names of the tables, views and functions that this step makes in `public`."""
-        return frozenset(match["name"] for match in CREATED.finditer(self.sql))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +41,6 @@ class Status:
     @property
     def is_newer(self) -> bool:
         return self.current is not None and self.current > self.known
-
-
-@cache
-def steps() -> tuple[Step, ...]:
-    """Every step that the package has, in order.
-
-    Raises:
-        MigrationError: a number is missing or there twice, or a step has no rollback.
-    """
-    folder = files("chopsky_trace") / "sql" / "migrations"
-    found: list[Step] = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        match = FILE.fullmatch(entry.name)
-        if match is None:
-            continue
-        undo = folder / "rollback" / entry.name
-        if not undo.is_file():
-            raise MigrationError(f"{entry.name} has no rollback")
-        found.append(Step(int(match[1]), match[2], entry.read_text("utf-8"), undo.read_text("utf-8")))
-    if [step.number for step in found] != list(range(len(found))):
-        raise MigrationError("The migrations' numbers are not 000, 001, 002, ...")
-    return tuple(found)
-
-
-def known_number() -> int:
-    """The highest migration number that this version of the package has."""
-    return steps()[-1].number
 
 
 def current_number(connection: Connection) -> int | None:
@@ -155,6 +77,9 @@ def migrate(connection: Connection, *, verify: bool = False) -> list[Step]:
     while (step := _apply_next(connection)) is not None:
         logger.info("Migration %s applied", step.file)
         done.append(step)
+    with _locked(connection):
+        applied = _ledger(connection)
+        supabase_ledger.record(connection, [step for step in steps() if step.number in applied])
     return done
 
 
@@ -187,6 +112,7 @@ def rollback(connection: Connection, to: int | None = None) -> list[Step]:
                 connection.execute("drop table public.chopsky_migrations")
             else:
                 connection.execute("delete from public.chopsky_migrations where number = %s", [top])
+            supabase_ledger.forget(connection, step)
         done.append(step)
     return done
 
