@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-postgres conformance check format schema bench bench-read clean
+.PHONY: help demo test test-postgres test-supabase types conformance check format schema bench bench-read clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ demo: .venv/.demo ## a LangGraph agent traced into an embedded PostgreSQL, and w
 	@$(BIN)/python examples/langgraph_agent.py
 
 test: .venv/.dev ## all tests, on a PostgreSQL 18 that they start themselves
-	$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-supabase: .venv/.dev ## the real Supabase CLI: push, advisors, types; it comes from npm
+	$(BIN)/python -m pytest tests/supabase_cli -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-postgres: .venv/.dev ## the database tests on PostgreSQL 15 and 17
 	$(BIN)/python tests/postgres_versions.py 15 17 -- -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -54,6 +57,9 @@ format: .venv/.dev ## let ruff format the code and mend what it can
 
 schema: .venv/.dev ## write sql/schema.sql again from the migrations
 	$(BIN)/python tests/write_schema.py
+
+types: .venv/.dev ## write sql/types again from the migrations, by the Supabase CLI
+	PYTHONPATH=tests $(BIN)/python tests/supabase_cli/write_types.py
 
 bench: .venv/.dev ## caller's time per callback and rows per second, beside the alternatives
 	$(BIN)/python -m benchmarks
