@@ -197,10 +197,10 @@ def _cluster(folder: Path, name: str) -> Cluster:
     return Cluster(programs, folder / name, user)
 
 
-def start_server(name: Literal["supabase", "plain"]) -> Server:
+def start_server(name: Literal["supabase", "plain", "logical"]) -> Server:
     """The run's server of that name, started by whichever worker needs it first."""
     folder = run_folder()
-    superuser = "supabase_admin" if name == "supabase" else "postgres"
+    superuser = "postgres" if name == "plain" else "supabase_admin"
     with locked(folder / "lock"):
         cluster = _cluster(folder, name)
         port_file = folder / f"{name}.port"
@@ -209,10 +209,13 @@ def start_server(name: Literal["supabase", "plain"]) -> Server:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
             config = CONFIG | {"listen_addresses": "127.0.0.1", "port": str(port)}
+            if name == "logical":
+                # What is committed is in the stream at once.
+                config |= {"wal_level": "logical", "synchronous_commit": "on"}
             cluster.create(superuser, options=["--locale=C.UTF-8", "--no-sync"], config=config)
             cluster.start()
             port_file.write_text(str(port))
-            if name == "supabase":
+            if name != "plain":
                 with psycopg.connect(cluster.url(user=superuser) or "", autocommit=True) as admin:
                     admin.execute(ROLES.encode())
         return Server(cluster, superuser, int(port_file.read_text()))
@@ -246,6 +249,12 @@ def postgres_server() -> Server:
 def plain_server() -> Server:
     """A server without anything of Supabase's; its superuser is postgres."""
     return start_server("plain")
+
+
+@pytest.fixture(scope="session")
+def logical_server() -> Server:
+    """One that looks like Supabase and can be read from as a stream; a slot waits for every transaction under way."""
+    return start_server("logical")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from chopsky_trace.commands.command import Call, Commands, command, moment, prep
 from chopsky_trace.commands.doctor import examine
 from chopsky_trace.commands.migrations import migrations as migration_files
 from chopsky_trace.commands.prices import prices
+from chopsky_trace.commands.realtime import realtime
 from chopsky_trace.commands.report import check_text, run_line, status_text
 from chopsky_trace.database import check as checks
 from chopsky_trace.database import embedded, supabase_ledger
@@ -50,6 +51,7 @@ def main() -> None:
 
 main.add_command(prices)
 main.add_command(migration_files)
+main.add_command(realtime)
 
 
 @command(main, examples="migrate\nmigrate --verify")

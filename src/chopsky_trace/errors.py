@@ -53,6 +53,10 @@ class PricesError(TraceError):
     """Nothing was changed; mend it and run the command again."""
 
 
+class RealtimeError(TraceError):
+    """Nothing was changed; `chopsky-trace realtime status` shows what is sent."""
+
+
 class UndecodableError(TraceError):
     """Send an OTLP export request in the encoding that Content-Type names: protobuf, or OTLP's JSON with ids in hex."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from chopsky_trace.database import catalogue, supabase_ledger
+from chopsky_trace.database import catalogue, realtime, supabase_ledger
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.steps import LEDGER, LEDGER_GRANTS, LOCK, Step, known_number, steps
 from chopsky_trace.errors import MigrationError, SchemaError
@@ -107,7 +107,8 @@ def rollback(connection: Connection, to: int | None = None) -> list[Step]:
                 raise MigrationError(
                     f"Step {top} is of a newer version of chopsky-trace: take it back with that version"
                 )
-            _execute(connection, step.undo, f"rollback/{step.file}")
+            with realtime.paused(connection):
+                _execute(connection, step.undo, f"rollback/{step.file}")
             if top == 0:
                 connection.execute("drop table public.chopsky_migrations")
             else:
