@@ -212,6 +212,7 @@ def start_server(name: Literal["supabase", "plain", "logical"]) -> Server:
             if name == "logical":
                 # What is committed is in the stream at once.
                 config |= {"wal_level": "logical", "synchronous_commit": "on"}
+                config["shared_preload_libraries"] = "pg_stat_statements"
             cluster.create(superuser, options=["--locale=C.UTF-8", "--no-sync"], config=config)
             cluster.start()
             port_file.write_text(str(port))
@@ -253,7 +254,10 @@ def plain_server() -> Server:
 
 @pytest.fixture(scope="session")
 def logical_server() -> Server:
-    """One that looks like Supabase and can be read from as a stream; a slot waits for every transaction under way."""
+    """One that looks like Supabase, counts statements and can be read from as a stream.
+
+    A server of its own, for a slot waits for every transaction that is under way anywhere in it.
+    """
     return start_server("logical")
 
 
