@@ -123,6 +123,8 @@ class SpanStart(TypedDict):
     """Which OpenTelemetry scope made the span; without it the source itself told of it."""
     is_provider: NotRequired[bool]
     """Whether what told of the span wraps a provider's SDK, or is one, and not a framework over it."""
+    is_entry: NotRequired[bool]
+    """Whether its parent is in another process."""
     native_id: NotRequired[str]
     """The span's own id where it came from, if that is no UUID."""
     kind: Kind

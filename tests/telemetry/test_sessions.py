@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.propagate import extract, inject
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
@@ -256,3 +257,22 @@ def test_what_holds_for_all_of_a_trace_stands_on_its_first_span(remote: bool, da
     }
     assert run == {"name": "POST /chat", "user_id": "ada", "session_id": "s-1"}
     assert transcript(database_url) == [("user", "Hi"), ("assistant", "Hello")]
+
+
+def test_what_was_said_beneath_a_caller_elsewhere_is_told_at_once(database_url: str) -> None:
+    exporter = SupabaseSpanExporter(database_url)
+    caller = extract({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+    spans = made(lambda tracer: beneath(tracer, caller))
+    for span in spans:
+        assert exporter.export([span]) is SUCCESS
+        assert exporter.force_flush()
+    # The process may be killed now.
+    assert transcript(database_url) == [("user", "Hi"), ("assistant", "Hello")]
+    exporter.shutdown()
+
+    assert transcript(database_url) == [("user", "Hi"), ("assistant", "Hello")]
+
+
+def beneath(tracer: Tracer, caller: Context) -> None:
+    with tracer.start_as_current_span("POST /chat", context=caller, kind=SpanKind.SERVER):
+        ask(tracer, "Hi", "Hello")

@@ -186,6 +186,7 @@ START = (
     Column("source", word),
     Column("instrumentor", word),
     Column("is_provider", boolean, _FALSE),
+    Column("is_entry", boolean, _FALSE),
     Column("native_id", text),
     Column("provider", word),
     Column("model_requested", word),

@@ -31,6 +31,7 @@ START_FIELDS = {
     "source": "source",
     "instrumentor": "instrumentor",
     "is_provider": "is_provider",
+    "is_entry": "is_entry",
     "native_id": "native_id",
     "kind": "kind",
     "parent": "parent_span_id",

@@ -186,6 +186,7 @@ create table public.conversation_spans (
     source text,
     instrumentor text,
     is_provider boolean not null default false,
+    is_entry boolean not null default false,
     native_id text,
     provider text,
     model_requested text,
@@ -2059,7 +2060,8 @@ AS $function$
         from (select distinct unnest(run_ids) as id) u
         where exists (
             select 1 from public.conversation_spans s
-            where s.conversation_run_id = u.id and s.source = 'otel' and s.parent_span_id is null and s.start_version is not null
+            where s.conversation_run_id = u.id and s.source = 'otel' and (s.parent_span_id is null or s.is_entry)
+                and s.start_version is not null
         ) and exists (
             select 1 from public.conversation_spans s
             where s.conversation_run_id = u.id and num_nonnulls(s.question_keys, s.answer_keys) > 0
@@ -2689,7 +2691,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
  SET search_path TO ''
 AS $function$
     insert into public.conversation_spans as s (
-        id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
+        id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
@@ -2697,7 +2699,7 @@ AS $function$
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source,
-        r.instrumentor, coalesce(r.is_provider, false), r.native_id, r.provider, r.model_requested,
+        r.instrumentor, coalesce(r.is_provider, false), coalesce(r.is_entry, false), r.native_id, r.provider, r.model_requested,
         r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, r.question_keys, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
@@ -2706,7 +2708,7 @@ AS $function$
         r.answer_keys, r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text,
-        instrumentor text, is_provider boolean, native_id text, provider text, model_requested text,
+        instrumentor text, is_provider boolean, is_entry boolean, native_id text, provider text, model_requested text,
         invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, question_keys uuid[], tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
@@ -2717,18 +2719,18 @@ AS $function$
     order by r.id
     on conflict (id) do update
     set (
-        parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
+        parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source,
-            excluded.instrumentor, excluded.is_provider, excluded.native_id, excluded.provider, excluded.model_requested,
+            excluded.instrumentor, excluded.is_provider, excluded.is_entry, excluded.native_id, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
             excluded.prompt_names, excluded.question_keys, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
-            s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.provider, s.model_requested,
+            s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.is_entry, s.native_id, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
             s.prompt_names, s.question_keys, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)
@@ -3953,6 +3955,9 @@ comment on column public.conversation_spans.inputs is 'Payload; {"$message": id}
 
 --: comment public.conversation_spans.instrumentor
 comment on column public.conversation_spans.instrumentor is 'OpenTelemetry: the scope that made the span. NULL: LangChain''s callbacks.';
+
+--: comment public.conversation_spans.is_entry
+comment on column public.conversation_spans.is_entry is 'OpenTelemetry: its parent is in another process, which may tell of it or not.';
 
 --: comment public.conversation_spans.is_provider
 comment on column public.conversation_spans.is_provider is 'Told by what wraps a provider''s SDK, or by that SDK itself, not by a framework over it.';

@@ -55,6 +55,8 @@ class Spans(Outlet):
             "bodies": [],
             "messages": [],
         }
+        if native.remote_parent:
+            draft["is_entry"] = True
         if reading.provider:
             draft["provider"] = self._word(reading.provider)
         if reading.model_requested:

@@ -30,6 +30,7 @@ class Known:
         "began",
         "ended",
         "hex",
+        "is_entry",
         "is_genai",
         "kind",
         "parent",
@@ -42,6 +43,8 @@ class Known:
     def __init__(self, span_hex: str, native: NativeSpan, reading: Reading | None) -> None:
         self.hex = span_hex
         self.parent = native.parent_id
+        self.is_entry = native.parent_id is None or native.remote_parent
+        """Whether nothing above it is of this process."""
         self.is_genai = reading is not None and reading.is_genai
         self.kind: Kind = reading.kind if reading is not None else "other"
         self.began = reading.started if reading is not None else native.start
@@ -108,7 +111,7 @@ class Trace:
         self.root = TraceRoot(trace_id, 0, epoch)
         self.is_genai = False
         self.rooted = False
-        """Whether the span without a parent came."""
+        """Whether the span without a parent came, or one whose parent is in another process."""
         self.is_late = False
         """Whether all of it seemed to be here once: what comes now was not waited for."""
         self.touched = 0.0
@@ -179,7 +182,7 @@ class Trace:
             above = parent
             if above.is_genai:
                 top = above
-        return top, above.parent is None
+        return top, above.is_entry
 
 
 def _began(span: Known) -> tuple[int, str]:

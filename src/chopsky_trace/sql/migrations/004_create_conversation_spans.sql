@@ -10,6 +10,7 @@ create table public.conversation_spans (
     source text,
     instrumentor text,
     is_provider boolean not null default false,
+    is_entry boolean not null default false,
     native_id text,
     provider text,
     model_requested text,
@@ -64,6 +65,7 @@ comment on column public.conversation_spans.parent_span_id is 'May lie outside t
 comment on column public.conversation_spans.kind is 'llm, chain, agent, tool, retriever, embedding, prompt, parser, image or other.';
 comment on column public.conversation_spans.instrumentor is 'OpenTelemetry: the scope that made the span. NULL: LangChain''s callbacks.';
 comment on column public.conversation_spans.is_provider is 'Told by what wraps a provider''s SDK, or by that SDK itself, not by a framework over it.';
+comment on column public.conversation_spans.is_entry is 'OpenTelemetry: its parent is in another process, which may tell of it or not.';
 comment on column public.conversation_spans.native_id is 'The span''s own id where it came from, if that is no UUID.';
 comment on column public.conversation_spans.inputs is 'Payload; {"$message": id} stands for the message with that body_id, {"$messages": ...} for a run of them.';
 comment on column public.conversation_spans.prompt_names is 'Place in the prompt, from 0, to the assistant''s name there, where it is not what prompt_extends says.';

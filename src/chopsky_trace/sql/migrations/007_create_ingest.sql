@@ -8,7 +8,7 @@ create function public.chopsky_write_spans(spans json) returns void
 language sql set search_path = ''
 as $$
     insert into public.conversation_spans as s (
-        id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
+        id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
         status, error, model, response_id, ended_at, response_time_ms, time_to_first_token_ms,
         input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_tokens,
@@ -16,7 +16,7 @@ as $$
     )
     select
         r.id, r.conversation_run_id, r.parent_span_id, coalesce(r.kind, 'other'), r.name, r.source,
-        r.instrumentor, coalesce(r.is_provider, false), r.native_id, r.provider, r.model_requested,
+        r.instrumentor, coalesce(r.is_provider, false), coalesce(r.is_entry, false), r.native_id, r.provider, r.model_requested,
         r.invocation_params, r.inputs, r.prompt_extends, r.prompt_take, r.prompt_prefix, r.prompt_bodies, r.prompt_names, r.question_keys, coalesce(r.tags, '{}'), coalesce(r.metadata, '{}'),
         r.scope, r.started_at, r.start_version,
         coalesce(r.status, 'active'), r.error, r.model, r.response_id, r.ended_at, r.response_time_ms, r.time_to_first_token_ms,
@@ -25,7 +25,7 @@ as $$
         r.answer_keys, r.end_metadata, r.end_version
     from json_to_recordset(spans) as r (
         id uuid, conversation_run_id uuid, parent_span_id uuid, kind text, name text, source text,
-        instrumentor text, is_provider boolean, native_id text, provider text, model_requested text,
+        instrumentor text, is_provider boolean, is_entry boolean, native_id text, provider text, model_requested text,
         invocation_params jsonb, inputs jsonb, prompt_extends uuid, prompt_take integer, prompt_prefix uuid, prompt_bodies uuid[], prompt_names jsonb, question_keys uuid[], tags text[], metadata jsonb,
         scope jsonb, started_at timestamptz, start_version text, status text, error text, model text, response_id text,
         ended_at timestamptz, response_time_ms numeric, time_to_first_token_ms numeric, input_tokens bigint, output_tokens bigint,
@@ -36,18 +36,18 @@ as $$
     order by r.id
     on conflict (id) do update
     set (
-        parent_span_id, kind, name, source, instrumentor, is_provider, native_id, provider, model_requested, invocation_params, inputs,
+        parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version
     ) = (
         select x.* from (select
             excluded.parent_span_id, excluded.kind, excluded.name, excluded.source,
-            excluded.instrumentor, excluded.is_provider, excluded.native_id, excluded.provider, excluded.model_requested,
+            excluded.instrumentor, excluded.is_provider, excluded.is_entry, excluded.native_id, excluded.provider, excluded.model_requested,
             excluded.invocation_params, excluded.inputs, excluded.prompt_extends, excluded.prompt_take, excluded.prompt_prefix, excluded.prompt_bodies,
             excluded.prompt_names, excluded.question_keys, excluded.tags, excluded.metadata, excluded.scope, excluded.started_at, excluded.start_version
         ) x where excluded.start_version > coalesce(s.start_version, '')
         union all
         select y.* from (select
-            s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.provider, s.model_requested,
+            s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.is_entry, s.native_id, s.provider, s.model_requested,
             s.invocation_params, s.inputs, s.prompt_extends, s.prompt_take, s.prompt_prefix, s.prompt_bodies,
             s.prompt_names, s.question_keys, s.tags, s.metadata, s.scope, s.started_at, s.start_version
         ) y where not coalesce(excluded.start_version > coalesce(s.start_version, ''), false)

@@ -5,7 +5,7 @@
 -- For runs that the caller has locked. Of a topmost span that says what the user said, and was answered, that stands; of
 -- another, what was new with the first call in it, and what the last one answered. An answer is shown with the last call that
 -- gave it, and as a row of its own only where none did. A row that only a span below another brought gives way.
--- A run without a root, or of which no span claims anything, is left as it was told. Returns the runs in which a row changed.
+-- A run of which neither the root is here nor where it came in from another process, or of which no span claims anything, is left as it was told. Returns the runs in which a row changed.
 create function public.chopsky_settle_turns(run_ids uuid[]) returns setof uuid
 language sql set search_path = ''
 -- How many calls a run has no plan knows: tables are read by index, each from where "offset 0" stands, all else by hash.
@@ -16,7 +16,8 @@ as $$
         from (select distinct unnest(run_ids) as id) u
         where exists (
             select 1 from public.conversation_spans s
-            where s.conversation_run_id = u.id and s.source = 'otel' and s.parent_span_id is null and s.start_version is not null
+            where s.conversation_run_id = u.id and s.source = 'otel' and (s.parent_span_id is null or s.is_entry)
+                and s.start_version is not null
         ) and exists (
             select 1 from public.conversation_spans s
             where s.conversation_run_id = u.id and num_nonnulls(s.question_keys, s.answer_keys) > 0
