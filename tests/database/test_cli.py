@@ -249,6 +249,9 @@ def test_cost_in_text_and_json(invoke: Invoke, connection: Connection, by: str):
     }
     data = answer(invoke("cost", "--by", by, "--json"))
     assert [(row["key"], row["cost"]) for row in data["rows"]] == [(keys[by], "0.0003230000")]
+    counts = ("input_tokens", "output_tokens", "total_tokens", "unpriced_calls", "unmeasured_calls", "reported_calls")
+    # Counts are numbers, as `runs --json` has them, and money a text.
+    assert {type(row[name]) for row in (*data["rows"], data["total"]) for name in counts} == {int}
     text = invoke("cost", "--by", by).stdout
     assert keys[by] in text
     assert "$0.000323" in text

@@ -250,9 +250,10 @@ order by p.position
 -- number of calls that are not in them beside.
 select
     grouping(k.key) = 1 as is_total, k.key, null::text as provider, count(*) as runs, null::bigint as calls,
-    sum(r.total_input_tokens) as input_tokens, sum(r.total_output_tokens) as output_tokens, sum(r.total_tokens_used) as total_tokens,
+    sum(r.total_input_tokens)::bigint as input_tokens, sum(r.total_output_tokens)::bigint as output_tokens,
+    sum(r.total_tokens_used)::bigint as total_tokens,
     sum(r.total_cost) as cost, sum(o.cost) as reported_cost, coalesce(sum(o.calls), 0)::bigint as reported_calls,
-    coalesce(sum(r.unpriced_calls), 0) as unpriced_calls, coalesce(sum(r.unmeasured_calls), 0) as unmeasured_calls
+    coalesce(sum(r.unpriced_calls), 0)::bigint as unpriced_calls, coalesce(sum(r.unmeasured_calls), 0)::bigint as unmeasured_calls
 from public.conversation_runs r
 left join (
     select s.conversation_run_id as run_id, sum(s.reported_cost) as cost, count(*) as calls
@@ -323,7 +324,8 @@ with run as (
 )
 select
     grouping(p.key) = 1 as is_total, p.key, p.provider, count(distinct p.run_id) as runs, coalesce(sum(p.calls), 0) as calls,
-    sum(p.input_tokens) as input_tokens, sum(p.output_tokens) as output_tokens, sum(p.total_tokens) as total_tokens,
+    sum(p.input_tokens)::bigint as input_tokens, sum(p.output_tokens)::bigint as output_tokens,
+    sum(p.total_tokens)::bigint as total_tokens,
     sum(p.cost) as cost, sum(p.reported_cost) as reported_cost, count(p.reported_cost) as reported_calls,
     coalesce(sum(p.unpriced), 0) as unpriced_calls, coalesce(sum(p.unmeasured), 0) as unmeasured_calls,
     round(avg(p.time_to_first_token_ms), 3) as time_to_first_token_ms,
