@@ -21,7 +21,8 @@ from chopsky_trace.writer.delivery import Delivery
 
 AGENTS = 120
 EMPTY, FILLED, TRIAL = "bench_empty", "bench_filled", "bench_trial"
-NOT_RUNS = ("chopsky_migrations", "writer_status")
+# Roll-ups are shared between runs: they are not theirs to copy.
+NOT_RUNS = ("chopsky_migrations", "writer_status", "usage_metrics", "usage_totals", "usage_kept")
 FORMATS = ("binary", "text")
 BLOCK_BYTES = 1 << 17
 

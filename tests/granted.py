@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+USED: set[str] = {
+    "day", "tenant_id", "provider", "model", "calls", "failed_calls", "input_tokens", "output_tokens", "total_tokens",
+    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "unmeasured_calls", "response_time_ms",
+    "timed_calls", "messages", "user_messages", "assistant_messages",
+}  # fmt: skip
+"""Of the usage roll-ups: all but costs."""
 COLUMNS: dict[str, dict[str, set[str]]] = {
     "conversation_runs": {
         "SELECT": {
@@ -34,6 +40,8 @@ COLUMNS: dict[str, dict[str, set[str]]] = {
             "document_chat", "image_generation", "web_search",
         },
     },
+    "usage_metrics": {"SELECT": {*USED, "user_id"}},
+    "usage_totals": {"SELECT": USED},
 }  # fmt: skip
 """Of `authenticated`, by table and verb; row level security then says which rows."""
 TABLES: dict[str, set[str]] = {

@@ -19,6 +19,8 @@ TABLES = (
     "conversation_spans",
     "conversation_contents",
     "conversation_prefixes",
+    "usage_contributions",
+    "usage_kept",
     "writer_status",
     "chopsky_migrations",
 )
@@ -86,6 +88,7 @@ def runs(connection: Connection) -> dict[str, UUID]:
         connection.execute(
             "insert into conversation_prefixes (id, length, bodies) values (%s, 1, array[%s::uuid])", [run, run]
         )
+        connection.execute("select increment_usage_metrics(%s, %s)", [tenant, user])
         connection.execute(
             "insert into writer_status (writer_id, host, process_id, version, schema_number, started_at) values"
             " (%s, '', 1, '', 1, now())",
@@ -97,7 +100,12 @@ def runs(connection: Connection) -> dict[str, UUID]:
 def verbs(table: str) -> dict[str, sql.Composed]:
     name = sql.Identifier(table)
     column = sql.Identifier(
-        "name" if table == "chopsky_migrations" else "id" if table != "writer_status" else "writer_id"
+        {
+            "chopsky_migrations": "name",
+            "writer_status": "writer_id",
+            "usage_contributions": "key",
+            "usage_kept": "key",
+        }.get(table, "id")
     )
     return {
         "select": sql.SQL("select {} from {}").format(column, name),

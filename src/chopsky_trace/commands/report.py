@@ -110,7 +110,7 @@ def check_text(
         if name == "references":
             lines.append("  " + ", ".join(f"{kind} {count:,}" for kind, count in dangling.items() if count))
         for finding in (one for one in listed if one.check == name):
-            place = f"run {finding.conversation_run_id}"
+            place = f"run {finding.conversation_run_id}" if finding.conversation_run_id else "usage"
             place += f" span {finding.span_id}" if finding.span_id else ""
             place += f" message {finding.message_id}" if finding.message_id else ""
             values = f" stored {present.one_line(finding.stored)}" if finding.stored is not None else " stored nothing"

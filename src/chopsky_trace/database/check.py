@@ -11,7 +11,9 @@ from chopsky_trace.database.read import Reader
 
 CHECKS = {
     "totals": "totals of a run that its spans and messages do not give",
-    "analytics": "error and retry counts that the spans do not give",
+    "analytics": "errors, retries and scores that the run does not give",
+    "usage": "runs whose calls and messages do not give what they contribute to the usage roll-ups",
+    "usage_sums": "usage roll-ups that differ from the sum of what they are made of",
     "message_costs": "calls whose messages do not carry their cost",
     "message_sizes": "calls whose first message does not carry their output tokens",
     "duplicates": "calls that were told of twice and count twice",
@@ -39,6 +41,9 @@ REFERENCES: tuple[str, ...] = (
 """Kinds of reference: a call's prompt and output, what either begins with, and what stands in payloads, messages and
 documents."""
 
+WHOLE = ("usage_sums",)
+"""Checks that no batch of runs can answer: once, at the end."""
+
 BATCH_RUNS = 500
 """Runs per batch: some thousand spans a statement, so that no statement is long however many runs there are."""
 
@@ -48,7 +53,7 @@ class Finding:
     """One exception: where it is, what is stored, what was derived, and the cause."""
 
     check: str
-    conversation_run_id: UUID
+    conversation_run_id: UUID | None
     span_id: UUID | None
     message_id: UUID | None
     field: str
@@ -86,14 +91,18 @@ def check(reader: Reader, *, patience_s: float, batch_runs: int = BATCH_RUNS) ->
     while True:
         batch = reader.rows("batch", file="check.sql", after=after, limit=batch_runs)[0]
         if not batch["runs"]:
-            return
+            break
         bounds = {"low": batch["low"], "high": batch["high"]}
         with reader.uncompiled():
             findings = [
                 Finding(name, **row)
                 for name in CHECKS
+                if name not in WHOLE
                 for row in reader.rows(name, file="check.sql", patience=patience, **bounds)
             ]
             counts = reader.rows("counts", file="check.sql", **bounds)[0]
         yield CheckedBatch(batch["runs"], counts["spans"], counts["messages"], counts["prompts"], findings)
         after = batch["high"]
+    rest = [Finding(name, **row) for name in WHOLE for row in reader.rows(name, file="check.sql")]
+    if rest:
+        yield CheckedBatch(0, 0, 0, 0, rest)

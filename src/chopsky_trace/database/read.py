@@ -30,6 +30,10 @@ TABLES = (
     "conversation_runs",
     "conversation_spans",
     "model_prices",
+    "usage_contributions",
+    "usage_kept",
+    "usage_metrics",
+    "usage_totals",
     "writer_status",
 )
 FUNCTIONS = (

@@ -119,7 +119,8 @@ cross join lateral (
 where v.stored is distinct from v.derived and not (s.by_hand and v.is_total)
 
 -- analytics --
--- Error and retry counts derived again: a failure that was passed up through its parents counts once.
+-- Error and retry counts derived again (a failure that was passed up through its parents counts once), and the scores that
+-- nobody set by hand.
 with failed as (
     select
         s.conversation_run_id as run_id,
@@ -132,17 +133,182 @@ with failed as (
     ) below on below.conversation_run_id = s.conversation_run_id and below.parent_span_id = s.id
     where s.conversation_run_id between %(low)s and %(high)s and (s.status = 'failed' or s.metadata ? 'retry_attempt')
     group by s.conversation_run_id
+), asked as (
+    select m.conversation_run_id as run_id, count(*) filter (where m.role = 'user' and not m.is_internal) as messages
+    from public.conversation_messages m
+    where m.conversation_run_id between %(low)s and %(high)s
+    group by m.conversation_run_id
 )
 select
-    a.conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, v.stored, v.derived,
-    'the spans of the run tell otherwise' as cause
+    a.conversation_run_id, null::uuid as span_id, null::uuid as message_id, v.field, trim_scale(v.stored)::text as stored,
+    trim_scale(v.derived)::text as derived, 'the run''s spans, messages and feedback tell otherwise' as cause
 from public.conversation_analytics a
+join public.conversation_runs r on r.id = a.conversation_run_id
 left join failed f on f.run_id = a.conversation_run_id
+left join asked q on q.run_id = a.conversation_run_id
 cross join lateral (
-    values ('error_count', a.error_count::text, coalesce(f.errors, 0)::text), ('retry_count', a.retry_count::text, coalesce(f.retries, 0)::text)
+    select round((coalesce(l.feedback, l.work) + coalesce(l.work, l.feedback)) / 2, 2) as quality
+    from (
+        select
+            (r.user_satisfaction_score - 1) / 4 * 100 as feedback,
+            case when r.status <> 'active' then greatest(0, 100 - coalesce(f.errors, 0) * 25 - coalesce(f.retries, 0) * 10) end as work
+    ) l
+) w
+cross join lateral (
+    values
+        ('error_count', a.error_count::numeric, coalesce(f.errors, 0)::numeric),
+        ('retry_count', a.retry_count, coalesce(f.retries, 0)),
+        ('completion_rate', a.completion_rate, case when r.status = 'completed' then 100 when r.status in ('failed', 'abandoned') then 0 end),
+        ('user_engagement_score', a.user_engagement_score, case when q.messages >= 10 then 100 else q.messages * 10 end),
+        ('conversation_quality_score', a.conversation_quality_score, w.quality)
 ) v (field, stored, derived)
-where a.conversation_run_id between %(low)s and %(high)s and v.stored <> v.derived
+where a.conversation_run_id between %(low)s and %(high)s and v.stored is distinct from v.derived
+    and v.field <> all (a.scores_by_hand)
     and exists (select 1 from public.conversation_spans s where s.conversation_run_id = a.conversation_run_id)
+
+-- usage --
+-- What each run contributes to the usage roll-ups, derived again from its calls and messages.
+with run as (
+    select
+        r.id, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began_at, r.total_input_tokens, r.total_output_tokens,
+        r.total_tokens_used, r.total_cost, s.id is null and r.totals_by_hand as by_hand
+    from public.conversation_runs r
+    left join lateral (select c.id from public.conversation_spans c where c.conversation_run_id = r.id limit 1) s on true
+    where r.id between %(low)s and %(high)s and not r.merged
+), fact (run_id, used_at, provider, model, field, value) as (
+    select s.conversation_run_id, coalesce(s.started_at, s.ended_at, s.created_at), s.provider, coalesce(s.model, s.model_requested), v.field, v.value
+    from public.conversation_spans s
+    cross join lateral (
+        select (s.status <> 'failed' or s.time_to_first_token_ms is not null) and s.ended_at is not null as charged,
+            coalesce(s.cost between 0 and 1e12, false) as priced, coalesce(s.total_tokens between 0 and 1e15, false) as measured,
+            coalesce(s.response_time_ms between 0 and 9999999999, false) as timed
+    ) c
+    cross join lateral (
+        values
+            ('calls', 1, 1), ('failed_calls', (s.status = 'failed')::integer, 1), ('input_tokens', s.input_tokens, 1e15),
+            ('output_tokens', s.output_tokens, 1e15), ('total_tokens', s.total_tokens, 1e15),
+            ('cache_read_tokens', s.cache_read_tokens, 1e15), ('cache_write_tokens', s.cache_write_tokens, 1e15),
+            ('reasoning_tokens', s.reasoning_tokens, 1e15), ('total_cost', s.cost, 1e12),
+            ('unpriced_calls', (c.charged and not c.priced)::integer, 1), ('unmeasured_calls', (c.charged and not c.measured)::integer, 1),
+            ('response_time_ms', s.response_time_ms, 9999999999), ('timed_calls', c.timed::integer, 1)
+    ) v (field, value, most)
+    where s.conversation_run_id between %(low)s and %(high)s and s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null
+        and s.status <> 'active' and v.value between 0 and v.most
+    union all
+    select m.conversation_run_id, m.created_at, m.provider, m.model, v.field, v.value
+    from public.conversation_messages m
+    join run r on r.id = m.conversation_run_id
+    cross join lateral (
+        select not m.is_history and m.span_id is null as by_hand, m.role = 'assistant' as said,
+            m.role = 'assistant' and (m.provider is not null or m.model is not null) as is_call
+    ) c
+    cross join lateral (
+        values
+            ('messages', (not m.is_internal)::integer), ('user_messages', (m.role = 'user' and not m.is_internal)::integer),
+            ('assistant_messages', (c.said and not m.is_internal)::integer), ('calls', (c.by_hand and c.is_call)::integer),
+            ('input_tokens', case when c.by_hand and not r.by_hand and not c.said then m.token_count end),
+            ('output_tokens', case when c.by_hand and not r.by_hand and c.said then m.token_count end),
+            ('total_tokens', case when c.by_hand and not r.by_hand then m.token_count end),
+            ('total_cost', case when c.by_hand and not r.by_hand then m.cost end),
+            ('unpriced_calls', (c.by_hand and not r.by_hand and c.is_call and m.cost is null)::integer),
+            ('unmeasured_calls', (c.by_hand and not r.by_hand and c.is_call and m.token_count is null)::integer),
+            ('response_time_ms', case when c.by_hand and not r.by_hand then m.response_time_ms end),
+            ('timed_calls', (c.by_hand and not r.by_hand and m.response_time_ms is not null)::integer)
+    ) v (field, value)
+    where m.conversation_run_id between %(low)s and %(high)s and v.value is not null
+    union all
+    select r.id, r.began_at, null, null, v.field, v.value
+    from run r
+    cross join lateral (
+        values ('input_tokens', r.total_input_tokens::numeric), ('output_tokens', r.total_output_tokens),
+            ('total_tokens', r.total_tokens_used), ('total_cost', r.total_cost)
+    ) v (field, value)
+    where r.by_hand and v.value is not null
+), both_sides (run_id, day, tenant_id, user_id, provider, model, field, stored, derived) as (
+    select
+        r.id, (greatest(least(f.used_at, '9999-12-31Z'), '0001-01-01Z') at time zone 'UTC')::date, r.tenant_id, r.user_id,
+        f.provider, f.model, f.field, null::numeric, f.value
+    from fact f
+    join run r on r.id = f.run_id
+    union all
+    select c.owner_id, c.day, c.tenant_id, c.user_id, c.provider, c.model, e.key, e.value::numeric, null
+    from public.usage_contributions c
+    cross join lateral jsonb_each_text(
+        to_jsonb(c) - array['owner_id', 'key', 'day', 'tenant_id', 'user_id', 'provider', 'model']
+    ) e
+    where c.owner_id between %(low)s and %(high)s and e.value is not null
+        and exists (select 1 from public.conversation_runs r where r.id = c.owner_id)
+), compared as (
+    select b.run_id, b.day, b.tenant_id, b.user_id, b.provider, b.model, b.field, sum(b.stored) as stored, sum(b.derived) as derived
+    from both_sides b
+    group by 1, 2, 3, 4, 5, 6, 7
+)
+select
+    c.run_id as conversation_run_id, null::uuid as span_id, null::uuid as message_id, c.field, trim_scale(c.stored)::text as stored,
+    trim_scale(c.derived)::text as derived,
+    'its usage says otherwise (' || concat_ws(', ', c.day, c.tenant_id, c.user_id, c.provider, c.model) || '): select rebuild_usage()' as cause
+from compared c
+-- A count that is 0 may have no row.
+where case when c.field in ('calls', 'failed_calls', 'unpriced_calls', 'unmeasured_calls', 'timed_calls', 'messages', 'user_messages', 'assistant_messages')
+    then coalesce(c.stored, 0) <> coalesce(c.derived, 0) else c.stored is distinct from c.derived end
+
+-- usage_sums --
+-- The usage roll-ups against the sums of what they are made of; contributions of what is not stored; messages outside a run.
+with wrong_metrics as (
+    (select to_jsonb(m) as stored, null::jsonb as derived, m.day, m.tenant_id, m.user_id, m.provider, m.model from (
+        select key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_metrics except select key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_sums
+    ) m)
+    union all
+    (select null, to_jsonb(m), m.day, m.tenant_id, m.user_id, m.provider, m.model from (
+        select key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_sums except select key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_metrics
+    ) m)
+), wrong_totals as (
+    (select to_jsonb(t) as stored, null::jsonb as derived, t.day, t.tenant_id, null::text as user_id, t.provider, t.model from (
+        select key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_totals except select key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_total_sums
+    ) t)
+    union all
+    (select null, to_jsonb(t), t.day, t.tenant_id, null, t.provider, t.model from (
+        select key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_total_sums except select key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages from public.usage_totals
+    ) t)
+), wrong (name, place, stored, derived) as (
+    select 'usage_metrics', concat_ws(', ', w.day, w.tenant_id, w.user_id, w.provider, w.model), max(w.stored::text)::jsonb, max(w.derived::text)::jsonb
+    from wrong_metrics w
+    group by w.day, w.tenant_id, w.user_id, w.provider, w.model
+    union all
+    select 'usage_totals', concat_ws(', ', w.day, w.tenant_id, w.provider, w.model), max(w.stored::text)::jsonb, max(w.derived::text)::jsonb
+    from wrong_totals w
+    group by w.day, w.tenant_id, w.provider, w.model
+)
+select
+    null::uuid as conversation_run_id, null::uuid as span_id, null::uuid as message_id, w.name || '.' || e.key as field,
+    w.stored ->> e.key as stored, w.derived ->> e.key as derived,
+    'what the roll-up is made of sums to otherwise (' || w.place || '): select rebuild_usage()' as cause
+from wrong w
+cross join lateral (
+    select coalesce(a.key, b.key) as key
+    from jsonb_each(w.stored) a
+    full join jsonb_each(w.derived) b on b.key = a.key
+    where a.value is distinct from b.value and coalesce(a.key, b.key) <> all (array['day', 'tenant_id', 'user_id', 'provider', 'model'])
+) e
+union all
+select
+    null, null, null, 'usage_contributions.owner_id', c.owner_id::text, null,
+    'neither a run nor a message of that id is stored: select rebuild_usage()'
+from public.usage_contributions c
+where not exists (select 1 from public.conversation_runs r where r.id = c.owner_id)
+    and not exists (select 1 from public.conversation_messages m where m.id = c.owner_id and m.conversation_run_id is null)
+union all
+select
+    null, null, m.id, 'usage_contributions.' || v.field, trim_scale(v.stored)::text, trim_scale(v.derived)::text,
+    'what the message, which is in no run, contributes is not this: select rebuild_usage()'
+from public.conversation_messages m
+left join public.usage_contributions c on c.owner_id = m.id
+cross join lateral (
+    values
+        ('messages', c.messages::numeric, (not m.is_internal)::integer::numeric), ('total_tokens', c.total_tokens, m.token_count),
+        ('total_cost', c.total_cost, m.cost)
+) v (field, stored, derived)
+where m.conversation_run_id is null and v.stored is distinct from v.derived
 
 -- message_costs --
 -- A call's cost stands on its first output message; together its messages carry what the call carries. Where several

@@ -18,6 +18,7 @@ create table public.conversation_analytics (
     conversation_quality_score numeric(5,2),
     error_count integer not null default 0,
     retry_count integer not null default 0,
+    scores_by_hand text[] not null default '{}'::text[],
     metadata jsonb not null default '{}'::jsonb,
     created_at timestamp with time zone not null default now(),
     updated_at timestamp with time zone not null default now()
@@ -261,6 +262,116 @@ create table public.model_prices (
     created_at timestamp with time zone not null default now()
 );
 
+--: table public.usage_contributions
+create table public.usage_contributions (
+    owner_id uuid not null,
+    key uuid not null,
+    day date not null,
+    tenant_id text,
+    user_id text,
+    provider text,
+    model text,
+    calls bigint not null default 0,
+    failed_calls bigint not null default 0,
+    input_tokens bigint,
+    output_tokens bigint,
+    total_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    total_cost numeric(34,10),
+    unpriced_calls bigint not null default 0,
+    unmeasured_calls bigint not null default 0,
+    response_time_ms numeric(24,3),
+    timed_calls bigint not null default 0,
+    messages bigint not null default 0,
+    user_messages bigint not null default 0,
+    assistant_messages bigint not null default 0
+);
+
+--: table public.usage_kept
+create table public.usage_kept (
+    key uuid not null,
+    day date not null,
+    tenant_id text,
+    user_id text,
+    provider text,
+    model text,
+    contributions bigint not null default 0,
+    known bigint[] not null default '{0,0,0,0,0,0,0,0}'::bigint[],
+    calls bigint not null default 0,
+    failed_calls bigint not null default 0,
+    input_tokens bigint,
+    output_tokens bigint,
+    total_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    total_cost numeric(34,10),
+    unpriced_calls bigint not null default 0,
+    unmeasured_calls bigint not null default 0,
+    response_time_ms numeric(24,3),
+    timed_calls bigint not null default 0,
+    messages bigint not null default 0,
+    user_messages bigint not null default 0,
+    assistant_messages bigint not null default 0
+);
+
+--: table public.usage_metrics
+create table public.usage_metrics (
+    key uuid not null,
+    day date not null,
+    tenant_id text,
+    user_id text,
+    provider text,
+    model text,
+    contributions bigint not null default 0,
+    known bigint[] not null default '{0,0,0,0,0,0,0,0}'::bigint[],
+    calls bigint not null default 0,
+    failed_calls bigint not null default 0,
+    input_tokens bigint,
+    output_tokens bigint,
+    total_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    total_cost numeric(34,10),
+    unpriced_calls bigint not null default 0,
+    unmeasured_calls bigint not null default 0,
+    response_time_ms numeric(24,3),
+    timed_calls bigint not null default 0,
+    messages bigint not null default 0,
+    user_messages bigint not null default 0,
+    assistant_messages bigint not null default 0
+);
+
+--: table public.usage_totals
+create table public.usage_totals (
+    key uuid not null,
+    day date not null,
+    tenant_id text,
+    provider text,
+    model text,
+    contributions bigint not null default 0,
+    known bigint[] not null default '{0,0,0,0,0,0,0,0}'::bigint[],
+    calls bigint not null default 0,
+    failed_calls bigint not null default 0,
+    input_tokens bigint,
+    output_tokens bigint,
+    total_tokens bigint,
+    cache_read_tokens bigint,
+    cache_write_tokens bigint,
+    reasoning_tokens bigint,
+    total_cost numeric(34,10),
+    unpriced_calls bigint not null default 0,
+    unmeasured_calls bigint not null default 0,
+    response_time_ms numeric(24,3),
+    timed_calls bigint not null default 0,
+    messages bigint not null default 0,
+    user_messages bigint not null default 0,
+    assistant_messages bigint not null default 0
+);
+
 --: table public.writer_status
 create table public.writer_status (
     writer_id uuid not null,
@@ -457,6 +568,18 @@ alter table public.model_prices add constraint model_prices_valid_from_check CHE
 --: constraint public.model_prices model_prices_valid_until_check
 alter table public.model_prices add constraint model_prices_valid_until_check CHECK (((EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) >= (1970)::numeric) AND (EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) <= (9998)::numeric)));
 
+--: constraint public.usage_contributions usage_contributions_pkey
+alter table public.usage_contributions add constraint usage_contributions_pkey PRIMARY KEY (owner_id, key);
+
+--: constraint public.usage_kept usage_kept_pkey
+alter table public.usage_kept add constraint usage_kept_pkey PRIMARY KEY (key);
+
+--: constraint public.usage_metrics usage_metrics_pkey
+alter table public.usage_metrics add constraint usage_metrics_pkey PRIMARY KEY (key);
+
+--: constraint public.usage_totals usage_totals_pkey
+alter table public.usage_totals add constraint usage_totals_pkey PRIMARY KEY (key);
+
 --: constraint public.writer_status writer_status_pkey
 alter table public.writer_status add constraint writer_status_pkey PRIMARY KEY (writer_id);
 
@@ -565,8 +688,32 @@ CREATE INDEX idx_sessions_tenant_id ON public.conversation_sessions USING btree 
 --: index idx_sessions_user_id
 CREATE INDEX idx_sessions_user_id ON public.conversation_sessions USING btree (user_id, last_activity_at DESC, id DESC);
 
+--: index idx_usage_metrics_day
+CREATE INDEX idx_usage_metrics_day ON public.usage_metrics USING btree (day);
+
+--: index idx_usage_metrics_tenant_id_day
+CREATE INDEX idx_usage_metrics_tenant_id_day ON public.usage_metrics USING btree (tenant_id, day) WHERE (tenant_id IS NOT NULL);
+
+--: index idx_usage_metrics_user_id_day
+CREATE INDEX idx_usage_metrics_user_id_day ON public.usage_metrics USING btree (user_id, day) WHERE (user_id IS NOT NULL);
+
+--: index idx_usage_totals_day
+CREATE INDEX idx_usage_totals_day ON public.usage_totals USING btree (day);
+
+--: index idx_usage_totals_tenant_id_day
+CREATE INDEX idx_usage_totals_tenant_id_day ON public.usage_totals USING btree (tenant_id, day) WHERE (tenant_id IS NOT NULL);
+
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
+
+--: index usage_kept_day_idx
+CREATE INDEX usage_kept_day_idx ON public.usage_kept USING btree (day);
+
+--: index usage_kept_tenant_id_day_idx
+CREATE INDEX usage_kept_tenant_id_day_idx ON public.usage_kept USING btree (tenant_id, day) WHERE (tenant_id IS NOT NULL);
+
+--: index usage_kept_user_id_day_idx
+CREATE INDEX usage_kept_user_id_day_idx ON public.usage_kept USING btree (user_id, day) WHERE (user_id IS NOT NULL);
 
 --: function public.cancel_conversation_session(session_uuid uuid)
 CREATE OR REPLACE FUNCTION public.cancel_conversation_session(session_uuid uuid)
@@ -574,6 +721,136 @@ CREATE OR REPLACE FUNCTION public.cancel_conversation_session(session_uuid uuid)
  LANGUAGE sql
  SET search_path TO ''
 AS $function$ select public.chopsky_end_session(session_uuid, 'cancelled') $function$;
+
+--: function public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    empty uuid[];
+begin
+    if to_kept then
+        insert into public.usage_kept as k (
+            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
+            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select
+            d.key, d.day, d.tenant_id, d.user_id, d.provider, d.model, d.contributions, d.known, d.calls, d.failed_calls,
+            d.input_tokens, d.output_tokens, d.total_tokens, d.cache_read_tokens, d.cache_write_tokens, d.reasoning_tokens,
+            d.total_cost, d.unpriced_calls, d.unmeasured_calls, d.response_time_ms, d.timed_calls, d.messages,
+            d.user_messages, d.assistant_messages
+        from unnest(deltas) d
+        order by d.key
+        on conflict (key) do update
+        set
+            contributions = k.contributions + excluded.contributions,
+            known = array[k.known[1] + excluded.known[1], k.known[2] + excluded.known[2], k.known[3] + excluded.known[3], k.known[4] + excluded.known[4], k.known[5] + excluded.known[5], k.known[6] + excluded.known[6], k.known[7] + excluded.known[7], k.known[8] + excluded.known[8]],
+            calls = k.calls + excluded.calls, failed_calls = k.failed_calls + excluded.failed_calls,
+            input_tokens = case when k.known[1] + excluded.known[1] > 0 then coalesce(k.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+            output_tokens = case when k.known[2] + excluded.known[2] > 0 then coalesce(k.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+            total_tokens = case when k.known[3] + excluded.known[3] > 0 then coalesce(k.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+            cache_read_tokens = case when k.known[4] + excluded.known[4] > 0 then coalesce(k.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+            cache_write_tokens = case when k.known[5] + excluded.known[5] > 0 then coalesce(k.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+            reasoning_tokens = case when k.known[6] + excluded.known[6] > 0 then coalesce(k.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+            total_cost = case when k.known[7] + excluded.known[7] > 0 then coalesce(k.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+            unpriced_calls = k.unpriced_calls + excluded.unpriced_calls,
+            unmeasured_calls = k.unmeasured_calls + excluded.unmeasured_calls,
+            response_time_ms = case when k.known[8] + excluded.known[8] > 0 then coalesce(k.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+            timed_calls = k.timed_calls + excluded.timed_calls, messages = k.messages + excluded.messages,
+            user_messages = k.user_messages + excluded.user_messages,
+            assistant_messages = k.assistant_messages + excluded.assistant_messages;
+    end if;
+    if not to_metrics then
+        return;
+    end if;
+    with written as (
+        insert into public.usage_metrics as m (
+            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
+            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select
+            d.key, d.day, d.tenant_id, d.user_id, d.provider, d.model, d.contributions, d.known, d.calls, d.failed_calls,
+            d.input_tokens, d.output_tokens, d.total_tokens, d.cache_read_tokens, d.cache_write_tokens, d.reasoning_tokens,
+            d.total_cost, d.unpriced_calls, d.unmeasured_calls, d.response_time_ms, d.timed_calls, d.messages,
+            d.user_messages, d.assistant_messages
+        from unnest(deltas) d
+        order by d.key
+        on conflict (key) do update
+        set
+            contributions = m.contributions + excluded.contributions,
+            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+            user_messages = m.user_messages + excluded.user_messages,
+            assistant_messages = m.assistant_messages + excluded.assistant_messages
+        returning m.key, m.contributions
+    )
+    select array_agg(w.key) into empty from written w where w.contributions = 0;
+    if empty is not null then
+        delete from public.usage_metrics m where m.key = any (empty);
+    end if;
+    with written as (
+        insert into public.usage_totals as m (
+            key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
+            total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
+            unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select
+            public.chopsky_usage_key(d.day, d.tenant_id, null, d.provider, d.model),
+            d.day, d.tenant_id, d.provider, d.model, sum(d.contributions),
+            array[
+            sum(d.known[1]), sum(d.known[2]), sum(d.known[3]), sum(d.known[4]), sum(d.known[5]), sum(d.known[6]),
+            sum(d.known[7]), sum(d.known[8])
+        ]::bigint[],
+            sum(d.calls), sum(d.failed_calls), sum(d.input_tokens), sum(d.output_tokens), sum(d.total_tokens),
+            sum(d.cache_read_tokens), sum(d.cache_write_tokens), sum(d.reasoning_tokens), sum(d.total_cost),
+            sum(d.unpriced_calls), sum(d.unmeasured_calls), sum(d.response_time_ms), sum(d.timed_calls), sum(d.messages),
+            sum(d.user_messages), sum(d.assistant_messages)
+        from unnest(deltas) d
+        group by d.day, d.tenant_id, d.provider, d.model
+        order by 1
+        on conflict (key) do update
+        set
+            contributions = m.contributions + excluded.contributions,
+            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+            user_messages = m.user_messages + excluded.user_messages,
+            assistant_messages = m.assistant_messages + excluded.assistant_messages
+        returning m.key, m.contributions
+    )
+    select array_agg(w.key) into empty from written w where w.contributions = 0;
+    if empty is not null then
+        delete from public.usage_totals m where m.key = any (empty);
+    end if;
+end
+$function$;
 
 --: function public.chopsky_as_told(span public.conversation_spans)
 CREATE OR REPLACE FUNCTION public.chopsky_as_told(span public.conversation_spans)
@@ -746,6 +1023,189 @@ AS $function$
     where r.id = run_id and (q.id = r.id or (c.kind = 'media' and q.session_key = r.session_key))
     order by (c.kind = 'media' and c.data is null), q.id = r.id desc, q.id
     limit 1
+$function$;
+
+--: function public.chopsky_count_usage(owner_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_count_usage(owner_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    deltas public.usage_metrics[];
+begin
+    if owner_ids is null or owner_ids = '{}' then
+        return;
+    end if;
+    -- rebuild_usage takes it alone.
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    with run as materialized (
+        -- Who saw only what others carry contributes nothing.
+        select
+            r.id, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began_at, r.total_input_tokens,
+            r.total_output_tokens, r.total_tokens_used, r.total_cost,
+            -- Totals set by hand stand for the tokens and costs of all the run's messages.
+            r.totals_by_hand and not exists (
+                select 1 from public.conversation_spans s where s.conversation_run_id = r.id
+            ) as by_hand
+        from public.conversation_runs r
+        where r.id = any (owner_ids) and not r.merged
+    ), part as (
+        select
+            r.id as owner_id, coalesce(s.started_at, s.ended_at, s.created_at) as used_at, r.tenant_id, r.user_id,
+            s.provider, coalesce(s.model, s.model_requested) as model, 1 as calls, (s.status = 'failed')::integer as failed_calls,
+            -- As in chopsky_recompute: what no call can have used is in no sum.
+            case when s.input_tokens between 0 and 1000000000000000 then s.input_tokens end as input_tokens,
+            case when s.output_tokens between 0 and 1000000000000000 then s.output_tokens end as output_tokens,
+            case when s.total_tokens between 0 and 1000000000000000 then s.total_tokens end as total_tokens,
+            case when s.cache_read_tokens between 0 and 1000000000000000 then s.cache_read_tokens end as cache_read_tokens,
+            case when s.cache_write_tokens between 0 and 1000000000000000 then s.cache_write_tokens end as cache_write_tokens,
+            case when s.reasoning_tokens between 0 and 1000000000000000 then s.reasoning_tokens end as reasoning_tokens,
+            case when s.cost between 0 and 1000000000000 then s.cost end as total_cost,
+            s.ended_at is not null and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as is_charged,
+            case when s.response_time_ms between 0 and 9999999999 then s.response_time_ms end as response_time_ms,
+            0 as messages, 0 as user_messages, 0 as assistant_messages
+        from run r
+        join public.conversation_spans s on s.conversation_run_id = r.id
+        where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null and s.status <> 'active'
+        union all
+        select
+            m.owner_id, m.created_at, m.tenant_id, m.user_id, m.provider, m.model, m.is_call::integer, 0,
+            case when m.is_told and m.role <> 'assistant' then m.token_count end,
+            case when m.is_told and m.role = 'assistant' then m.token_count end,
+            case when m.is_told then m.token_count end, null, null, null, case when m.is_told then m.cost end,
+            m.is_call and m.is_told,
+            case when m.is_told then m.response_time_ms end,
+            (not m.is_internal)::integer, (not m.is_internal and m.role = 'user')::integer,
+            (not m.is_internal and m.role = 'assistant')::integer
+        from (
+            -- Written by hand, a message says itself what it took; an assistant's that names its model is a call.
+            select
+                r.id as owner_id, r.tenant_id, r.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal,
+                m.token_count, m.cost, m.response_time_ms, m.span_id is null and not m.is_history and not r.by_hand as is_told,
+                m.span_id is null and not m.is_history and m.role = 'assistant' and num_nonnulls(m.provider, m.model) > 0 as is_call
+            from run r
+            join public.conversation_messages m on m.conversation_run_id = r.id
+            where not m.is_internal or (m.span_id is null and not m.is_history)
+            union all
+            select
+                m.id, m.tenant_id, m.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal, m.token_count, m.cost,
+                m.response_time_ms, true, m.role = 'assistant' and num_nonnulls(m.provider, m.model) > 0
+            from unnest(owner_ids) o (id)
+            -- By id, however many are in no run.
+            cross join lateral (select x.* from public.conversation_messages x where x.id = o.id offset 0) m
+            where m.conversation_run_id is null
+        ) m
+        union all
+        select
+            r.id, r.began_at, r.tenant_id, r.user_id, null, null, 0, 0, r.total_input_tokens, r.total_output_tokens,
+            r.total_tokens_used, null, null, null, r.total_cost, false, null, 0, 0, 0
+        from run r
+        where r.by_hand
+    ), summed as (
+        select
+            p.owner_id, p.day, p.tenant_id, p.user_id, p.provider, p.model,
+            sum(p.calls) as calls, sum(p.failed_calls) as failed_calls, sum(p.input_tokens)::bigint as input_tokens,
+            sum(p.output_tokens)::bigint as output_tokens, sum(p.total_tokens)::bigint as total_tokens,
+            sum(p.cache_read_tokens)::bigint as cache_read_tokens, sum(p.cache_write_tokens)::bigint as cache_write_tokens,
+            sum(p.reasoning_tokens)::bigint as reasoning_tokens, sum(p.total_cost) as total_cost,
+            count(*) filter (where p.is_charged and p.total_cost is null) as unpriced_calls,
+            count(*) filter (where p.is_charged and p.total_tokens is null) as unmeasured_calls,
+            sum(p.response_time_ms) as response_time_ms, count(p.response_time_ms) as timed_calls, sum(p.messages) as messages,
+            sum(p.user_messages) as user_messages, sum(p.assistant_messages) as assistant_messages
+        from (
+            -- The clock may be anybody's.
+            select
+                g.*, (greatest(least(g.used_at, '9999-12-31Z'), '0001-01-01Z') at time zone 'UTC')::date as day
+            from part g
+        ) p
+        group by p.owner_id, p.day, p.tenant_id, p.user_id, p.provider, p.model
+    ), fresh as materialized (
+        select
+            s.owner_id,
+            -- chopsky_usage_key, which is too slow to call for each.
+            md5(
+                (s.day - date '2000-01-01')::text || coalesce('.' || length(s.tenant_id) || ':' || s.tenant_id, '-')
+                || coalesce('.' || length(s.user_id) || ':' || s.user_id, '-')
+                || coalesce('.' || length(s.provider) || ':' || s.provider, '-')
+                || coalesce('.' || length(s.model) || ':' || s.model, '-')
+            )::uuid as key,
+            s.day, s.tenant_id, s.user_id, s.provider, s.model, s.calls, s.failed_calls, s.input_tokens, s.output_tokens,
+            s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.total_cost, s.unpriced_calls,
+            s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages, s.user_messages, s.assistant_messages
+        from summed s
+    ), old as materialized (
+        select
+            c.owner_id, c.key,
+            c.day, c.tenant_id, c.user_id, c.provider, c.model, c.calls, c.failed_calls, c.input_tokens, c.output_tokens,
+            c.total_tokens, c.cache_read_tokens, c.cache_write_tokens, c.reasoning_tokens, c.total_cost, c.unpriced_calls,
+            c.unmeasured_calls, c.response_time_ms, c.timed_calls, c.messages, c.user_messages, c.assistant_messages
+        from public.usage_contributions c
+        where c.owner_id = any (owner_ids)
+    ), added as materialized (
+        select * from fresh except select * from old
+    ), taken as materialized (
+        select * from old except select * from fresh
+    ), gone as (
+        delete from public.usage_contributions c
+        using taken t
+        where c.owner_id = t.owner_id and c.key = t.key
+            and not exists (select 1 from added a where a.owner_id = t.owner_id and a.key = t.key)
+    ), written as (
+        insert into public.usage_contributions as c (
+            owner_id, key,
+            day, tenant_id, user_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens,
+            cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls,
+            response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select a.* from added a
+        on conflict (owner_id, key) do update
+        set (
+            calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens,
+            reasoning_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages,
+            user_messages, assistant_messages
+        ) = (
+            excluded.calls, excluded.failed_calls, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens,
+            excluded.cache_read_tokens, excluded.cache_write_tokens, excluded.reasoning_tokens, excluded.total_cost,
+            excluded.unpriced_calls, excluded.unmeasured_calls, excluded.response_time_ms, excluded.timed_calls,
+            excluded.messages, excluded.user_messages, excluded.assistant_messages
+        )
+    ), delta as (
+        select
+            x.key, x.day, x.tenant_id, x.user_id, x.provider, x.model, sum(x.sign) as contributions,
+            array[
+                coalesce(sum(x.sign) filter (where x.input_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.output_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.total_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.cache_read_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.cache_write_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.reasoning_tokens is not null), 0),
+                coalesce(sum(x.sign) filter (where x.total_cost is not null), 0),
+                coalesce(sum(x.sign) filter (where x.response_time_ms is not null), 0)
+            ]::bigint[] as known,
+            sum(x.sign * x.calls)::bigint as calls, sum(x.sign * x.failed_calls)::bigint as failed_calls,
+            sum(x.sign * x.input_tokens)::bigint as input_tokens, sum(x.sign * x.output_tokens)::bigint as output_tokens,
+            sum(x.sign * x.total_tokens)::bigint as total_tokens,
+            sum(x.sign * x.cache_read_tokens)::bigint as cache_read_tokens,
+            sum(x.sign * x.cache_write_tokens)::bigint as cache_write_tokens,
+            sum(x.sign * x.reasoning_tokens)::bigint as reasoning_tokens,
+            sum(x.sign * x.total_cost)::numeric(34, 10) as total_cost,
+            sum(x.sign * x.unpriced_calls)::bigint as unpriced_calls,
+            sum(x.sign * x.unmeasured_calls)::bigint as unmeasured_calls,
+            sum(x.sign * x.response_time_ms)::numeric(24, 3) as response_time_ms,
+            sum(x.sign * x.timed_calls)::bigint as timed_calls, sum(x.sign * x.messages)::bigint as messages,
+            sum(x.sign * x.user_messages)::bigint as user_messages,
+            sum(x.sign * x.assistant_messages)::bigint as assistant_messages
+        from (select 1 as sign, a.* from added a union all select -1, t.* from taken t) x
+        group by x.key, x.day, x.tenant_id, x.user_id, x.provider, x.model
+    )
+    select array_agg(row(d.*)::public.usage_metrics) into deltas from delta d;
+    if deltas is not null then
+        perform public.chopsky_add_usage(deltas, false, true);
+    end if;
+end
 $function$;
 
 --: function public.chopsky_decide_calls(members uuid[])
@@ -965,6 +1425,7 @@ declare
     merged uuid[];
     turns uuid[];
     touched uuid[];
+    candidates uuid[];
     keys uuid[];
     bodies uuid[];
 begin
@@ -996,12 +1457,13 @@ begin
     end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
-    joined := public.chopsky_join_runs(run_ids || array(
+    candidates := run_ids || array(
         select s.id
         from public.conversation_spans s
         where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
             and exists (select 1 from public.conversation_runs r where r.id = s.id)
-    ));
+    );
+    joined := public.chopsky_join_runs(candidates);
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
@@ -1063,10 +1525,12 @@ begin
     perform public.chopsky_settle_sessions(array(
         select distinct r.session_key from public.conversation_runs r where r.id = any (touched) and r.session_id is not null
     ));
-    -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
+    -- Late, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
+    -- After everything else, for all writers meet at these rows; also what a run that joined another had.
+    perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
 end
@@ -1109,6 +1573,45 @@ begin
         joined := joined || pair.conversation_run_id;
     end loop;
     return joined;
+end
+$function$;
+
+--: function public.chopsky_keep_usage(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_keep_usage(run_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    deltas public.usage_metrics[];
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    with moved as (
+        delete from public.usage_contributions c where c.owner_id = any (run_ids) returning c.*
+    ), delta as (
+        select
+            c.key, c.day, c.tenant_id, c.user_id, c.provider, c.model, count(*) as contributions,
+            array[
+                count(c.input_tokens), count(c.output_tokens), count(c.total_tokens), count(c.cache_read_tokens),
+                count(c.cache_write_tokens), count(c.reasoning_tokens), count(c.total_cost), count(c.response_time_ms)
+            ] as known,
+            sum(c.calls)::bigint as calls, sum(c.failed_calls)::bigint as failed_calls,
+            sum(c.input_tokens)::bigint as input_tokens, sum(c.output_tokens)::bigint as output_tokens,
+            sum(c.total_tokens)::bigint as total_tokens, sum(c.cache_read_tokens)::bigint as cache_read_tokens,
+            sum(c.cache_write_tokens)::bigint as cache_write_tokens, sum(c.reasoning_tokens)::bigint as reasoning_tokens,
+            sum(c.total_cost) as total_cost, sum(c.unpriced_calls)::bigint as unpriced_calls,
+            sum(c.unmeasured_calls)::bigint as unmeasured_calls, sum(c.response_time_ms) as response_time_ms,
+            sum(c.timed_calls)::bigint as timed_calls, sum(c.messages)::bigint as messages,
+            sum(c.user_messages)::bigint as user_messages, sum(c.assistant_messages)::bigint as assistant_messages
+        from moved c
+        group by c.key, c.day, c.tenant_id, c.user_id, c.provider, c.model
+    )
+    select array_agg(row(d.*)::public.usage_metrics) into deltas from delta d;
+    if deltas is not null then
+        perform public.chopsky_add_usage(deltas, true, false);
+    end if;
 end
 $function$;
 
@@ -1345,6 +1848,8 @@ AS $function$
 declare
     touched uuid[];
     others uuid[];
+    -- Messages that are in no run.
+    loose uuid[] := '{}';
 begin
     if current_setting('chopsky_trace.recompute', true) = 'on' then
         return null;
@@ -1357,7 +1862,14 @@ begin
         from (select c.conversation_run_id from changed c union all select p.conversation_run_id from previous p) n
         where n.conversation_run_id is not null;
     end if;
+    if tg_table_name = 'conversation_messages' then
+        loose := array(select c.id from changed c where c.conversation_run_id is null);
+        if tg_op = 'UPDATE' then
+            loose := loose || array(select p.id from previous p where p.conversation_run_id is null);
+        end if;
+    end if;
     if touched is null then
+        perform public.chopsky_count_usage(loose);
         return null;
     end if;
     if tg_table_name = 'conversation_spans' and tg_op = 'DELETE' then
@@ -1381,7 +1893,9 @@ begin
         where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
         perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
-    perform public.recompute_runs(touched);
+    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    perform public.chopsky_recompute(touched, touched);
+    perform public.chopsky_count_usage(touched || loose);
     return null;
 end
 $function$;
@@ -1397,6 +1911,74 @@ begin
         case when tg_op <> 'INSERT' then old.session_key end, case when tg_op <> 'DELETE' then new.session_key end
     ], null));
     return null;
+end
+$function$;
+
+--: function public.chopsky_on_runs()
+CREATE OR REPLACE FUNCTION public.chopsky_on_runs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    touched uuid[];
+    rated uuid[];
+begin
+    if tg_op = 'DELETE' then
+        perform public.chopsky_count_usage(array(select c.id from changed c));
+        return null;
+    end if;
+    -- What scores are made of; a status only where no spans tell another.
+    rated := array(
+        select c.id
+        from changed c
+        join previous p on p.id = c.id
+        where c.user_satisfaction_score is distinct from p.user_satisfaction_score
+            or (c.status <> p.status and not exists (
+                select 1 from public.conversation_spans s where s.conversation_run_id = c.id
+            ))
+        order by c.id
+    );
+    touched := array(
+        select c.id
+        from changed c
+        join previous p on p.id = c.id
+        where (
+            c.tenant_id, c.user_id, c.merged, c.totals_by_hand, c.total_input_tokens, c.total_output_tokens, c.total_tokens_used,
+            c.total_cost, c.started_at
+        ) is distinct from (
+            p.tenant_id, p.user_id, p.merged, p.totals_by_hand, p.total_input_tokens, p.total_output_tokens, p.total_tokens_used,
+            p.total_cost, p.started_at
+        )
+    );
+    if rated <> '{}' then
+        perform public.chopsky_recompute(rated, '{}');
+    end if;
+    perform public.chopsky_count_usage(touched || rated);
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_scores_by_hand()
+CREATE OR REPLACE FUNCTION public.chopsky_on_scores_by_hand()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    new.scores_by_hand := array(
+        select v.name
+        from (values
+            ('completion_rate', new.completion_rate, case when tg_op = 'UPDATE' then old.completion_rate end),
+            ('user_engagement_score', new.user_engagement_score, case when tg_op = 'UPDATE' then old.user_engagement_score end),
+            ('conversation_quality_score', new.conversation_quality_score, case when tg_op = 'UPDATE' then old.conversation_quality_score end)
+        ) v (name, score, old_score)
+        where v.score is not null and (
+            v.score is distinct from v.old_score or (tg_op = 'UPDATE' and v.name = any (old.scores_by_hand))
+        )
+    );
+    new.updated_at := now();
+    return new;
 end
 $function$;
 
@@ -1711,6 +2293,7 @@ begin
         select
             c.conversation_run_id as run_id,
             count(*) filter (where not c.is_internal) as messages,
+            count(*) filter (where not c.is_internal and c.role = 'user') as asked,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role <> 'assistant') as hand_input,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role = 'assistant') as hand_output,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history) as hand_tokens,
@@ -1719,12 +2302,12 @@ begin
         from public.conversation_messages c
         where c.conversation_run_id = any (run_ids)
         group by c.conversation_run_id
-    ), derived as materialized (
+    ), facts as materialized (
         select
-            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, coalesce(o.name, f.name) as root_name, coalesce(o.tags, f.tags) as root_tags,
+            i.id, s.*, m.messages, m.asked, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, coalesce(o.name, f.name) as root_name, coalesce(o.tags, f.tags) as root_tags,
             coalesce(o.metadata, f.metadata) as root_metadata, o.started_at as root_started_at,
             s.spans is null as bare,
-            s.spans is null and i.totals_by_hand as keep,
+            s.spans is null and i.totals_by_hand as keep, i.status as hand_status, i.user_satisfaction_score as satisfaction,
             -- A root outside the mirror never ends here: then the topmost spans that we have tell.
             case when o.id is not null then o.status when s.active > 0 then 'active' else (
                 select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
@@ -1771,6 +2354,8 @@ begin
         left join span s on s.run_id = i.id
         left join message m on m.run_id = i.id
         where i.id = any (run_ids)
+    ), derived as (
+        select d.*, case when d.bare then d.hand_status else d.derived_status end as final_status from facts d
     ), updated as (
         update public.conversation_runs r
         set total_messages = case when d.keep then r.total_messages else coalesce(d.messages, 0) end,
@@ -1787,7 +2372,7 @@ begin
             unpriced_calls = coalesce(d.unpriced, 0),
             unmeasured_calls = coalesce(d.unmeasured, 0),
             merged = coalesce(d.calls > 0 and d.owned = 0, false),
-            status = case when d.bare then r.status else d.derived_status end,
+            status = d.final_status,
             error = case when d.bare then r.error else d.root_error end,
             name = coalesce(d.root_name, r.name),
             tags = coalesce(d.root_tags, r.tags),
@@ -1798,11 +2383,37 @@ begin
         from derived d
         where r.id = d.id
     )
-    insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
-    select d.id, d.errors, coalesce(d.retries, 0) from derived d order by d.id
+    insert into public.conversation_analytics as a (
+        conversation_run_id, error_count, retry_count, completion_rate, user_engagement_score, conversation_quality_score
+    )
+    select d.id, d.errors, coalesce(d.retries, 0), c.completion, case when d.asked > 10 then 100 else 10 * d.asked end, q.quality
+    from derived d
+    cross join lateral (
+        select case d.final_status when 'completed' then 100 when 'failed' then 0 when 'abandoned' then 0 end as completion
+    ) c
+    -- The mean of what is known: of feedback, and of how smoothly the work went, once it is over.
+    cross join lateral (
+        select avg(v.score) as quality
+        from (values
+            ((d.satisfaction - 1) * 25),
+            (case when not d.bare and d.final_status <> 'active' then greatest(100 - 25 * d.errors - 10 * d.retries, 0) end)
+        ) v (score)
+    ) q
+    order by d.id
     on conflict (conversation_run_id) do update
-    set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
-    where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
+    set error_count = excluded.error_count, retry_count = excluded.retry_count,
+        completion_rate = case when 'completion_rate' = any (a.scores_by_hand) then a.completion_rate else excluded.completion_rate end,
+        user_engagement_score = case when 'user_engagement_score' = any (a.scores_by_hand) then a.user_engagement_score
+            else excluded.user_engagement_score end,
+        conversation_quality_score = case when 'conversation_quality_score' = any (a.scores_by_hand) then a.conversation_quality_score
+            else excluded.conversation_quality_score end,
+        updated_at = now()
+    where (
+        a.error_count, a.retry_count, a.completion_rate, a.user_engagement_score, a.conversation_quality_score
+    ) is distinct from (
+        excluded.error_count, excluded.retry_count, excluded.completion_rate, excluded.user_engagement_score,
+        excluded.conversation_quality_score
+    );
 
     perform set_config('chopsky_trace.recompute', was, true);
 end
@@ -2434,6 +3045,20 @@ AS $function$
     select coalesce(auth.jwt() -> 'app_metadata' ->> 'tenant_id', auth.jwt() ->> 'tenant_id')
 $function$;
 
+--: function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
+CREATE OR REPLACE FUNCTION public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+    select md5(
+        (day - date '2000-01-01')::text || coalesce('.' || length(tenant_id) || ':' || tenant_id, '-')
+        || coalesce('.' || length(user_id) || ':' || user_id, '-')
+        || coalesce('.' || length(provider) || ':' || provider, '-') || coalesce('.' || length(model) || ':' || model, '-')
+    )::uuid
+$function$;
+
 --: function public.chopsky_write_contents(contents json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_contents(contents json)
  RETURNS void
@@ -2531,9 +3156,9 @@ begin
     join public.conversation_spans c on c.id = coalesce(s.duplicate_of, s.id)
     where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from c.cost;
 
-    perform public.chopsky_recompute(
-        array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written)), '{}'
-    );
+    run_ids := array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written));
+    perform public.chopsky_recompute(run_ids, '{}');
+    perform public.chopsky_count_usage(run_ids);
     perform set_config('chopsky_trace.recompute', was, true);
     return query select u from unnest(written) u;
 end
@@ -3018,6 +3643,39 @@ AS $function$
     order by m.sequence
 $function$;
 
+--: view public.current_day_usage
+create view public.current_day_usage with (security_invoker=true) as
+ SELECT day,
+    tenant_id,
+    user_id,
+    (sum(calls))::bigint AS calls,
+    (sum(failed_calls))::bigint AS failed_calls,
+    (sum(input_tokens))::bigint AS input_tokens,
+    (sum(output_tokens))::bigint AS output_tokens,
+    (sum(total_tokens))::bigint AS total_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
+    (sum(messages))::bigint AS messages
+   FROM public.usage_metrics m
+  WHERE (day = ((now() AT TIME ZONE 'UTC'::text))::date)
+  GROUP BY day, tenant_id, user_id;
+
+--: view public.daily_message_volume
+create view public.daily_message_volume with (security_invoker=true) as
+ SELECT day,
+    tenant_id,
+    user_id,
+    (sum(messages))::bigint AS messages,
+    (sum(user_messages))::bigint AS user_messages,
+    (sum(assistant_messages))::bigint AS assistant_messages,
+    (sum(total_tokens))::bigint AS total_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls
+   FROM public.usage_metrics m
+  GROUP BY day, tenant_id, user_id;
+
 --: function public.get_conversation_history(session_uuid uuid, at_most integer)
 CREATE OR REPLACE FUNCTION public.get_conversation_history(session_uuid uuid, at_most integer DEFAULT 10)
  RETURNS TABLE(id uuid, conversation_run_id uuid, role text, content text, action_taken text, questions_asked jsonb, created_at timestamp with time zone)
@@ -3104,6 +3762,217 @@ AS $function$
     order by m.role
 $function$;
 
+--: function public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint)
+CREATE OR REPLACE FUNCTION public.increment_usage_metrics(tenant_id text DEFAULT NULL::text, user_id text DEFAULT NULL::text, provider text DEFAULT NULL::text, model text DEFAULT NULL::text, day date DEFAULT ((now() AT TIME ZONE 'UTC'::text))::date, calls bigint DEFAULT 1, input_tokens bigint DEFAULT NULL::bigint, output_tokens bigint DEFAULT NULL::bigint, total_tokens bigint DEFAULT NULL::bigint, total_cost numeric DEFAULT NULL::numeric, failed_calls bigint DEFAULT 0, cache_read_tokens bigint DEFAULT NULL::bigint, cache_write_tokens bigint DEFAULT NULL::bigint, reasoning_tokens bigint DEFAULT NULL::bigint, response_time_ms numeric DEFAULT NULL::numeric, messages bigint DEFAULT 0, user_messages bigint DEFAULT 0, assistant_messages bigint DEFAULT 0)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    whole constant bigint := coalesce(total_tokens, input_tokens + output_tokens, input_tokens, output_tokens);
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    perform public.chopsky_add_usage(array[row(
+        public.chopsky_usage_key(day, tenant_id, user_id, provider, model), day, tenant_id, user_id, provider, model, 1,
+        array[
+            num_nonnulls(input_tokens), num_nonnulls(output_tokens), num_nonnulls(whole), num_nonnulls(cache_read_tokens),
+            num_nonnulls(cache_write_tokens), num_nonnulls(reasoning_tokens), num_nonnulls(total_cost), num_nonnulls(response_time_ms)
+        ],
+        calls, failed_calls, input_tokens, output_tokens, whole, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+        case when total_cost is null then calls else 0 end, case when whole is null then calls else 0 end,
+        response_time_ms, case when response_time_ms is null then 0 else calls end, messages, user_messages, assistant_messages
+    )::public.usage_metrics], true, true);
+end
+$function$;
+
+--: view public.monthly_usage_summary
+create view public.monthly_usage_summary with (security_invoker=true) as
+ SELECT (date_trunc('month'::text, (day)::timestamp without time zone))::date AS month,
+    tenant_id,
+    user_id,
+    (sum(calls))::bigint AS calls,
+    (sum(failed_calls))::bigint AS failed_calls,
+    (sum(input_tokens))::bigint AS input_tokens,
+    (sum(output_tokens))::bigint AS output_tokens,
+    (sum(total_tokens))::bigint AS total_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
+    (sum(messages))::bigint AS messages,
+    count(DISTINCT day) AS active_days
+   FROM public.usage_metrics m
+  GROUP BY ((date_trunc('month'::text, (day)::timestamp without time zone))::date), tenant_id, user_id;
+
+--: view public.provider_usage_stats
+create view public.provider_usage_stats with (security_invoker=true) as
+ SELECT provider,
+    model,
+    (sum(calls))::bigint AS request_count,
+    (sum(failed_calls))::bigint AS failed_calls,
+    (sum(input_tokens))::bigint AS input_tokens,
+    (sum(output_tokens))::bigint AS output_tokens,
+    (sum(total_tokens))::bigint AS total_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
+    round((sum(response_time_ms) / NULLIF(sum(timed_calls), (0)::numeric)), 3) AS average_response_time,
+    min(day) AS first_used_on,
+    max(day) AS last_used_on
+   FROM ( SELECT m.day,
+            m.provider,
+            m.model,
+            m.calls,
+            m.failed_calls,
+            m.input_tokens,
+            m.output_tokens,
+            m.total_tokens,
+            m.total_cost,
+            m.unpriced_calls,
+            m.unmeasured_calls,
+            m.response_time_ms,
+            m.timed_calls
+           FROM public.usage_metrics m
+          WHERE ((m.day > (((now() AT TIME ZONE 'UTC'::text))::date - 30)) AND ( SELECT ((CURRENT_USER = 'authenticated'::name) AND (NOT public.chopsky_reads_tenant()))))
+        UNION ALL
+         SELECT t.day,
+            t.provider,
+            t.model,
+            t.calls,
+            t.failed_calls,
+            t.input_tokens,
+            t.output_tokens,
+            t.total_tokens,
+            t.total_cost,
+            t.unpriced_calls,
+            t.unmeasured_calls,
+            t.response_time_ms,
+            t.timed_calls
+           FROM public.usage_totals t
+          WHERE ((t.day > (((now() AT TIME ZONE 'UTC'::text))::date - 30)) AND ( SELECT ((CURRENT_USER <> 'authenticated'::name) OR public.chopsky_reads_tenant())))) u
+  WHERE ((calls > 0) OR (total_tokens IS NOT NULL) OR (total_cost IS NOT NULL))
+  GROUP BY provider, model;
+
+--: function public.rebuild_usage(since date)
+CREATE OR REPLACE FUNCTION public.rebuild_usage(since date DEFAULT NULL::date)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    first_day constant date := coalesce(since, '-infinity');
+    page uuid[];
+    mended bigint;
+    more bigint;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
+    for page in
+        select array_agg(o.id)
+        from (
+            select a.id, (row_number() over (order by a.id) - 1) / 500 as place
+            from (
+                select r.id from public.conversation_runs r where r.updated_at >= first_day::timestamp at time zone 'UTC'
+                union
+                select m.id from public.conversation_messages m
+                where m.conversation_run_id is null and m.created_at >= first_day::timestamp at time zone 'UTC'
+                union
+                select c.owner_id from public.usage_contributions c where c.day >= first_day
+            ) a
+        ) o
+        group by o.place order by o.place
+    loop
+        perform public.chopsky_count_usage(page);
+    end loop;
+
+    with wrong as materialized (
+        select
+            m.key, m.day, m.tenant_id, m.user_id, m.provider, m.model, m.contributions, m.known, m.calls, m.failed_calls,
+            m.input_tokens, m.output_tokens, m.total_tokens, m.cache_read_tokens, m.cache_write_tokens, m.reasoning_tokens,
+            m.total_cost, m.unpriced_calls, m.unmeasured_calls, m.response_time_ms, m.timed_calls, m.messages,
+            m.user_messages, m.assistant_messages
+        from public.usage_metrics m where m.day >= first_day
+        except
+        select
+            s.key, s.day, s.tenant_id, s.user_id, s.provider, s.model, s.contributions, s.known, s.calls, s.failed_calls,
+            s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens,
+            s.total_cost, s.unpriced_calls, s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages,
+            s.user_messages, s.assistant_messages
+        from public.usage_sums s where s.day >= first_day
+    ), gone as (
+        delete from public.usage_metrics m
+        using wrong w
+        where m.key = w.key
+        returning 1
+    )
+    select count(*) into mended from gone;
+    with written as (
+        insert into public.usage_metrics (
+            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
+            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select
+            s.key, s.day, s.tenant_id, s.user_id, s.provider, s.model, s.contributions, s.known, s.calls, s.failed_calls,
+            s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens,
+            s.total_cost, s.unpriced_calls, s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages,
+            s.user_messages, s.assistant_messages
+        from public.usage_sums s where s.day >= first_day
+        except
+        select
+            m.key, m.day, m.tenant_id, m.user_id, m.provider, m.model, m.contributions, m.known, m.calls, m.failed_calls,
+            m.input_tokens, m.output_tokens, m.total_tokens, m.cache_read_tokens, m.cache_write_tokens, m.reasoning_tokens,
+            m.total_cost, m.unpriced_calls, m.unmeasured_calls, m.response_time_ms, m.timed_calls, m.messages,
+            m.user_messages, m.assistant_messages
+        from public.usage_metrics m where m.day >= first_day
+        returning 1
+    )
+    select mended + count(*) into mended from written;
+    with wrong as materialized (
+        select
+            t.key, t.day, t.tenant_id, t.provider, t.model, t.contributions, t.known, t.calls, t.failed_calls,
+            t.input_tokens, t.output_tokens, t.total_tokens, t.cache_read_tokens, t.cache_write_tokens, t.reasoning_tokens,
+            t.total_cost, t.unpriced_calls, t.unmeasured_calls, t.response_time_ms, t.timed_calls, t.messages,
+            t.user_messages, t.assistant_messages
+        from public.usage_totals t where t.day >= first_day
+        except
+        select
+            s.key, s.day, s.tenant_id, s.provider, s.model, s.contributions, s.known, s.calls, s.failed_calls,
+            s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens,
+            s.total_cost, s.unpriced_calls, s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages,
+            s.user_messages, s.assistant_messages
+        from public.usage_total_sums s where s.day >= first_day
+    ), gone as (
+        delete from public.usage_totals t
+        using wrong w
+        where t.key = w.key
+        returning 1
+    )
+    select mended + count(*) into mended from gone;
+    with written as (
+        insert into public.usage_totals (
+            key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
+            total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
+            unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        select
+            s.key, s.day, s.tenant_id, s.provider, s.model, s.contributions, s.known, s.calls, s.failed_calls,
+            s.input_tokens, s.output_tokens, s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens,
+            s.total_cost, s.unpriced_calls, s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages,
+            s.user_messages, s.assistant_messages
+        from public.usage_total_sums s where s.day >= first_day
+        except
+        select
+            t.key, t.day, t.tenant_id, t.provider, t.model, t.contributions, t.known, t.calls, t.failed_calls,
+            t.input_tokens, t.output_tokens, t.total_tokens, t.cache_read_tokens, t.cache_write_tokens, t.reasoning_tokens,
+            t.total_cost, t.unpriced_calls, t.unmeasured_calls, t.response_time_ms, t.timed_calls, t.messages,
+            t.user_messages, t.assistant_messages
+        from public.usage_totals t where t.day >= first_day
+        returning 1
+    )
+    select mended + count(*) into mended from written;
+    return mended;
+end
+$function$;
+
 --: function public.recompute_runs(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.recompute_runs(run_ids uuid[])
  RETURNS void
@@ -3114,6 +3983,7 @@ begin
     -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform public.chopsky_recompute(run_ids, run_ids);
+    perform public.chopsky_count_usage(run_ids);
 end
 $function$;
 
@@ -3199,6 +4069,138 @@ begin
 end
 $function$;
 
+--: view public.usage_sums
+create view public.usage_sums with (security_invoker=true) as
+ SELECT key,
+    day,
+    tenant_id,
+    user_id,
+    provider,
+    model,
+    (sum(contributions))::bigint AS contributions,
+    ARRAY[(sum(known[1]))::bigint, (sum(known[2]))::bigint, (sum(known[3]))::bigint, (sum(known[4]))::bigint, (sum(known[5]))::bigint, (sum(known[6]))::bigint, (sum(known[7]))::bigint, (sum(known[8]))::bigint] AS known,
+    (sum(calls))::bigint AS calls,
+    (sum(failed_calls))::bigint AS failed_calls,
+    (sum(input_tokens))::bigint AS input_tokens,
+    (sum(output_tokens))::bigint AS output_tokens,
+    (sum(total_tokens))::bigint AS total_tokens,
+    (sum(cache_read_tokens))::bigint AS cache_read_tokens,
+    (sum(cache_write_tokens))::bigint AS cache_write_tokens,
+    (sum(reasoning_tokens))::bigint AS reasoning_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
+    sum(response_time_ms) AS response_time_ms,
+    (sum(timed_calls))::bigint AS timed_calls,
+    (sum(messages))::bigint AS messages,
+    (sum(user_messages))::bigint AS user_messages,
+    (sum(assistant_messages))::bigint AS assistant_messages
+   FROM ( SELECT c.key,
+            c.day,
+            c.tenant_id,
+            c.user_id,
+            c.provider,
+            c.model,
+            1 AS contributions,
+            ARRAY[(num_nonnulls(c.input_tokens))::bigint, (num_nonnulls(c.output_tokens))::bigint, (num_nonnulls(c.total_tokens))::bigint, (num_nonnulls(c.cache_read_tokens))::bigint, (num_nonnulls(c.cache_write_tokens))::bigint, (num_nonnulls(c.reasoning_tokens))::bigint, (num_nonnulls(c.total_cost))::bigint, (num_nonnulls(c.response_time_ms))::bigint] AS known,
+            c.calls,
+            c.failed_calls,
+            c.input_tokens,
+            c.output_tokens,
+            c.total_tokens,
+            c.cache_read_tokens,
+            c.cache_write_tokens,
+            c.reasoning_tokens,
+            c.total_cost,
+            c.unpriced_calls,
+            c.unmeasured_calls,
+            c.response_time_ms,
+            c.timed_calls,
+            c.messages,
+            c.user_messages,
+            c.assistant_messages
+           FROM public.usage_contributions c
+        UNION ALL
+         SELECT k.key,
+            k.day,
+            k.tenant_id,
+            k.user_id,
+            k.provider,
+            k.model,
+            k.contributions,
+            k.known,
+            k.calls,
+            k.failed_calls,
+            k.input_tokens,
+            k.output_tokens,
+            k.total_tokens,
+            k.cache_read_tokens,
+            k.cache_write_tokens,
+            k.reasoning_tokens,
+            k.total_cost,
+            k.unpriced_calls,
+            k.unmeasured_calls,
+            k.response_time_ms,
+            k.timed_calls,
+            k.messages,
+            k.user_messages,
+            k.assistant_messages
+           FROM public.usage_kept k) x
+  GROUP BY key, day, tenant_id, user_id, provider, model;
+
+--: view public.usage_total_sums
+create view public.usage_total_sums with (security_invoker=true) as
+ SELECT public.chopsky_usage_key(day, tenant_id, NULL::text, provider, model) AS key,
+    day,
+    tenant_id,
+    provider,
+    model,
+    (sum(contributions))::bigint AS contributions,
+    ARRAY[(sum(known[1]))::bigint, (sum(known[2]))::bigint, (sum(known[3]))::bigint, (sum(known[4]))::bigint, (sum(known[5]))::bigint, (sum(known[6]))::bigint, (sum(known[7]))::bigint, (sum(known[8]))::bigint] AS known,
+    (sum(calls))::bigint AS calls,
+    (sum(failed_calls))::bigint AS failed_calls,
+    (sum(input_tokens))::bigint AS input_tokens,
+    (sum(output_tokens))::bigint AS output_tokens,
+    (sum(total_tokens))::bigint AS total_tokens,
+    (sum(cache_read_tokens))::bigint AS cache_read_tokens,
+    (sum(cache_write_tokens))::bigint AS cache_write_tokens,
+    (sum(reasoning_tokens))::bigint AS reasoning_tokens,
+    sum(total_cost) AS total_cost,
+    (sum(unpriced_calls))::bigint AS unpriced_calls,
+    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
+    sum(response_time_ms) AS response_time_ms,
+    (sum(timed_calls))::bigint AS timed_calls,
+    (sum(messages))::bigint AS messages,
+    (sum(user_messages))::bigint AS user_messages,
+    (sum(assistant_messages))::bigint AS assistant_messages
+   FROM public.usage_sums s
+  GROUP BY day, tenant_id, provider, model;
+
+--: view public.user_usage
+create view public.user_usage with (security_invoker=true) as
+ SELECT day,
+    tenant_id,
+    user_id,
+    provider,
+    model,
+    calls,
+    failed_calls,
+    input_tokens,
+    output_tokens,
+    total_tokens,
+    cache_read_tokens,
+    cache_write_tokens,
+    reasoning_tokens,
+    unmeasured_calls,
+    round((response_time_ms / (NULLIF(timed_calls, 0))::numeric), 3) AS average_response_time,
+    messages,
+    user_messages,
+    assistant_messages
+   FROM public.usage_metrics m;
+
+--: trigger public.conversation_analytics conversation_analytics_scored_by_hand
+CREATE TRIGGER conversation_analytics_scored_by_hand BEFORE INSERT OR UPDATE ON public.conversation_analytics FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_scores_by_hand();
+
 --: trigger public.conversation_messages conversation_messages_deleted
 CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
@@ -3225,6 +4227,12 @@ CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversati
 
 --: trigger public.conversation_runs conversation_runs_of_session
 CREATE TRIGGER conversation_runs_of_session AFTER INSERT OR UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((new.session_id IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION public.chopsky_on_run_of_session();
+
+--: trigger public.conversation_runs conversation_runs_usage_deleted
+CREATE TRIGGER conversation_runs_usage_deleted AFTER DELETE ON public.conversation_runs REFERENCING OLD TABLE AS changed FOR EACH STATEMENT WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_runs();
+
+--: trigger public.conversation_runs conversation_runs_usage_updated
+CREATE TRIGGER conversation_runs_usage_updated AFTER UPDATE ON public.conversation_runs REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_runs();
 
 --: trigger public.conversation_sessions conversation_sessions_activity
 CREATE TRIGGER conversation_sessions_activity BEFORE INSERT OR UPDATE ON public.conversation_sessions FOR EACH ROW EXECUTE FUNCTION public.update_session_activity();
@@ -3276,6 +4284,18 @@ alter table public.conversation_spans enable row level security;
 
 --: row level security public.model_prices
 alter table public.model_prices enable row level security;
+
+--: row level security public.usage_contributions
+alter table public.usage_contributions enable row level security;
+
+--: row level security public.usage_kept
+alter table public.usage_kept enable row level security;
+
+--: row level security public.usage_metrics
+alter table public.usage_metrics enable row level security;
+
+--: row level security public.usage_totals
+alter table public.usage_totals enable row level security;
 
 --: row level security public.writer_status
 alter table public.writer_status enable row level security;
@@ -3354,6 +4374,42 @@ create policy model_prices_service on public.model_prices as permissive for all 
 using (true)
 with check (true);
 
+--: policy public.usage_contributions usage_contributions_service
+create policy usage_contributions_service on public.usage_contributions as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.usage_kept usage_kept_service
+create policy usage_kept_service on public.usage_kept as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.usage_metrics usage_metrics_read
+create policy usage_metrics_read on public.usage_metrics as permissive for select to authenticated
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case"))));
+
+--: policy public.usage_metrics usage_metrics_service
+create policy usage_metrics_service on public.usage_metrics as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.usage_totals usage_totals_read
+create policy usage_totals_read on public.usage_totals as permissive for select to authenticated
+using ((tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case")));
+
+--: policy public.usage_totals usage_totals_service
+create policy usage_totals_service on public.usage_totals as permissive for all to service_role
+using (true)
+with check (true);
+
 --: policy public.writer_status writer_status_service
 create policy writer_status_service on public.writer_status as permissive for all to service_role
 using (true)
@@ -3365,6 +4421,9 @@ grant execute on function public.cancel_conversation_session(session_uuid uuid) 
 --: grant public.cancel_conversation_session(session_uuid uuid) to service_role
 grant execute on function public.cancel_conversation_session(session_uuid uuid) to service_role;
 
+--: grant public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean) to service_role
+grant execute on function public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean) to service_role;
+
 --: grant public.chopsky_as_told(span public.conversation_spans) to service_role
 grant execute on function public.chopsky_as_told(span public.conversation_spans) to service_role;
 
@@ -3373,6 +4432,9 @@ grant execute on function public.chopsky_call_pairs(ids uuid[]) to service_role;
 
 --: grant public.chopsky_content(run_id uuid, content_id uuid) to service_role
 grant execute on function public.chopsky_content(run_id uuid, content_id uuid) to service_role;
+
+--: grant public.chopsky_count_usage(owner_ids uuid[]) to service_role
+grant execute on function public.chopsky_count_usage(owner_ids uuid[]) to service_role;
 
 --: grant public.chopsky_decide_calls(members uuid[]) to service_role
 grant execute on function public.chopsky_decide_calls(members uuid[]) to service_role;
@@ -3391,6 +4453,9 @@ grant execute on function public.chopsky_ingest(payload json) to service_role;
 
 --: grant public.chopsky_join_runs(candidates uuid[]) to service_role
 grant execute on function public.chopsky_join_runs(candidates uuid[]) to service_role;
+
+--: grant public.chopsky_keep_usage(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_keep_usage(run_ids uuid[]) to service_role;
 
 --: grant public.chopsky_link_resumed(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service_role;
@@ -3466,6 +4531,9 @@ grant execute on function public.chopsky_tenant_id() to authenticated;
 
 --: grant public.chopsky_tenant_id() to service_role
 grant execute on function public.chopsky_tenant_id() to service_role;
+
+--: grant public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role
+grant execute on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role;
 
 --: grant public.chopsky_write_contents(contents json) to service_role
 grant execute on function public.chopsky_write_contents(contents json) to service_role;
@@ -3545,6 +4613,18 @@ grant execute on function public.conversation_transcript(conversation_run_id uui
 --: grant public.conversation_transcript(conversation_run_id uuid) to service_role
 grant execute on function public.conversation_transcript(conversation_run_id uuid) to service_role;
 
+--: grant public.current_day_usage to authenticated
+grant select on table public.current_day_usage to authenticated;
+
+--: grant public.current_day_usage to service_role
+grant select on table public.current_day_usage to service_role;
+
+--: grant public.daily_message_volume to authenticated
+grant select on table public.daily_message_volume to authenticated;
+
+--: grant public.daily_message_volume to service_role
+grant select on table public.daily_message_volume to service_role;
+
 --: grant public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated
 grant execute on function public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated;
 
@@ -3563,11 +4643,53 @@ grant execute on function public.get_session_message_stats(session_uuid uuid) to
 --: grant public.get_session_message_stats(session_uuid uuid) to service_role
 grant execute on function public.get_session_message_stats(session_uuid uuid) to service_role;
 
+--: grant public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) to service_role
+grant execute on function public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) to service_role;
+
 --: grant public.model_prices to service_role
 grant delete, insert, select, update on table public.model_prices to service_role;
 
+--: grant public.monthly_usage_summary to authenticated
+grant select on table public.monthly_usage_summary to authenticated;
+
+--: grant public.monthly_usage_summary to service_role
+grant select on table public.monthly_usage_summary to service_role;
+
+--: grant public.provider_usage_stats to authenticated
+grant select on table public.provider_usage_stats to authenticated;
+
+--: grant public.provider_usage_stats to service_role
+grant select on table public.provider_usage_stats to service_role;
+
+--: grant public.rebuild_usage(since date) to service_role
+grant execute on function public.rebuild_usage(since date) to service_role;
+
 --: grant public.recompute_runs(run_ids uuid[]) to service_role
 grant execute on function public.recompute_runs(run_ids uuid[]) to service_role;
+
+--: grant public.usage_contributions to service_role
+grant delete, insert, select, update on table public.usage_contributions to service_role;
+
+--: grant public.usage_kept to service_role
+grant delete, insert, select, update on table public.usage_kept to service_role;
+
+--: grant public.usage_metrics to service_role
+grant delete, insert, select, update on table public.usage_metrics to service_role;
+
+--: grant public.usage_sums to service_role
+grant select on table public.usage_sums to service_role;
+
+--: grant public.usage_total_sums to service_role
+grant select on table public.usage_total_sums to service_role;
+
+--: grant public.usage_totals to service_role
+grant delete, insert, select, update on table public.usage_totals to service_role;
+
+--: grant public.user_usage to authenticated
+grant select on table public.user_usage to authenticated;
+
+--: grant public.user_usage to service_role
+grant select on table public.user_usage to service_role;
 
 --: grant public.writer_status to service_role
 grant delete, insert, select, update on table public.writer_status to service_role;
@@ -3587,6 +4709,12 @@ grant select (id, session_id, project, tenant_id, user_id, session_key, title, i
 --: grant of columns public.conversation_sessions to authenticated
 grant update (title, is_archived, state, parsed_intent, answered_questions, pending_questions, selected_kb_ids, active_task_plan_id, model_provider, model_name, temperature, max_tokens, document_chat, image_generation, web_search) on table public.conversation_sessions to authenticated;
 
+--: grant of columns public.usage_metrics to authenticated
+grant select (day, tenant_id, user_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_metrics to authenticated;
+
+--: grant of columns public.usage_totals to authenticated
+grant select (day, tenant_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_totals to authenticated;
+
 --: comment public.cancel_conversation_session(session_uuid uuid)
 comment on function public.cancel_conversation_session(session_uuid uuid) is 'Marks a session as cancelled.';
 
@@ -3596,11 +4724,17 @@ comment on function public.chopsky_as_told(span public.conversation_spans) is 'T
 --: comment public.chopsky_content(run_id uuid, content_id uuid)
 comment on function public.chopsky_content(run_id uuid, content_id uuid) is 'The content that a reference of this run stands for, if it is stored.';
 
+--: comment public.chopsky_count_usage(owner_ids uuid[])
+comment on function public.chopsky_count_usage(owner_ids uuid[]) is 'Brings usage_metrics up to date with these runs, and messages outside a run; ids of deleted ones take out what they had.';
+
 --: comment public.chopsky_decide_calls(members uuid[])
 comment on function public.chopsky_decide_calls(members uuid[]) is 'Which of these spans are one model call, and which of them owns it.';
 
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
+
+--: comment public.chopsky_keep_usage(run_ids uuid[])
+comment on function public.chopsky_keep_usage(run_ids uuid[]) is 'Keeps in usage_metrics what these runs used, though they are deleted next, in the same transaction.';
 
 --: comment public.chopsky_merge_calls(run_ids uuid[])
 comment on function public.chopsky_merge_calls(run_ids uuid[]) is 'Settles which model calls of these runs were told of twice; returns the runs in which something changed.';
@@ -3647,6 +4781,9 @@ comment on function public.chopsky_settle_turns(run_ids uuid[]) is 'Derives whic
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
 
+--: comment public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
+comment on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) is 'Names a row of the usage roll-ups: a hash, for names may be of any length, and NULL.';
+
 --: comment public.chopsky_write_costs(costs json)
 comment on function public.chopsky_write_costs(costs json) is 'Writes new costs of calls that are still as they were read, with their messages and run totals; returns which it wrote.';
 
@@ -3656,11 +4793,23 @@ comment on function public.complete_conversation_session(session_uuid uuid) is '
 --: comment public.conversation_analytics
 comment on table public.conversation_analytics is 'What can be said of a conversation run as a whole. A score that nothing is known for is NULL.';
 
+--: comment public.conversation_analytics.completion_rate
+comment on column public.conversation_analytics.completion_rate is '100 where the run completed, 0 where it failed or was abandoned; NULL while it is active or interrupted.';
+
+--: comment public.conversation_analytics.conversation_quality_score
+comment on column public.conversation_analytics.conversation_quality_score is 'Mean of what is known of two: the satisfaction score as (score - 1) * 25, and, once a run with spans is over, 100 less 25 an error and 10 a retry, at least 0.';
+
 --: comment public.conversation_analytics.error_count
 comment on column public.conversation_analytics.error_count is 'Spans that failed by themselves: a failure passed up through its parents counts once.';
 
 --: comment public.conversation_analytics.retry_count
 comment on column public.conversation_analytics.retry_count is 'Attempts after the first (LangChain''s retry:attempt:N, N from 2).';
+
+--: comment public.conversation_analytics.scores_by_hand
+comment on column public.conversation_analytics.scores_by_hand is 'Of the three scores those that a person wrote: they stay until the person writes NULL.';
+
+--: comment public.conversation_analytics.user_engagement_score
+comment on column public.conversation_analytics.user_engagement_score is '10 for each message that the user wrote in this run, at most 100; NULL where the run has no messages.';
 
 --: comment public.conversation_calls
 comment on view public.conversation_calls is 'One row per model call: its run, model, times, tokens and cost. A retry or fallback is a call of its own. For totals leave out rows with duplicate_of.';
@@ -4001,6 +5150,12 @@ comment on column public.conversation_spans.usage_source is 'reported, computed,
 --: comment public.conversation_transcript(conversation_run_id uuid)
 comment on function public.conversation_transcript(conversation_run_id uuid) is 'What the user said and was answered in a run, under the caller''s row level security.';
 
+--: comment public.current_day_usage
+comment on view public.current_day_usage is 'Today (UTC) so far, by user. For who may read costs.';
+
+--: comment public.daily_message_volume
+comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
+
 --: comment public.get_conversation_history(session_uuid uuid, at_most integer)
 comment on function public.get_conversation_history(session_uuid uuid, at_most integer) is 'The latest messages of a session that its user said or was answered, the earliest of them first.';
 
@@ -4009,6 +5164,9 @@ comment on function public.get_session_cost(session_uuid uuid) is 'USD: sum of w
 
 --: comment public.get_session_message_stats(session_uuid uuid)
 comment on function public.get_session_message_stats(session_uuid uuid) is 'A session''s messages by role: how many, their tokens, their cost in USD, mean response time in milliseconds. Needs the right to read costs.';
+
+--: comment public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint)
+comment on function public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) is 'Adds usage that no stored run tells of; response_time_ms is the sum over the calls.';
 
 --: comment public.model_prices
 comment on table public.model_prices is 'The team''s own prices in USD, before the public price list. A row is the whole price of a model: what it does not name is charged as the whole it is part of (cached tokens as input), and audio, images put out, and searches not at all.';
@@ -4058,6 +5216,18 @@ comment on column public.model_prices.valid_from is 'The first moment it holds f
 --: comment public.model_prices.valid_until
 comment on column public.model_prices.valid_until is 'The first moment it no longer holds for. NULL: still does.';
 
+--: comment public.monthly_usage_summary
+comment on view public.monthly_usage_summary is 'Calls, tokens, cost and messages by month (UTC) and user. For who may read costs.';
+
+--: comment public.monthly_usage_summary.month
+comment on column public.monthly_usage_summary.month is 'Its first day.';
+
+--: comment public.provider_usage_stats
+comment on view public.provider_usage_stats is 'Calls, tokens, cost and mean response time (ms) by provider and model over the last 30 days (UTC, today included). For who may read costs.';
+
+--: comment public.rebuild_usage(since date)
+comment on function public.rebuild_usage(since date) is 'Makes the usage roll-ups anew, from a day on; returns how many rows were taken out or put in.';
+
 --: comment public.recompute_runs(run_ids uuid[])
 comment on function public.recompute_runs(run_ids uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
 
@@ -4066,6 +5236,60 @@ comment on function public.update_session_activity() is 'Keeps a session''s time
 
 --: comment public.update_session_on_message()
 comment on function public.update_session_on_message() is 'Brings a message written by hand into its session, and the session''s last activity up to date.';
+
+--: comment public.usage_contributions
+comment on table public.usage_contributions is 'What a run, or a message outside a run, contributes to usage_metrics.';
+
+--: comment public.usage_contributions.key
+comment on column public.usage_contributions.key is 'As in usage_metrics.';
+
+--: comment public.usage_kept
+comment on table public.usage_kept is 'Sums of what was pruned, and of increment_usage_metrics: the part of usage_metrics that no run tells any more.';
+
+--: comment public.usage_metrics
+comment on table public.usage_metrics is 'Usage by day (UTC), tenant, user, provider and model; outlives the runs that are pruned.';
+
+--: comment public.usage_metrics.calls
+comment on column public.usage_metrics.calls is 'Model calls that ended or were abandoned, each counted once; and assistant messages written by hand that name a provider or model.';
+
+--: comment public.usage_metrics.contributions
+comment on column public.usage_metrics.contributions is 'Runs, messages outside a run, and increments in this row.';
+
+--: comment public.usage_metrics.input_tokens
+comment on column public.usage_metrics.input_tokens is 'The whole: cached tokens are part of it. Sum of what is known.';
+
+--: comment public.usage_metrics.key
+comment on column public.usage_metrics.key is 'chopsky_usage_key of the row: one row of each day, tenant, user, provider and model, NULLs too.';
+
+--: comment public.usage_metrics.known
+comment on column public.usage_metrics.known is 'How many of them told input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, response_time_ms, in this order: a sum of none is NULL.';
+
+--: comment public.usage_metrics.messages
+comment on column public.usage_metrics.messages is 'Messages that are not internal; of users and assistants, and any other.';
+
+--: comment public.usage_metrics.output_tokens
+comment on column public.usage_metrics.output_tokens is 'The whole: reasoning tokens are part of it. Sum of what is known.';
+
+--: comment public.usage_metrics.provider
+comment on column public.usage_metrics.provider is 'NULL for what users wrote, and where nobody told.';
+
+--: comment public.usage_metrics.response_time_ms
+comment on column public.usage_metrics.response_time_ms is 'Sum over the timed_calls; the mean is response_time_ms / timed_calls.';
+
+--: comment public.usage_metrics.total_cost
+comment on column public.usage_metrics.total_cost is 'USD. Sum of what is known; unpriced_calls are not in it.';
+
+--: comment public.usage_sums
+comment on view public.usage_sums is 'Contributions and kept sums together: what usage_metrics is rebuilt from, and checked against.';
+
+--: comment public.usage_total_sums
+comment on view public.usage_total_sums is 'The same without users: what usage_totals is rebuilt from, and checked against.';
+
+--: comment public.usage_totals
+comment on table public.usage_totals is 'usage_metrics summed over users: by day (UTC), tenant, provider and model.';
+
+--: comment public.user_usage
+comment on view public.user_usage is 'One''s own usage by day (UTC), provider and model, without costs; the tenant''s for who may read that.';
 
 --: comment public.writer_status
 comment on table public.writer_status is 'One row per writing process: last write, backlog, and losses counted by reason.';

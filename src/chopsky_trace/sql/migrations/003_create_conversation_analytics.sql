@@ -7,11 +7,16 @@ create table public.conversation_analytics (
     conversation_quality_score numeric(5, 2) check (conversation_quality_score between 0 and 100),
     error_count integer not null default 0 check (error_count >= 0),
     retry_count integer not null default 0 check (retry_count >= 0),
+    scores_by_hand text[] not null default '{}',
     metadata jsonb not null default '{}',
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
 );
 comment on table public.conversation_analytics is 'What can be said of a conversation run as a whole. A score that nothing is known for is NULL.';
+comment on column public.conversation_analytics.completion_rate is '100 where the run completed, 0 where it failed or was abandoned; NULL while it is active or interrupted.';
+comment on column public.conversation_analytics.user_engagement_score is '10 for each message that the user wrote in this run, at most 100; NULL where the run has no messages.';
+comment on column public.conversation_analytics.conversation_quality_score is 'Mean of what is known of two: the satisfaction score as (score - 1) * 25, and, once a run with spans is over, 100 less 25 an error and 10 a retry, at least 0.';
+comment on column public.conversation_analytics.scores_by_hand is 'Of the three scores those that a person wrote: they stay until the person writes NULL.';
 comment on column public.conversation_analytics.error_count is 'Spans that failed by themselves: a failure passed up through its parents counts once.';
 comment on column public.conversation_analytics.retry_count is 'Attempts after the first (LangChain''s retry:attempt:N, N from 2).';
 

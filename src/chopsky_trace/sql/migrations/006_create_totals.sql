@@ -61,6 +61,7 @@ begin
         select
             c.conversation_run_id as run_id,
             count(*) filter (where not c.is_internal) as messages,
+            count(*) filter (where not c.is_internal and c.role = 'user') as asked,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role <> 'assistant') as hand_input,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history and c.role = 'assistant') as hand_output,
             sum(c.token_count) filter (where c.span_id is null and not c.is_history) as hand_tokens,
@@ -69,12 +70,12 @@ begin
         from public.conversation_messages c
         where c.conversation_run_id = any (run_ids)
         group by c.conversation_run_id
-    ), derived as materialized (
+    ), facts as materialized (
         select
-            i.id, s.*, m.messages, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, coalesce(o.name, f.name) as root_name, coalesce(o.tags, f.tags) as root_tags,
+            i.id, s.*, m.messages, m.asked, m.hand_input, m.hand_output, m.hand_tokens, m.hand_cost, m.hand_time, o.error as root_error, coalesce(o.name, f.name) as root_name, coalesce(o.tags, f.tags) as root_tags,
             coalesce(o.metadata, f.metadata) as root_metadata, o.started_at as root_started_at,
             s.spans is null as bare,
-            s.spans is null and i.totals_by_hand as keep,
+            s.spans is null and i.totals_by_hand as keep, i.status as hand_status, i.user_satisfaction_score as satisfaction,
             -- A root outside the mirror never ends here: then the topmost spans that we have tell.
             case when o.id is not null then o.status when s.active > 0 then 'active' else (
                 select case when bool_or(t.status = 'failed') then 'failed' when bool_or(t.status = 'abandoned') then 'abandoned'
@@ -121,6 +122,8 @@ begin
         left join span s on s.run_id = i.id
         left join message m on m.run_id = i.id
         where i.id = any (run_ids)
+    ), derived as (
+        select d.*, case when d.bare then d.hand_status else d.derived_status end as final_status from facts d
     ), updated as (
         update public.conversation_runs r
         set total_messages = case when d.keep then r.total_messages else coalesce(d.messages, 0) end,
@@ -137,7 +140,7 @@ begin
             unpriced_calls = coalesce(d.unpriced, 0),
             unmeasured_calls = coalesce(d.unmeasured, 0),
             merged = coalesce(d.calls > 0 and d.owned = 0, false),
-            status = case when d.bare then r.status else d.derived_status end,
+            status = d.final_status,
             error = case when d.bare then r.error else d.root_error end,
             name = coalesce(d.root_name, r.name),
             tags = coalesce(d.root_tags, r.tags),
@@ -148,11 +151,37 @@ begin
         from derived d
         where r.id = d.id
     )
-    insert into public.conversation_analytics as a (conversation_run_id, error_count, retry_count)
-    select d.id, d.errors, coalesce(d.retries, 0) from derived d order by d.id
+    insert into public.conversation_analytics as a (
+        conversation_run_id, error_count, retry_count, completion_rate, user_engagement_score, conversation_quality_score
+    )
+    select d.id, d.errors, coalesce(d.retries, 0), c.completion, case when d.asked > 10 then 100 else 10 * d.asked end, q.quality
+    from derived d
+    cross join lateral (
+        select case d.final_status when 'completed' then 100 when 'failed' then 0 when 'abandoned' then 0 end as completion
+    ) c
+    -- The mean of what is known: of feedback, and of how smoothly the work went, once it is over.
+    cross join lateral (
+        select avg(v.score) as quality
+        from (values
+            ((d.satisfaction - 1) * 25),
+            (case when not d.bare and d.final_status <> 'active' then greatest(100 - 25 * d.errors - 10 * d.retries, 0) end)
+        ) v (score)
+    ) q
+    order by d.id
     on conflict (conversation_run_id) do update
-    set error_count = excluded.error_count, retry_count = excluded.retry_count, updated_at = now()
-    where (a.error_count, a.retry_count) is distinct from (excluded.error_count, excluded.retry_count);
+    set error_count = excluded.error_count, retry_count = excluded.retry_count,
+        completion_rate = case when 'completion_rate' = any (a.scores_by_hand) then a.completion_rate else excluded.completion_rate end,
+        user_engagement_score = case when 'user_engagement_score' = any (a.scores_by_hand) then a.user_engagement_score
+            else excluded.user_engagement_score end,
+        conversation_quality_score = case when 'conversation_quality_score' = any (a.scores_by_hand) then a.conversation_quality_score
+            else excluded.conversation_quality_score end,
+        updated_at = now()
+    where (
+        a.error_count, a.retry_count, a.completion_rate, a.user_engagement_score, a.conversation_quality_score
+    ) is distinct from (
+        excluded.error_count, excluded.retry_count, excluded.completion_rate, excluded.user_engagement_score,
+        excluded.conversation_quality_score
+    );
 
     perform set_config('chopsky_trace.recompute', was, true);
 end
@@ -168,6 +197,7 @@ begin
     -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform public.chopsky_recompute(run_ids, run_ids);
+    perform public.chopsky_count_usage(run_ids);
 end
 $$;
 comment on function public.recompute_runs(uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
@@ -181,6 +211,8 @@ as $$
 declare
     touched uuid[];
     others uuid[];
+    -- Messages that are in no run.
+    loose uuid[] := '{}';
 begin
     if current_setting('chopsky_trace.recompute', true) = 'on' then
         return null;
@@ -193,7 +225,14 @@ begin
         from (select c.conversation_run_id from changed c union all select p.conversation_run_id from previous p) n
         where n.conversation_run_id is not null;
     end if;
+    if tg_table_name = 'conversation_messages' then
+        loose := array(select c.id from changed c where c.conversation_run_id is null);
+        if tg_op = 'UPDATE' then
+            loose := loose || array(select p.id from previous p where p.conversation_run_id is null);
+        end if;
+    end if;
     if touched is null then
+        perform public.chopsky_count_usage(loose);
         return null;
     end if;
     if tg_table_name = 'conversation_spans' and tg_op = 'DELETE' then
@@ -217,7 +256,9 @@ begin
         where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
         perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
-    perform public.recompute_runs(touched);
+    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    perform public.chopsky_recompute(touched, touched);
+    perform public.chopsky_count_usage(touched || loose);
     return null;
 end
 $$;
@@ -261,3 +302,30 @@ create trigger conversation_runs_edited_by_hand
 before update on public.conversation_runs for each row
 when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
 execute function public.chopsky_on_edit_by_hand();
+
+-- A score that a person writes stays until they write NULL, which gives it back to what the run tells.
+create function public.chopsky_on_scores_by_hand() returns trigger
+language plpgsql set search_path = ''
+as $$
+begin
+    new.scores_by_hand := array(
+        select v.name
+        from (values
+            ('completion_rate', new.completion_rate, case when tg_op = 'UPDATE' then old.completion_rate end),
+            ('user_engagement_score', new.user_engagement_score, case when tg_op = 'UPDATE' then old.user_engagement_score end),
+            ('conversation_quality_score', new.conversation_quality_score, case when tg_op = 'UPDATE' then old.conversation_quality_score end)
+        ) v (name, score, old_score)
+        where v.score is not null and (
+            v.score is distinct from v.old_score or (tg_op = 'UPDATE' and v.name = any (old.scores_by_hand))
+        )
+    );
+    new.updated_at := now();
+    return new;
+end
+$$;
+revoke all on function public.chopsky_on_scores_by_hand() from public, anon, authenticated, service_role;
+
+create trigger conversation_analytics_scored_by_hand
+before insert or update on public.conversation_analytics for each row
+when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
+execute function public.chopsky_on_scores_by_hand();

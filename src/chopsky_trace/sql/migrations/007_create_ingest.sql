@@ -486,6 +486,7 @@ declare
     merged uuid[];
     turns uuid[];
     touched uuid[];
+    candidates uuid[];
     keys uuid[];
     bodies uuid[];
 begin
@@ -517,12 +518,13 @@ begin
     end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
-    joined := public.chopsky_join_runs(run_ids || array(
+    candidates := run_ids || array(
         select s.id
         from public.conversation_spans s
         where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
             and exists (select 1 from public.conversation_runs r where r.id = s.id)
-    ));
+    );
+    joined := public.chopsky_join_runs(candidates);
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
@@ -584,10 +586,12 @@ begin
     perform public.chopsky_settle_sessions(array(
         select distinct r.session_key from public.conversation_runs r where r.id = any (touched) and r.session_id is not null
     ));
-    -- Last, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
+    -- Late, in order: sessions share these rows, and who waits for one must hold nothing that its writer still wants.
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
+    -- After everything else, for all writers meet at these rows; also what a run that joined another had.
+    perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
 end

@@ -95,9 +95,9 @@ begin
     join public.conversation_spans c on c.id = coalesce(s.duplicate_of, s.id)
     where m.id = any (carriers) and s.id = m.span_id and m.cost is distinct from c.cost;
 
-    perform public.chopsky_recompute(
-        array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written)), '{}'
-    );
+    run_ids := array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (written));
+    perform public.chopsky_recompute(run_ids, '{}');
+    perform public.chopsky_count_usage(run_ids);
     perform set_config('chopsky_trace.recompute', was, true);
     return query select u from unnest(written) u;
 end

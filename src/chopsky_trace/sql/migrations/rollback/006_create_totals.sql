@@ -1,3 +1,5 @@
+drop trigger conversation_analytics_scored_by_hand on public.conversation_analytics;
+drop function public.chopsky_on_scores_by_hand();
 drop trigger conversation_runs_edited_by_hand on public.conversation_runs;
 drop function public.chopsky_on_edit_by_hand();
 drop trigger conversation_spans_deleted on public.conversation_spans;

@@ -1,0 +1,21 @@
+drop view public.user_usage;
+drop view public.current_day_usage;
+drop view public.monthly_usage_summary;
+drop view public.daily_message_volume;
+drop view public.provider_usage_stats;
+drop trigger conversation_runs_usage_deleted on public.conversation_runs;
+drop trigger conversation_runs_usage_updated on public.conversation_runs;
+drop function public.chopsky_on_runs();
+drop function public.rebuild_usage(date);
+drop view public.usage_total_sums;
+drop view public.usage_sums;
+drop function public.increment_usage_metrics(text, text, text, text, date, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint);
+drop function public.chopsky_keep_usage(uuid[]);
+drop function public.chopsky_count_usage(uuid[]);
+drop function public.chopsky_add_usage(public.usage_metrics[], boolean, boolean);
+-- What was pruned is known to nobody else.
+drop table public.usage_kept;
+drop table public.usage_contributions;
+drop table public.usage_totals;
+drop table public.usage_metrics;
+drop function public.chopsky_usage_key(date, text, text, text, text);
