@@ -42,10 +42,20 @@ COLUMNS: dict[str, dict[str, set[str]]] = {
     },
     "usage_metrics": {"SELECT": {*USED, "user_id"}},
     "usage_totals": {"SELECT": USED},
+    "conversation_feedback": {
+        "SELECT": {
+            "id", "about_id", "target_id", "conversation_run_id", "message_id", "session_id", "tenant_id", "user_id",
+            "key", "thumbs", "score", "value", "comment", "created_at", "updated_at",
+        },
+        # What a thumbs button says, and the columns that an upsert names again.
+        "INSERT": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
+        "UPDATE": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
+    },
 }  # fmt: skip
 """Of `authenticated`, by table and verb; row level security then says which rows."""
 TABLES: dict[str, set[str]] = {
     "conversation_sessions": {"DELETE"},
+    "conversation_feedback": {"DELETE"},
 }
 """Of `authenticated`, what is no column's."""
 SERVICE_TABLES: dict[str, set[str]] = {
@@ -57,6 +67,7 @@ SERVICE_TABLES: dict[str, set[str]] = {
 FUNCTIONS: set[str] = {
     "cancel_conversation_session",
     "chopsky_end_session",
+    "chopsky_feedback_version",
     "chopsky_reads_tenant",
     "chopsky_session_moves",
     "chopsky_tenant_id",
@@ -67,10 +78,15 @@ FUNCTIONS: set[str] = {
     "get_conversation_history",
     "get_session_cost",
     "get_session_message_stats",
+    "rate_message",
 }
 """Of `authenticated`."""
 DEFINERS: set[str] = {
     # A trigger: a user may remove a conversation, yet no single run or message of it.
     "chopsky_on_session_gone",
+    # Triggers: a user may rate a run, yet not write to it; and feedback goes with what it is about.
+    "chopsky_on_feedback",
+    "chopsky_on_message_with_feedback_deleted",
+    "chopsky_on_run_with_feedback_deleted",
 }
 """Functions that run as their owner: triggers, which nobody can call."""

@@ -25,6 +25,7 @@ COST_KEYS: tuple[CostKey, ...] = ("model", "user", "tenant", "session", "day", "
 TABLES = (
     "conversation_analytics",
     "conversation_contents",
+    "conversation_feedback",
     "conversation_messages",
     "conversation_prefixes",
     "conversation_runs",
@@ -213,6 +214,10 @@ class Reader:
     def messages(self, run_id: UUID, *, limit: int, after: int = 0, internal: bool = False) -> list[Row]:
         """A page of a run's messages, after that sequence number; with the internal ones if asked."""
         return self.rows("messages", run_id=run_id, limit=limit, after=after, internal=internal)
+
+    def feedback(self, run_id: UUID, *, limit: int) -> list[Row]:
+        """What was said of a run and of what is in it, the latest first."""
+        return self.rows("feedback", run_id=run_id, limit=limit)
 
     def spans(self, run_id: UUID, *, limit: int, after: UUID | None = None) -> list[Row]:
         """A page of a run's spans by start, without payloads; `after` is the last id of the page before.

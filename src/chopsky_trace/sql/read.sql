@@ -123,6 +123,17 @@ where m.conversation_run_id = %(run_id)s
 order by m.sequence nulls last, m.id
 limit %(limit)s
 
+-- feedback --
+-- What was said of a run and of what is in it, the latest first.
+select
+    f.id, f.conversation_run_id, f.span_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.source,
+    f.metadata, f.created_at, f.updated_at, m.sequence as message_sequence
+from public.conversation_feedback f
+left join public.conversation_messages m on m.id = f.message_id
+where f.conversation_run_id = %(run_id)s
+order by f.updated_at desc, f.id
+limit %(limit)s
+
 -- spans --
 -- One page of a run's spans as a call tree needs them: without payloads. Parents come before their children where clocks agree.
 select

@@ -37,6 +37,37 @@ create table public.conversation_contents (
     created_at timestamp with time zone not null default now()
 );
 
+--: table public.conversation_feedback
+create table public.conversation_feedback (
+    id uuid not null default gen_random_uuid(),
+    about_id uuid not null,
+    answer integer,
+    conversation_run_id uuid,
+    span_id uuid,
+    message_id uuid,
+    target_id uuid not null generated always as (COALESCE(message_id,
+CASE
+    WHEN (answer > 0) THEN (md5((((about_id)::text || '/'::text) || (answer)::text)))::uuid
+    ELSE about_id
+END)) stored,
+    session_id text,
+    tenant_id text,
+    user_id text,
+    given_by text,
+    key text not null default 'user_satisfaction'::text,
+    thumbs text,
+    score numeric,
+    value jsonb,
+    comment text,
+    source text not null default 'app'::text,
+    metadata jsonb not null default '{}'::jsonb,
+    is_internal boolean not null default false,
+    is_pending boolean not null default false,
+    version text collate "C" not null,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now()
+);
+
 --: table public.conversation_messages
 create table public.conversation_messages (
     id uuid not null default gen_random_uuid(),
@@ -415,6 +446,24 @@ alter table public.conversation_analytics add constraint idx_conversation_analyt
 --: constraint public.conversation_contents conversation_contents_pkey
 alter table public.conversation_contents add constraint conversation_contents_pkey PRIMARY KEY (conversation_run_id, id);
 
+--: constraint public.conversation_feedback conversation_feedback_answer_check
+alter table public.conversation_feedback add constraint conversation_feedback_answer_check CHECK ((answer >= 0));
+
+--: constraint public.conversation_feedback conversation_feedback_once
+alter table public.conversation_feedback add constraint conversation_feedback_once UNIQUE NULLS NOT DISTINCT (target_id, user_id, key);
+
+--: constraint public.conversation_feedback conversation_feedback_pkey
+alter table public.conversation_feedback add constraint conversation_feedback_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_feedback conversation_feedback_satisfaction
+alter table public.conversation_feedback add constraint conversation_feedback_satisfaction CHECK (((key <> 'user_satisfaction'::text) OR ((score >= (1)::numeric) AND (score <= (5)::numeric))));
+
+--: constraint public.conversation_feedback conversation_feedback_score_check
+alter table public.conversation_feedback add constraint conversation_feedback_score_check CHECK (((score >= '-1000000000000000'::numeric) AND (score <= '1000000000000000'::numeric)));
+
+--: constraint public.conversation_feedback conversation_feedback_thumbs_check
+alter table public.conversation_feedback add constraint conversation_feedback_thumbs_check CHECK ((thumbs = ANY (ARRAY['up'::text, 'down'::text])));
+
 --: constraint public.conversation_messages conversation_messages_cost_check
 alter table public.conversation_messages add constraint conversation_messages_cost_check CHECK (((cost >= (0)::numeric) AND (cost <> 'NaN'::numeric)));
 
@@ -600,6 +649,21 @@ CREATE INDEX idx_conversation_analytics_quality_score ON public.conversation_ana
 
 --: index idx_conversation_contents_id
 CREATE INDEX idx_conversation_contents_id ON public.conversation_contents USING btree (id);
+
+--: index idx_conversation_feedback_conversation_run_id
+CREATE INDEX idx_conversation_feedback_conversation_run_id ON public.conversation_feedback USING btree (conversation_run_id);
+
+--: index idx_conversation_feedback_message_id
+CREATE INDEX idx_conversation_feedback_message_id ON public.conversation_feedback USING btree (message_id) WHERE (message_id IS NOT NULL);
+
+--: index idx_conversation_feedback_pending
+CREATE INDEX idx_conversation_feedback_pending ON public.conversation_feedback USING btree (about_id) WHERE is_pending;
+
+--: index idx_conversation_feedback_tenant_id_created_at
+CREATE INDEX idx_conversation_feedback_tenant_id_created_at ON public.conversation_feedback USING btree (tenant_id, created_at DESC) WHERE (tenant_id IS NOT NULL);
+
+--: index idx_conversation_feedback_user_id_created_at
+CREATE INDEX idx_conversation_feedback_user_id_created_at ON public.conversation_feedback USING btree (user_id, created_at DESC);
 
 --: index idx_conversation_messages_body_id_session_key
 CREATE INDEX idx_conversation_messages_body_id_session_key ON public.conversation_messages USING btree (body_id, session_key);
@@ -1376,6 +1440,74 @@ begin
 end
 $function$;
 
+--: function public.chopsky_feedback_targets(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_feedback_targets(feedback_ids uuid[])
+ RETURNS TABLE(id uuid, conversation_run_id uuid, span_id uuid, message_id uuid, session_id text, tenant_id text, user_id text, is_internal boolean, is_pending boolean)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select
+        f.id,
+        case when t.is_known then t.conversation_run_id else f.conversation_run_id end,
+        case when t.is_known then t.span_id else f.span_id end,
+        t.message_id,
+        case when t.is_known then t.session_id else f.session_id end,
+        case when t.is_known then t.tenant_id else f.tenant_id end,
+        coalesce(f.given_by, case when t.is_known then t.user_id else f.user_id end),
+        case when t.is_known then t.is_internal else f.is_internal end,
+        not t.is_known or (f.answer is not null and t.message_id is null)
+    from public.conversation_feedback f
+    left join public.conversation_messages named on named.id = f.about_id and f.answer is null
+    left join public.conversation_runs run on run.id = f.about_id and f.answer is null
+    left join public.conversation_spans span
+        -- A message that went (the same answer, told by two) leaves its call.
+        on span.id = case when named.id is null and run.id is null and f.message_id is not null and f.answer is null then f.span_id else f.about_id end
+        and named.id is null and run.id is null
+    left join lateral (
+        -- Of a call that several told of, the answer that is shown.
+        select m.*
+        from public.conversation_spans c
+        join public.conversation_messages m on m.conversation_run_id = c.conversation_run_id and m.span_id = c.id
+        where c.id in (span.id, span.duplicate_of) and (f.answer is not null or f.message_id is not null)
+            and m.role = 'assistant' and not m.is_history
+        order by m.is_internal, c.id <> span.id, m.position, m.id
+        offset coalesce(f.answer, 0) limit 1
+    ) answered on true
+    left join public.conversation_runs above on above.id = span.conversation_run_id
+    cross join lateral (
+        select
+            num_nonnulls(named.id, run.id, span.id) > 0 as is_known,
+            case
+                when named.id is not null then named.conversation_run_id when run.id is not null then run.id
+                when answered.id is not null then answered.conversation_run_id else span.conversation_run_id
+            end as conversation_run_id,
+            coalesce(named.span_id, span.id) as span_id,
+            coalesce(named.id, answered.id) as message_id,
+            case when named.id is not null then named.session_id when run.id is not null then run.session_id
+                when answered.id is not null then answered.session_id else above.session_id end as session_id,
+            case when named.id is not null then named.tenant_id when run.id is not null then run.tenant_id
+                when answered.id is not null then answered.tenant_id else above.tenant_id end as tenant_id,
+            case when named.id is not null then named.user_id when run.id is not null then run.user_id
+                when answered.id is not null then answered.user_id else above.user_id end as user_id,
+            case
+                when named.id is not null then named.is_internal or named.role not in ('user', 'assistant')
+                when run.id is not null then false when answered.id is not null then answered.is_internal else true
+            end as is_internal
+    ) t
+    where f.id = any (feedback_ids)
+$function$;
+
+--: function public.chopsky_feedback_version(moment timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.chopsky_feedback_version(moment timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+    select lpad((extract(epoch from moment) * 1000000)::bigint::text, 17, '0') || '000-hand'
+$function$;
+
 --: function public.chopsky_fill_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_fill_messages(keys uuid[], bodies uuid[])
  RETURNS void
@@ -1432,11 +1564,11 @@ begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
     select
-        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
+        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied, p.feedback,
         coalesce(p.turns, '{}') as turns, coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, prefixes json, copied json, turns uuid[], opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, feedback json, turns uuid[], opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -1529,6 +1661,10 @@ begin
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
+    if json_array_length(batch.feedback) > 0 then
+        perform public.chopsky_write_feedback(batch.feedback);
+    end if;
+    perform public.chopsky_settle_feedback(touched);
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
@@ -1812,6 +1948,110 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_feedback()
+CREATE OR REPLACE FUNCTION public.chopsky_on_feedback()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+    if current_setting('chopsky_trace.recompute', true) = 'on' then
+        return null;
+    end if;
+    if tg_op <> 'INSERT' then
+        perform public.chopsky_rate_runs(array(
+            select distinct p.conversation_run_id from previous p
+            where p.key = 'user_satisfaction' and p.conversation_run_id is not null
+        ));
+    end if;
+    if tg_op <> 'DELETE' then
+        perform public.chopsky_place_feedback(array(select c.id from changed c));
+    end if;
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_feedback_given()
+CREATE OR REPLACE FUNCTION public.chopsky_on_feedback_given()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    -- An end user: neither the service nor who is above row level security.
+    is_bound constant boolean := row_security_active('public.conversation_feedback')
+        and not pg_has_role(current_user, 'service_role', 'usage');
+    target record;
+begin
+    if not is_bound and current_setting('chopsky_trace.recompute', true) = 'on' then
+        return new;
+    end if;
+    new.version := public.chopsky_feedback_version(clock_timestamp());
+    if tg_op = 'UPDATE' then
+        if coalesce(new.message_id, new.conversation_run_id) is distinct from coalesce(old.message_id, old.conversation_run_id) then
+            raise exception 'Feedback stays with what it is about'
+                using errcode = 'check_violation', hint = 'Delete it, and give another.';
+        end if;
+        -- An upsert that names the message only says nothing of its run.
+        new.message_id := old.message_id;
+        new.conversation_run_id := old.conversation_run_id;
+        new.updated_at := now();
+        if new.user_id is distinct from old.user_id then
+            new.given_by := new.user_id;
+        end if;
+        if is_bound then
+            new.source := 'app';
+        end if;
+        return new;
+    end if;
+
+    new.given_by := coalesce(new.given_by, new.user_id);
+    new.about_id := coalesce(new.about_id, new.message_id, new.span_id, new.conversation_run_id);
+    if new.about_id is null then
+        raise exception 'Feedback is about something: a message_id or a conversation_run_id'
+            using errcode = 'not_null_violation';
+    end if;
+    select m.id, m.conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.is_internal or m.role not in ('user', 'assistant') as is_internal
+    into target
+    from public.conversation_messages m where m.id = new.about_id;
+    if found then
+        new.message_id := case when new.answer is null then target.id end;
+    else
+        select null::uuid, r.id as conversation_run_id, r.session_id, r.tenant_id, r.user_id, false as is_internal
+        into target
+        from public.conversation_runs r where r.id = new.about_id;
+    end if;
+    if found then
+        new.conversation_run_id := target.conversation_run_id;
+        new.session_id := target.session_id;
+        new.tenant_id := target.tenant_id;
+        new.user_id := coalesce(new.given_by, target.user_id);
+        new.is_internal := target.is_internal;
+    end if;
+    if is_bound and (not found or (target.user_id = (auth.jwt() ->> 'sub')) is not true) then
+        raise exception 'There is no such message or conversation run of yours' using errcode = 'insufficient_privilege';
+    end if;
+    -- Without the target nobody knows yet; the trigger after it looks once more, where nobody is in between.
+    new.is_pending := not found;
+    return new;
+end
+$function$;
+
+--: function public.chopsky_on_message_with_feedback_deleted()
+CREATE OR REPLACE FUNCTION public.chopsky_on_message_with_feedback_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+    delete from public.conversation_feedback f
+    where f.conversation_run_id is null and f.message_id in (select d.id from gone_messages d where d.conversation_run_id is null);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_on_move_by_hand()
 CREATE OR REPLACE FUNCTION public.chopsky_on_move_by_hand()
  RETURNS trigger
@@ -1900,6 +2140,23 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_run_of_feedback()
+CREATE OR REPLACE FUNCTION public.chopsky_on_run_of_feedback()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if tg_op = 'UPDATE' then
+        if (old.session_id, old.tenant_id, old.user_id) is not distinct from (new.session_id, new.tenant_id, new.user_id) then
+            return null;
+        end if;
+    end if;
+    perform public.chopsky_settle_feedback(array[new.id]);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_on_run_of_session()
 CREATE OR REPLACE FUNCTION public.chopsky_on_run_of_session()
  RETURNS trigger
@@ -1910,6 +2167,31 @@ begin
     perform public.chopsky_settle_sessions(array_remove(array[
         case when tg_op <> 'INSERT' then old.session_key end, case when tg_op <> 'DELETE' then new.session_key end
     ], null));
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_run_with_feedback_deleted()
+CREATE OR REPLACE FUNCTION public.chopsky_on_run_with_feedback_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    gone uuid[];
+    found_ids uuid[];
+begin
+    gone := array(select d.id from gone_runs d);
+    found_ids := array(select f.id from public.conversation_feedback f where f.conversation_run_id = any (gone) order by f.id);
+    if found_ids = '{}' then
+        return null;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(found_ids));
+    delete from public.conversation_feedback f where f.id = any (found_ids) and f.conversation_run_id = any (gone);
+    perform set_config('chopsky_trace.recompute', was, true);
     return null;
 end
 $function$;
@@ -2021,6 +2303,27 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_session_of_feedback()
+CREATE OR REPLACE FUNCTION public.chopsky_on_session_of_feedback()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    perform public.chopsky_resolve_feedback(array(
+        select f.id
+        from public.conversation_messages m
+        join public.conversation_feedback f on f.message_id = m.id
+        where m.session_key = new.session_key and m.conversation_run_id is null
+    ));
+    perform set_config('chopsky_trace.recompute', was, true);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_open_runs(runs json)
 CREATE OR REPLACE FUNCTION public.chopsky_open_runs(runs json)
  RETURNS TABLE(id uuid, is_new boolean, is_late boolean, is_alone boolean, session_key uuid, session_id text, tenant_id text, user_id text)
@@ -2082,6 +2385,31 @@ begin
         r.session_key, r.session_id, r.tenant_id, r.user_id
     from public.conversation_runs r
     where r.id = any (run_ids);
+end
+$function$;
+
+--: function public.chopsky_place_feedback(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_place_feedback(feedback_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    touched uuid[];
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    touched := public.chopsky_resolve_feedback(feedback_ids) || array(
+        select f.conversation_run_id from public.conversation_feedback f
+        where f.id = any (feedback_ids) and f.key = 'user_satisfaction' and f.conversation_run_id is not null
+    );
+    perform public.chopsky_rate_runs(touched);
+    if exists (select 1 from public.conversation_feedback f where f.id = any (feedback_ids) and f.is_pending) then
+        perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.feedback', 0));
+    end if;
+    -- Also of what was there: its message may have come while we waited for the lock on its run.
+    perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(feedback_ids));
+    perform set_config('chopsky_trace.recompute', was, true);
 end
 $function$;
 
@@ -2179,6 +2507,43 @@ AS $function$
     cross join lateral jsonb_each_text(l.names) n
     left join link above on above.step = l.step - 1
     where above.id is null or n.key::integer < above.wanted
+$function$;
+
+--: function public.chopsky_rate_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_rate_runs(run_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    rated uuid[];
+begin
+    if coalesce(cardinality(run_ids), 0) = 0 then
+        return;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    -- In id order, as everybody; with the lock, whatever others gave before is seen.
+    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    with changed as (
+        update public.conversation_runs r
+        set user_satisfaction_score = s.score, updated_at = now()
+        from (
+            select i.id, round(avg(coalesce(f.score, case f.thumbs when 'up' then 5 when 'down' then 1 end)), 2) as score
+            from unnest(run_ids) as i (id)
+            left join public.conversation_feedback f on f.conversation_run_id = i.id and f.key = 'user_satisfaction'
+            group by i.id
+        ) s
+        where r.id = s.id and r.user_satisfaction_score is distinct from s.score
+        returning r.id
+    )
+    select array_agg(c.id) into rated from changed c;
+    if rated is not null then
+        -- The quality score follows.
+        perform public.chopsky_recompute(rated, '{}');
+    end if;
+    perform set_config('chopsky_trace.recompute', was, true);
+end
 $function$;
 
 --: function public.chopsky_reads_tenant()
@@ -2460,6 +2825,58 @@ begin
 end
 $function$;
 
+--: function public.chopsky_resolve_feedback(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_resolve_feedback(feedback_ids uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    known public.conversation_feedback;
+    other public.conversation_feedback;
+    target record;
+    target_key uuid;
+    touched uuid[] := '{}';
+begin
+    for target in
+        select t.*
+        from public.chopsky_feedback_targets(feedback_ids) t
+        join public.conversation_feedback f on f.id = t.id
+        where (f.conversation_run_id, f.span_id, f.message_id, f.session_id, f.tenant_id, f.user_id, f.is_internal, f.is_pending)
+            is distinct from (t.conversation_run_id, t.span_id, t.message_id, t.session_id, t.tenant_id, t.user_id, t.is_internal, t.is_pending)
+        order by t.id
+    loop
+        select f.* into known from public.conversation_feedback f where f.id = target.id for update skip locked;
+        continue when not found;
+        if known.key = 'user_satisfaction' then
+            touched := touched || known.conversation_run_id || target.conversation_run_id;
+        end if;
+        target_key := coalesce(
+            target.message_id,
+            case when known.answer > 0 then md5(known.about_id::text || '/' || known.answer::text)::uuid else known.about_id end
+        );
+        select f.* into other
+        from public.conversation_feedback f
+        where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id
+        for update;
+        if found and (other.version, other.id) > (known.version, known.id) then
+            delete from public.conversation_feedback f where f.id = known.id;
+            update public.conversation_feedback f set created_at = least(f.created_at, known.created_at) where f.id = other.id;
+            continue;
+        elsif found then
+            delete from public.conversation_feedback f where f.id = other.id;
+        end if;
+        update public.conversation_feedback f
+        set conversation_run_id = target.conversation_run_id, span_id = target.span_id, message_id = target.message_id,
+            session_id = target.session_id, tenant_id = target.tenant_id, user_id = target.user_id,
+            is_internal = target.is_internal, is_pending = target.is_pending,
+            created_at = least(f.created_at, other.created_at)
+        where f.id = known.id;
+    end loop;
+    return array(select distinct u from unnest(touched) u where u is not null);
+end
+$function$;
+
 --: function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean)
 CREATE OR REPLACE FUNCTION public.chopsky_restore(value jsonb, run_id uuid, is_document boolean DEFAULT false)
  RETURNS jsonb
@@ -2540,6 +2957,48 @@ AS $function$
         when 'reviewing' then array['planning', 'delegated', 'delivered', 'cancelled']
         else '{}'
     end
+$function$;
+
+--: function public.chopsky_settle_feedback(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_feedback(run_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    found_ids uuid[];
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.feedback', 0));
+    found_ids := array(select f.id from public.conversation_feedback f where f.conversation_run_id = any (run_ids));
+    -- Nearly always there is none. Where there is much (of runs that never come), it is looked up row by row, never read through.
+    if exists (select 1 from public.conversation_feedback f where f.is_pending) then
+        found_ids := found_ids || array(
+            select f.id from public.conversation_feedback f where f.is_pending and f.about_id = any (run_ids)
+            union all
+            select l.id
+            from public.conversation_spans s
+            cross join lateral (
+                select f.id from public.conversation_feedback f where f.about_id = s.id and f.is_pending offset 0
+            ) l
+            where s.conversation_run_id = any (run_ids)
+            union all
+            select l.id
+            from public.conversation_messages m
+            cross join lateral (
+                select f.id from public.conversation_feedback f where f.about_id = m.id and f.is_pending offset 0
+            ) l
+            where m.conversation_run_id = any (run_ids)
+        );
+    end if;
+    if found_ids <> '{}' then
+        perform set_config('chopsky_trace.recompute', 'on', true);
+        perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(found_ids));
+        perform set_config('chopsky_trace.recompute', was, true);
+    end if;
+end
 $function$;
 
 --: function public.chopsky_settle_messages(keys uuid[], bodies uuid[])
@@ -3164,6 +3623,79 @@ begin
 end
 $function$;
 
+--: function public.chopsky_write_feedback(feedback json)
+CREATE OR REPLACE FUNCTION public.chopsky_write_feedback(feedback json)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    given record;
+    known uuid;
+    written uuid[] := '{}';
+begin
+    for given in
+        select
+            g.id, g.about_id, g.answer, g.given_by, coalesce(g.key, 'user_satisfaction') as key,
+            case when g.thumbs in ('up', 'down') then g.thumbs end as thumbs, s.score,
+            -- What is no score of its kind is kept as what it is.
+            coalesce(g.value, case when s.score is null then to_jsonb(g.score) end) as value,
+            g.comment, coalesce(g.source, 'api') as source, coalesce(g.metadata, '{}') as metadata,
+            coalesce(g.version, public.chopsky_feedback_version(coalesce(g.created_at, now()))) as version,
+            coalesce(g.created_at, now()) as created_at, coalesce(g.updated_at, g.created_at, now()) as updated_at
+        from json_to_recordset(feedback) as g (
+            id uuid, about_id uuid, answer integer, given_by text, key text, thumbs text, score numeric, value jsonb,
+            comment text, source text, metadata jsonb, version text, created_at timestamptz, updated_at timestamptz
+        )
+        cross join lateral (
+            select case when g.score between -1e15 and 1e15 and (
+                coalesce(g.key, 'user_satisfaction') <> 'user_satisfaction' or g.score between 1 and 5
+            ) then g.score end as score
+        ) s
+        order by g.id
+    loop
+        loop
+            -- Not yet derived, its target is what was named, and its user who was said.
+            select f.id into known
+            from public.conversation_feedback f
+            where f.id = given.id or (
+                f.target_id = case when given.answer > 0 then md5(given.about_id::text || '/' || given.answer::text)::uuid else given.about_id end
+                and f.key = given.key and f.user_id is not distinct from given.given_by
+            )
+            order by f.id <> given.id limit 1
+            for update;
+            if found then
+                update public.conversation_feedback f
+                set thumbs = given.thumbs, score = given.score, value = given.value, comment = given.comment,
+                    source = given.source, metadata = given.metadata, version = given.version, updated_at = given.updated_at
+                where f.id = known and f.version < given.version;
+                update public.conversation_feedback f set created_at = given.created_at
+                where f.id = known and f.created_at > given.created_at;
+                written := written || known;
+                exit;
+            end if;
+            insert into public.conversation_feedback (
+                id, about_id, answer, user_id, given_by, key, thumbs, score, value, comment, source, metadata, version,
+                is_pending, created_at, updated_at
+            )
+            values (
+                coalesce(given.id, gen_random_uuid()), given.about_id, given.answer, given.given_by, given.given_by, given.key,
+                given.thumbs, given.score, given.value, given.comment, given.source, given.metadata, given.version,
+                true, given.created_at, given.updated_at
+            )
+            on conflict do nothing
+            returning id into known;
+            if found then
+                written := written || known;
+                exit;
+            end if;
+            -- Somebody else was faster: theirs is there now.
+        end loop;
+    end loop;
+    perform public.chopsky_place_feedback(written);
+end
+$function$;
+
 --: function public.chopsky_write_messages(messages json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_messages(messages json)
  RETURNS uuid[]
@@ -3785,6 +4317,25 @@ begin
 end
 $function$;
 
+--: view public.message_feedback_summary
+create view public.message_feedback_summary with (security_invoker=true) as
+ SELECT f.message_id,
+    f.conversation_run_id,
+    count(*) AS feedback_count,
+    count(*) FILTER (WHERE (f.thumbs = 'up'::text)) AS thumbs_up,
+    count(*) FILTER (WHERE (f.thumbs = 'down'::text)) AS thumbs_down,
+    round(avg(s.score), 2) AS average_score,
+    count(*) FILTER (WHERE (f.comment <> ''::text)) AS comments,
+    max(f.updated_at) AS last_feedback_at
+   FROM (public.conversation_feedback f
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (f.key = 'user_satisfaction'::text) THEN f.score
+                    ELSE NULL::numeric
+                END AS score) s)
+  WHERE (f.message_id IS NOT NULL)
+  GROUP BY f.message_id, f.conversation_run_id;
+
 --: view public.monthly_usage_summary
 create view public.monthly_usage_summary with (security_invoker=true) as
  SELECT (date_trunc('month'::text, (day)::timestamp without time zone))::date AS month,
@@ -3851,6 +4402,19 @@ create view public.provider_usage_stats with (security_invoker=true) as
           WHERE ((t.day > (((now() AT TIME ZONE 'UTC'::text))::date - 30)) AND ( SELECT ((CURRENT_USER <> 'authenticated'::name) OR public.chopsky_reads_tenant())))) u
   WHERE ((calls > 0) OR (total_tokens IS NOT NULL) OR (total_cost IS NOT NULL))
   GROUP BY provider, model;
+
+--: function public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text)
+CREATE OR REPLACE FUNCTION public.rate_message(message_id uuid, thumbs text DEFAULT NULL::text, score numeric DEFAULT NULL::numeric, comment text DEFAULT NULL::text, key text DEFAULT 'user_satisfaction'::text)
+ RETURNS uuid
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    insert into public.conversation_feedback as f (message_id, thumbs, score, comment, key)
+    values (rate_message.message_id, rate_message.thumbs, rate_message.score, rate_message.comment, rate_message.key)
+    on conflict (target_id, user_id, key) do update
+    set thumbs = excluded.thumbs, score = excluded.score, comment = excluded.comment
+    returning f.id
+$function$;
 
 --: function public.rebuild_usage(since date)
 CREATE OR REPLACE FUNCTION public.rebuild_usage(since date DEFAULT NULL::date)
@@ -3983,6 +4547,7 @@ begin
     -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform public.chopsky_recompute(run_ids, run_ids);
+    perform public.chopsky_settle_feedback(run_ids);
     perform public.chopsky_count_usage(run_ids);
 end
 $function$;
@@ -4201,6 +4766,18 @@ create view public.user_usage with (security_invoker=true) as
 --: trigger public.conversation_analytics conversation_analytics_scored_by_hand
 CREATE TRIGGER conversation_analytics_scored_by_hand BEFORE INSERT OR UPDATE ON public.conversation_analytics FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_scores_by_hand();
 
+--: trigger public.conversation_feedback conversation_feedback_deleted
+CREATE TRIGGER conversation_feedback_deleted AFTER DELETE ON public.conversation_feedback REFERENCING OLD TABLE AS previous FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_feedback();
+
+--: trigger public.conversation_feedback conversation_feedback_given
+CREATE TRIGGER conversation_feedback_given BEFORE INSERT OR UPDATE ON public.conversation_feedback FOR EACH ROW EXECUTE FUNCTION public.chopsky_on_feedback_given();
+
+--: trigger public.conversation_feedback conversation_feedback_inserted
+CREATE TRIGGER conversation_feedback_inserted AFTER INSERT ON public.conversation_feedback REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_feedback();
+
+--: trigger public.conversation_feedback conversation_feedback_updated
+CREATE TRIGGER conversation_feedback_updated AFTER UPDATE ON public.conversation_feedback REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_feedback();
+
 --: trigger public.conversation_messages conversation_messages_deleted
 CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
@@ -4212,6 +4789,9 @@ CREATE TRIGGER conversation_messages_said AFTER INSERT ON public.conversation_me
 
 --: trigger public.conversation_messages conversation_messages_updated
 CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation_messages REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
+
+--: trigger public.conversation_messages conversation_messages_with_feedback_deleted
+CREATE TRIGGER conversation_messages_with_feedback_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS gone_messages FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_message_with_feedback_deleted();
 
 --: trigger public.conversation_runs conversation_runs_edited_by_hand
 CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
@@ -4225,6 +4805,12 @@ CREATE TRIGGER conversation_runs_left_session AFTER UPDATE ON public.conversatio
 --: trigger public.conversation_runs conversation_runs_moved_by_hand
 CREATE TRIGGER conversation_runs_moved_by_hand AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_move_by_hand();
 
+--: trigger public.conversation_runs conversation_runs_of_feedback_inserted
+CREATE TRIGGER conversation_runs_of_feedback_inserted AFTER INSERT ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_run_of_feedback();
+
+--: trigger public.conversation_runs conversation_runs_of_feedback_moved
+CREATE TRIGGER conversation_runs_of_feedback_moved AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_run_of_feedback();
+
 --: trigger public.conversation_runs conversation_runs_of_session
 CREATE TRIGGER conversation_runs_of_session AFTER INSERT OR UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((new.session_id IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION public.chopsky_on_run_of_session();
 
@@ -4234,6 +4820,9 @@ CREATE TRIGGER conversation_runs_usage_deleted AFTER DELETE ON public.conversati
 --: trigger public.conversation_runs conversation_runs_usage_updated
 CREATE TRIGGER conversation_runs_usage_updated AFTER UPDATE ON public.conversation_runs REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_runs();
 
+--: trigger public.conversation_runs conversation_runs_with_feedback_deleted
+CREATE TRIGGER conversation_runs_with_feedback_deleted AFTER DELETE ON public.conversation_runs REFERENCING OLD TABLE AS gone_runs FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_run_with_feedback_deleted();
+
 --: trigger public.conversation_sessions conversation_sessions_activity
 CREATE TRIGGER conversation_sessions_activity BEFORE INSERT OR UPDATE ON public.conversation_sessions FOR EACH ROW EXECUTE FUNCTION public.update_session_activity();
 
@@ -4242,6 +4831,9 @@ CREATE TRIGGER conversation_sessions_gone AFTER DELETE ON public.conversation_se
 
 --: trigger public.conversation_sessions conversation_sessions_moved
 CREATE TRIGGER conversation_sessions_moved AFTER UPDATE ON public.conversation_sessions FOR EACH ROW WHEN ((old.session_key <> new.session_key)) EXECUTE FUNCTION public.chopsky_on_session_moved();
+
+--: trigger public.conversation_sessions conversation_sessions_of_feedback_moved
+CREATE TRIGGER conversation_sessions_of_feedback_moved AFTER UPDATE ON public.conversation_sessions FOR EACH ROW WHEN ((old.session_key <> new.session_key)) EXECUTE FUNCTION public.chopsky_on_session_of_feedback();
 
 --: trigger public.conversation_spans conversation_spans_deleted
 CREATE TRIGGER conversation_spans_deleted AFTER DELETE ON public.conversation_spans REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
@@ -4263,6 +4855,9 @@ alter table public.conversation_analytics enable row level security;
 
 --: row level security public.conversation_contents
 alter table public.conversation_contents enable row level security;
+
+--: row level security public.conversation_feedback
+alter table public.conversation_feedback enable row level security;
 
 --: row level security public.conversation_messages
 alter table public.conversation_messages enable row level security;
@@ -4313,6 +4908,28 @@ with check (true);
 create policy conversation_contents_service on public.conversation_contents as permissive for all to service_role
 using (true)
 with check (true);
+
+--: policy public.conversation_feedback conversation_feedback_change
+create policy conversation_feedback_change on public.conversation_feedback as permissive for update to authenticated
+using (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))))
+with check (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_feedback conversation_feedback_give
+create policy conversation_feedback_give on public.conversation_feedback as permissive for insert to authenticated
+with check (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.conversation_feedback conversation_feedback_read
+create policy conversation_feedback_read on public.conversation_feedback as permissive for select to authenticated
+using (((NOT is_internal) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
+
+--: policy public.conversation_feedback conversation_feedback_service
+create policy conversation_feedback_service on public.conversation_feedback as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_feedback conversation_feedback_take_back
+create policy conversation_feedback_take_back on public.conversation_feedback as permissive for delete to authenticated
+using (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
 
 --: policy public.conversation_messages conversation_messages_read
 create policy conversation_messages_read on public.conversation_messages as permissive for select to authenticated
@@ -4445,6 +5062,15 @@ grant execute on function public.chopsky_end_session(session_uuid uuid, state te
 --: grant public.chopsky_end_session(session_uuid uuid, state text) to service_role
 grant execute on function public.chopsky_end_session(session_uuid uuid, state text) to service_role;
 
+--: grant public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role;
+
+--: grant public.chopsky_feedback_version(moment timestamp with time zone) to authenticated
+grant execute on function public.chopsky_feedback_version(moment timestamp with time zone) to authenticated;
+
+--: grant public.chopsky_feedback_version(moment timestamp with time zone) to service_role
+grant execute on function public.chopsky_feedback_version(moment timestamp with time zone) to service_role;
+
 --: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
 
@@ -4472,6 +5098,9 @@ grant execute on function public.chopsky_nested_calls(run_ids uuid[]) to service
 --: grant public.chopsky_open_runs(runs json) to service_role
 grant execute on function public.chopsky_open_runs(runs json) to service_role;
 
+--: grant public.chopsky_place_feedback(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_place_feedback(feedback_ids uuid[]) to service_role;
+
 --: grant public.chopsky_prefix_bodies(prefix_id uuid) to service_role
 grant execute on function public.chopsky_prefix_bodies(prefix_id uuid) to service_role;
 
@@ -4480,6 +5109,9 @@ grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_
 
 --: grant public.chopsky_prompt_names(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_names(span_id uuid) to service_role;
+
+--: grant public.chopsky_rate_runs(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_rate_runs(run_ids uuid[]) to service_role;
 
 --: grant public.chopsky_reads_tenant() to authenticated
 grant execute on function public.chopsky_reads_tenant() to authenticated;
@@ -4496,6 +5128,9 @@ grant execute on function public.chopsky_recompute(run_ids uuid[], unordered uui
 --: grant public.chopsky_related_calls(seeds uuid[]) to service_role
 grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_role;
 
+--: grant public.chopsky_resolve_feedback(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_resolve_feedback(feedback_ids uuid[]) to service_role;
+
 --: grant public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role
 grant execute on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) to service_role;
 
@@ -4507,6 +5142,9 @@ grant execute on function public.chopsky_session_moves(state text) to authentica
 
 --: grant public.chopsky_session_moves(state text) to service_role
 grant execute on function public.chopsky_session_moves(state text) to service_role;
+
+--: grant public.chopsky_settle_feedback(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_settle_feedback(run_ids uuid[]) to service_role;
 
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
@@ -4541,6 +5179,9 @@ grant execute on function public.chopsky_write_contents(contents json) to servic
 --: grant public.chopsky_write_costs(costs json) to service_role
 grant execute on function public.chopsky_write_costs(costs json) to service_role;
 
+--: grant public.chopsky_write_feedback(feedback json) to service_role
+grant execute on function public.chopsky_write_feedback(feedback json) to service_role;
+
 --: grant public.chopsky_write_messages(messages json) to service_role
 grant execute on function public.chopsky_write_messages(messages json) to service_role;
 
@@ -4564,6 +5205,12 @@ grant select on table public.conversation_calls to service_role;
 
 --: grant public.conversation_contents to service_role
 grant delete, insert, select, update on table public.conversation_contents to service_role;
+
+--: grant public.conversation_feedback to authenticated
+grant delete on table public.conversation_feedback to authenticated;
+
+--: grant public.conversation_feedback to service_role
+grant delete, insert, select, update on table public.conversation_feedback to service_role;
 
 --: grant public.conversation_messages to service_role
 grant delete, insert, select, update on table public.conversation_messages to service_role;
@@ -4646,6 +5293,12 @@ grant execute on function public.get_session_message_stats(session_uuid uuid) to
 --: grant public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) to service_role
 grant execute on function public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) to service_role;
 
+--: grant public.message_feedback_summary to authenticated
+grant select on table public.message_feedback_summary to authenticated;
+
+--: grant public.message_feedback_summary to service_role
+grant select on table public.message_feedback_summary to service_role;
+
 --: grant public.model_prices to service_role
 grant delete, insert, select, update on table public.model_prices to service_role;
 
@@ -4660,6 +5313,12 @@ grant select on table public.provider_usage_stats to authenticated;
 
 --: grant public.provider_usage_stats to service_role
 grant select on table public.provider_usage_stats to service_role;
+
+--: grant public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text) to authenticated
+grant execute on function public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text) to authenticated;
+
+--: grant public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text) to service_role
+grant execute on function public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text) to service_role;
 
 --: grant public.rebuild_usage(since date) to service_role
 grant execute on function public.rebuild_usage(since date) to service_role;
@@ -4693,6 +5352,15 @@ grant select on table public.user_usage to service_role;
 
 --: grant public.writer_status to service_role
 grant delete, insert, select, update on table public.writer_status to service_role;
+
+--: grant of columns public.conversation_feedback to authenticated
+grant insert (conversation_run_id, message_id, user_id, key, thumbs, score, value, comment) on table public.conversation_feedback to authenticated;
+
+--: grant of columns public.conversation_feedback to authenticated
+grant select (id, about_id, conversation_run_id, message_id, target_id, session_id, tenant_id, user_id, key, thumbs, score, value, comment, created_at, updated_at) on table public.conversation_feedback to authenticated;
+
+--: grant of columns public.conversation_feedback to authenticated
+grant update (conversation_run_id, message_id, user_id, key, thumbs, score, value, comment) on table public.conversation_feedback to authenticated;
 
 --: grant of columns public.conversation_messages to authenticated
 grant select (id, conversation_run_id, session_id, tenant_id, user_id, sequence, role, content, parts, name, is_internal, response_time_ms, action_taken, questions_asked, session_key, created_at) on table public.conversation_messages to authenticated;
@@ -4729,6 +5397,9 @@ comment on function public.chopsky_count_usage(owner_ids uuid[]) is 'Brings usag
 
 --: comment public.chopsky_decide_calls(members uuid[])
 comment on function public.chopsky_decide_calls(members uuid[]) is 'Which of these spans are one model call, and which of them owns it.';
+
+--: comment public.chopsky_feedback_version(moment timestamp with time zone)
+comment on function public.chopsky_feedback_version(moment timestamp with time zone) is 'Of feedback given by hand: nanoseconds since 1970 in 20 digits, as records have it.';
 
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
@@ -4772,6 +5443,9 @@ comment on function public.chopsky_said_by_hand(session_key uuid) is 'When the l
 --: comment public.chopsky_session_moves(state text)
 comment on function public.chopsky_session_moves(state text) is 'The states that a session may go to from this one. Replace it where yours go another way.';
 
+--: comment public.chopsky_settle_feedback(run_ids uuid[])
+comment on function public.chopsky_settle_feedback(run_ids uuid[]) is 'Derives the feedback on these runs again, and what waited for them.';
+
 --: comment public.chopsky_settle_sessions(keys uuid[])
 comment on function public.chopsky_settle_sessions(keys uuid[]) is 'Makes the sessions of these keys follow from their runs and messages.';
 
@@ -4786,6 +5460,9 @@ comment on function public.chopsky_usage_key(day date, tenant_id text, user_id t
 
 --: comment public.chopsky_write_costs(costs json)
 comment on function public.chopsky_write_costs(costs json) is 'Writes new costs of calls that are still as they were read, with their messages and run totals; returns which it wrote.';
+
+--: comment public.chopsky_write_feedback(feedback json)
+comment on function public.chopsky_write_feedback(feedback json) is 'Writes records of feedback, for runs that are stored or not yet; repeating it changes nothing.';
 
 --: comment public.complete_conversation_session(session_uuid uuid)
 comment on function public.complete_conversation_session(session_uuid uuid) is 'Marks a session as delivered.';
@@ -4927,6 +5604,39 @@ comment on column public.conversation_contents.kind is 'text, document or media.
 
 --: comment public.conversation_contents.size_bytes
 comment on column public.conversation_contents.size_bytes is 'Of the text in UTF-8, of the document as JSON, of the media decoded.';
+
+--: comment public.conversation_feedback
+comment on table public.conversation_feedback is 'Feedback on a run, a span or a message: one per target, user and key, the last one stands.';
+
+--: comment public.conversation_feedback.about_id
+comment on column public.conversation_feedback.about_id is 'What was named: the id of a run, a span or a message, stored yet or not. Set from message_id, span_id or conversation_run_id.';
+
+--: comment public.conversation_feedback.answer
+comment on column public.conversation_feedback.answer is 'Which answer, from 0, of the model call that about_id names; NULL: about_id itself is meant.';
+
+--: comment public.conversation_feedback.given_by
+comment on column public.conversation_feedback.given_by is 'The user_id that was said with it; NULL: none was.';
+
+--: comment public.conversation_feedback.is_internal
+comment on column public.conversation_feedback.is_internal is 'True if it is about what an end user does not see: a span, a system prompt, tool traffic.';
+
+--: comment public.conversation_feedback.is_pending
+comment on column public.conversation_feedback.is_pending is 'True while what it is about is not stored.';
+
+--: comment public.conversation_feedback.key
+comment on column public.conversation_feedback.key is 'What is rated. user_satisfaction (score 1 to 5, or thumbs) makes the run''s user_satisfaction_score; others are free.';
+
+--: comment public.conversation_feedback.source
+comment on column public.conversation_feedback.source is 'app: by the tables or their API. api: by a tracer. Or what was said, for example model or langsmith.';
+
+--: comment public.conversation_feedback.target_id
+comment on column public.conversation_feedback.target_id is 'What it is about: the message, else what was named. Unique with user_id and key.';
+
+--: comment public.conversation_feedback.user_id
+comment on column public.conversation_feedback.user_id is 'Who gave it: as said, else whose conversation it is.';
+
+--: comment public.conversation_feedback.version
+comment on column public.conversation_feedback.version is 'When it was given, sortable: of two on the same the later one stands.';
 
 --: comment public.conversation_messages
 comment on table public.conversation_messages is 'One message of a conversation, stored once. conversation_run_id is the run that brought it in; NULL for rows written by hand outside a run.';
@@ -5168,6 +5878,9 @@ comment on function public.get_session_message_stats(session_uuid uuid) is 'A se
 --: comment public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint)
 comment on function public.increment_usage_metrics(tenant_id text, user_id text, provider text, model text, day date, calls bigint, input_tokens bigint, output_tokens bigint, total_tokens bigint, total_cost numeric, failed_calls bigint, cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint, response_time_ms numeric, messages bigint, user_messages bigint, assistant_messages bigint) is 'Adds usage that no stored run tells of; response_time_ms is the sum over the calls.';
 
+--: comment public.message_feedback_summary
+comment on view public.message_feedback_summary is 'Per message: thumbs, mean satisfaction score (1 to 5), comments; of the feedback that the reader may see.';
+
 --: comment public.model_prices
 comment on table public.model_prices is 'The team''s own prices in USD, before the public price list. A row is the whole price of a model: what it does not name is charged as the whole it is part of (cached tokens as input), and audio, images put out, and searches not at all.';
 
@@ -5224,6 +5937,9 @@ comment on column public.monthly_usage_summary.month is 'Its first day.';
 
 --: comment public.provider_usage_stats
 comment on view public.provider_usage_stats is 'Calls, tokens, cost and mean response time (ms) by provider and model over the last 30 days (UTC, today included). For who may read costs.';
+
+--: comment public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text)
+comment on function public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text) is 'Thumbs (up, down), a score and a comment on a message of one''s own; returns the feedback''s id. Said again, it replaces what was said before.';
 
 --: comment public.rebuild_usage(since date)
 comment on function public.rebuild_usage(since date) is 'Makes the usage roll-ups anew, from a day on; returns how many rows were taken out or put in.';

@@ -197,6 +197,7 @@ begin
     -- Always in id order: writers that lock the same runs then wait for each other instead of deadlocking.
     perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     perform public.chopsky_recompute(run_ids, run_ids);
+    perform public.chopsky_settle_feedback(run_ids);
     perform public.chopsky_count_usage(run_ids);
 end
 $$;

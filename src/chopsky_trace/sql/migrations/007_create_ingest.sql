@@ -1,5 +1,5 @@
 -- The one way in for records: a batch as one JSON parameter, one round trip, one transaction, idempotent by id.
--- {"runs": [...], "spans": [...], "messages": [...], "contents": [...], "prefixes": [...]}; keys are the columns' names. The same call serves a REST client.
+-- {"runs": [...], "spans": [...], "messages": [...], "contents": [...], "prefixes": [...], "feedback": [...]}; keys are the columns' names. The same call serves a REST client.
 -- "turns" are the runs of which OpenTelemetry tells in the batch: what their user said and was answered is derived again.
 -- "scoped": true says that the spans' own scope tells whose a run is; "link": true, that an interrupted run was resumed.
 
@@ -493,11 +493,11 @@ begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
     select
-        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied,
+        p.runs, p.spans, p.messages, p.contents, p.prefixes, p.copied, p.feedback,
         coalesce(p.turns, '{}') as turns, coalesce(p.opened, false) as opened, coalesce(p.scoped, false) as scoped, coalesce(p.link, false) as link
     into batch
     from json_to_record(payload) as p (
-        runs json, spans json, messages json, contents json, prefixes json, copied json, turns uuid[], opened boolean, scoped boolean, link boolean
+        runs json, spans json, messages json, contents json, prefixes json, copied json, feedback json, turns uuid[], opened boolean, scoped boolean, link boolean
     );
     if batch.opened then
         select
@@ -590,6 +590,10 @@ begin
     if json_array_length(batch.prefixes) > 0 then
         perform public.chopsky_write_prefixes(batch.prefixes);
     end if;
+    if json_array_length(batch.feedback) > 0 then
+        perform public.chopsky_write_feedback(batch.feedback);
+    end if;
+    perform public.chopsky_settle_feedback(touched);
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
