@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from chopsky_trace.errors import TraceError
     from chopsky_trace.scope import context
     from chopsky_trace.settings import Settings
+    from chopsky_trace.sources.feedback import feedback
     from chopsky_trace.sources.langchain import SupabaseTracer
     from chopsky_trace.sources.langchain_embeddings import traced_embeddings
     from chopsky_trace.sources.otel.exporter import SupabaseSpanExporter, SupabaseSpanProcessor
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "aflush",
     "context",
+    "feedback",
     "flush",
     "traced_embeddings",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "SupabaseSpanProcessor": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanProcessor"),
     "SupabaseLogExporter": ("chopsky_trace.sources.otel.log_exporter", "SupabaseLogExporter"),
     "traced_embeddings": ("chopsky_trace.sources.langchain_embeddings", "traced_embeddings"),
+    "feedback": ("chopsky_trace.sources.feedback", "feedback"),
     "Settings": ("chopsky_trace.settings", "Settings"),
     "TraceError": ("chopsky_trace.errors", "TraceError"),
     "context": ("chopsky_trace.scope", "context"),

@@ -208,7 +208,30 @@ class MessagesTold(TypedDict):
     messages: list[MessageRef]
 
 
-Record = SpanStart | SpanEnd | MessagesTold
+class FeedbackTold(TypedDict):
+    """What somebody says of a run, a span or a message, which may not be stored yet. It belongs to no register."""
+
+    v: int
+    t: Literal["feedback"]
+    id: str
+    """Follows from what it is about, the user and the key: a later one replaces it."""
+    about: str
+    """Id of the run, the span or the message."""
+    answer: NotRequired[int]
+    """Which answer, from 0, of the model call that `about` names is meant."""
+    seen: int
+    user: NotRequired[str]
+    """Who gave it; without it, whose conversation it is."""
+    key: str
+    thumbs: NotRequired[Literal["up", "down"]]
+    score: NotRequired[float]
+    value: NotRequired[Any]
+    comment: NotRequired[str]
+    source: str
+    metadata: NotRequired[Any]
+
+
+Record = SpanStart | SpanEnd | MessagesTold | FeedbackTold
 
 
 class Usage(TypedDict, total=False):

@@ -298,6 +298,8 @@ def _facts(run: Row) -> Text:
         f"  average response time {duration(run['average_response_time'])}\n"
     )
     counts = [f"messages {run['total_messages']}"]
+    if run["user_satisfaction_score"] is not None:
+        counts.append(f"user satisfaction {run['user_satisfaction_score']:f} of 5")
     counts += [
         f"{name} {run[key]}" for name, key in (("errors", "error_count"), ("retries", "retry_count")) if run[key]
     ]
@@ -340,6 +342,27 @@ def print_messages(to: Console, rows: Sequence[Row]) -> None:
             to.print(Padding(Text(body), (0, 0, 0, 2)))
         else:
             to.print(Text("\n".join("  " + part for part in body.split("\n"))), soft_wrap=True)
+
+
+def print_feedback(to: Console, rows: Sequence[Row]) -> None:
+    """What was said of a run, a line each: what of, by whom, and the comment."""
+    for row in rows:
+        about = "run" if row["span_id"] is None and row["message_id"] is None else "span"
+        if row["message_id"] is not None:
+            about = f"message {row['message_sequence'] or NONE}"
+        told = [row["thumbs"], None if row["score"] is None else f"{row['score'].normalize():f}"]
+        if row["value"] is not None:
+            told.append(
+                one_line(row["value"] if isinstance(row["value"], str) else dump(row["value"], indent=None), 80)
+            )
+        line = Text(f"{one_line(row['key'], 40)} ", style="bold").append(
+            " ".join(text for text in told if text) or NONE, style={"up": "green", "down": "red"}.get(row["thumbs"], "")
+        )
+        giver = one_line(row["user_id"] or NONE, 40)
+        line.append(f"  {about} · {giver} · {local_time(row['updated_at'])}", style="dim")
+        to.print(line, soft_wrap=True)
+        if row["comment"]:
+            to.print(Text("  " + one_line(row["comment"], 400)), soft_wrap=True)
 
 
 def message_text(row: Row) -> str:

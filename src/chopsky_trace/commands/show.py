@@ -10,18 +10,21 @@ from rich.text import Text
 
 from chopsky_trace.commands.call_tree import call_tree
 from chopsky_trace.commands.command import Call
-from chopsky_trace.commands.present import dump, header, one_line, plain, print_messages
+from chopsky_trace.commands.present import dump, header, one_line, plain, print_feedback, print_messages
 from chopsky_trace.database.payloads import Tally, raw_spans
 from chopsky_trace.database.read import Found, Reader
 from chopsky_trace.errors import NotFoundError
 
 View = Literal["all", "messages", "tree", "raw"]
+MAX_FEEDBACK = 100
 
 
 def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, after: str | None) -> None:
     """A run's header, transcript and call tree; a page of each, and where the next begins."""
     number, span = _run_cursor(after)
     run = reader.run(run_id)
+    # With the run itself: a later page is of its messages or spans.
+    feedback = reader.feedback(run_id, limit=MAX_FEEDBACK) if after is None else []
     messages = spans = None
     next_message = next_span = None
     if view != "tree" and span is None:
@@ -39,12 +42,16 @@ def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, a
                 "run": run,
                 "messages": messages,
                 "spans": spans,
+                "feedback": feedback,
                 "next_messages": next_message,
                 "next_spans": next_span,
             }
         )
         return
     call.console.print(header(run, call.console))
+    if feedback and view == "all":
+        _heading(call, "Feedback")
+        print_feedback(call.console, feedback)
     if messages is not None:
         _heading(call, "Messages, internal ones too" if view == "messages" else "Transcript")
         print_messages(call.console, messages)

@@ -20,6 +20,7 @@ from chopsky_trace.enrich import columns
 from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
+from chopsky_trace.enrich.feedback import FEEDBACK, Feedback
 from chopsky_trace.enrich.messages import BARE, Telling, body_row, message_rows, telling
 from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.enrich.pricing.overrides import Overrides
@@ -82,6 +83,7 @@ class Packed:
         self._turns = list(work.turns)
         self._contents = work.contents.rows()
         self._prefixes = work.prefixes.rows()
+        self._feedback = work.feedback.rows()
 
     def complete(self, opened: bytes) -> tuple[bytes, bytes]:
         """The messages as a stream for COPY, and the JSON for chopsky_ingest that ends the batch.
@@ -121,6 +123,7 @@ class Packed:
             "copied": copied,
             "contents": self._contents,
             "prefixes": self._prefixes,
+            "feedback": self._feedback,
             "scoped": True,
             "link": self._link,
             "turns": self._turns,
@@ -203,6 +206,7 @@ class _Work:
         self.pause = pause = how.pause
         self.prefixes = Prefixes()
         self.contents = Contents(how.keep_media, self.prefixes)
+        self.feedback = Feedback()
         self.overrides = how.overrides()
         self.packs = packs
         self.starts: dict[str, Register] = {}
@@ -268,6 +272,9 @@ class _Work:
                 body["core"] = [role, content, calls, call_id, name]
 
     def _take(self, line: bytes, waiting: list[tuple[dict[str, Any], str, bytes]]) -> None:
+        if line.startswith(FEEDBACK):
+            self.feedback.take(line)
+            return
         record = self._read(line)
         stamp = version(record["source"], record["seen"], zlib.crc32(line))
         self.runs[record["run"]] = None
@@ -353,6 +360,7 @@ class _Work:
             "messages": [self.message_json(row) for row in self._message_rows()],
             "contents": self.contents.rows(),
             "prefixes": self.prefixes.rows(),
+            "feedback": self.feedback.rows(),
             "scoped": True,
         }
         if self.link:

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, cast
+from uuid import UUID
 
 from chopsky_trace.errors import NoDatabaseError
 from chopsky_trace.settings import CaptureLevel
+from chopsky_trace.sources import feedback
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.langchain_callbacks import Callbacks
 from chopsky_trace.sources.langchain_events import Recorder
@@ -94,6 +96,47 @@ class SupabaseTracer(Callbacks):
     def lost(self, where: str, error: Exception) -> None:
         """Count something that could not be recorded, for what is traced without callbacks."""
         self._failed(where, error)
+
+    def feedback(
+        self,
+        run_id: UUID | str | None = None,
+        key: str = feedback.SATISFACTION,
+        score: float | None = None,
+        *,
+        value: Any = None,
+        comment: str | None = None,
+        correction: Any = None,
+        message_id: UUID | str | None = None,
+        thumbs: feedback.Thumbs | None = None,
+        user_id: object = None,
+        source: str = "api",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Store what somebody says of a run, span or message; even before that is stored, or with the database down.
+
+        Args:
+            run_id: A run's or a span's id, which are LangSmith's too; or what `message_id` may be.
+            key: What is rated. `user_satisfaction` makes the run's `user_satisfaction_score`; other keys are free.
+            score: Any number; from 1 to 5 with the key `user_satisfaction`, where another one is kept as `value`.
+            value: Where it is no number: a text, a bool or an object.
+            comment: In words.
+            correction: What would have been right; kept in `metadata`.
+            message_id: The id of a row of `conversation_messages`, or LangChain's of an answer (`lc_run--...`).
+            thumbs: `up` or `down`, or a bool.
+            user_id: Who gave it; default that of `chopsky_trace.context` or of the tracer, else whose conversation it
+                is. With the source `model` it is by default `model`.
+            source: For example api, app or model.
+            metadata: Anything else.
+
+        Returns:
+            Whether it was accepted. Nothing is raised: an id that is none, or thumbs that are neither, is counted in
+            `stats()` and warned about. The last word of one user on one thing under one key stands.
+        """
+        return feedback.give(
+            self._destination, run_id, key, score,
+            value=value, comment=comment, correction=correction, message_id=message_id, thumbs=thumbs, user_id=user_id,
+            source=source, metadata=metadata,
+        )  # fmt: skip
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
