@@ -117,6 +117,22 @@ def test_a_root_that_never_comes_leaves_its_calls(database_url: str, exporter: S
     assert transcript(database_url) == [("user", "What is hummus?"), ("assistant", "A dip.")]
 
 
+def test_what_hangs_beneath_a_lost_span_is_said_all_the_same(database_url: str, exporter: SupabaseSpanExporter) -> None:
+    def job(tracer: Tracer) -> None:
+        said = call_attributes([text("user", "What is hummus?")], text("assistant", "A dip."), tokens=None)
+        with (
+            tracer.start_as_current_span("job"),
+            tracer.start_as_current_span("lost"),
+            tracer.start_as_current_span("agent", attributes=said | {"gen_ai.operation.name": "invoke_agent"}),
+        ):
+            pass
+
+    assert exporter.export([span for span in made(job) if span.name != "lost"]) is SUCCESS
+    exporter.shutdown()
+
+    assert transcript(database_url) == [("user", "What is hummus?"), ("assistant", "A dip.")]
+
+
 def test_a_trace_about_no_model_makes_no_run_and_is_counted(database_url: str, exporter: SupabaseSpanExporter) -> None:
     def plain(tracer: Tracer) -> None:
         with tracer.start_as_current_span("GET /"), tracer.start_as_current_span("SELECT"):

@@ -88,15 +88,15 @@ class Records(Calls):
         """Shows what the user said and was answered: what the topmost GenAI spans have, else their calls' messages.
 
         Args:
-            ended: nothing more of the trace is expected.
+            ended: nothing more of the trace is expected, so a span whose parent is not here is topmost, too.
         """
         if not trace.unsettled:
             return
         trace.unsettled = {}
         root = trace.root
-        for top, calls in trace.tops(ended=ended):
-            if not calls and top.question is None and top.reply is None:
-                # What is beneath it may still come.
+        for top, calls, is_whole in trace.tops():
+            if not (is_whole or ended) or (not calls and top.question is None and top.reply is None):
+                # What is above it, or beneath it, may still come.
                 trace.unsettled[top.hex] = top
                 continue
             draft = self._told_beside(trace, top.hex, top.began)

@@ -147,30 +147,24 @@ class Trace:
         calls = [span for span in self.spans.values() if span.kind == CALL and self._top(span)[0] is top]
         return sorted(calls, key=_began)
 
-    def tops(self, *, ended: bool) -> Iterator[tuple[Known, list[Known]]]:
+    def tops(self) -> Iterator[tuple[Known, list[Known], bool]]:
         """Each topmost GenAI span that is not settled, with the model calls beneath it (itself, if it is one).
 
-        Args:
-            ended: nothing more is expected, so one whose parent is not here is topmost, too.
+        And whether all that is above it is here.
         """
         calls: dict[str, list[Known]] = {}
-        tops: dict[str, Known] = {}
+        tops: dict[str, tuple[Known, bool]] = {}
         for span in self.spans.values():
             if not span.is_genai:
                 continue
             top, is_whole = self._top(span)
             # Of one that comes late, the spans around it are forgotten.
-            if (
-                span is top
-                and (is_whole or ended)
-                and not (span.asked and span.replied)
-                and (span.parent is None or not self.is_late)
-            ):
-                tops[span.hex] = span
+            if span is top and not (span.asked and span.replied) and (span.parent is None or not self.is_late):
+                tops[span.hex] = span, is_whole
             if span.kind == CALL:
                 calls.setdefault(top.hex, []).append(span)
-        for top in sorted(tops.values(), key=_began):
-            yield top, sorted(calls.get(top.hex, ()), key=_began)
+        for top, is_whole in sorted(tops.values(), key=lambda found: _began(found[0])):
+            yield top, sorted(calls.get(top.hex, ()), key=_began), is_whole
 
     def _top(self, span: Known) -> tuple[Known, bool]:
         """The topmost GenAI span above it that is here, and whether all above that is."""
