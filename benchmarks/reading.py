@@ -22,6 +22,7 @@ from typing import Any, LiteralString, cast
 import psycopg
 
 from benchmarks.server import Server
+from chopsky_trace.database import costs
 from chopsky_trace.database.migrate import migrate
 
 STEP = 50_000
@@ -94,13 +95,6 @@ QUESTIONS = (
         as_user=False,
     ),
 )
-COSTS = (
-    "grant select (total_cost, total_tokens_used, unpriced_calls, unmeasured_calls) on conversation_runs"
-    " to authenticated",
-    "grant select (cost, token_count) on conversation_messages to authenticated",
-    "grant select on usage_metrics to authenticated",
-)
-"""The rights that costs need, which a signed-in user has not by itself."""
 
 
 def fill(connection: Connection, messages: int, say: Callable[[str], None]) -> None:
@@ -194,8 +188,7 @@ def main() -> None:
         url = asked.database_url or cast("Server", server).create("reading")
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
             migrate(connection)
-            for grant in COSTS:
-                connection.execute(cast("LiteralString", grant))
+            costs.show(connection, shown=True)
             fill(connection, asked.messages, say)
             version = connection.info.parameter_status("server_version")
             print(f"PostgreSQL {version}, {asked.messages} messages; milliseconds, round trip included.\n")

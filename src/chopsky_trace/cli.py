@@ -19,6 +19,7 @@ from chopsky_trace.commands import reprice as repricing
 from chopsky_trace.commands import serve as serving
 from chopsky_trace.commands import show as views
 from chopsky_trace.commands.command import Call, Commands, command, moment, prepare_output, told
+from chopsky_trace.commands.costs import costs
 from chopsky_trace.commands.db import db
 from chopsky_trace.commands.doctor import examine
 from chopsky_trace.commands.migrations import migrations as migration_files
@@ -53,6 +54,7 @@ def main() -> None:
 main.add_command(prices)
 main.add_command(migration_files)
 main.add_command(realtime)
+main.add_command(costs)
 main.add_command(db)
 
 
