@@ -9,12 +9,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chopsky_trace.database.conversations import AsyncConversationStore, ConversationStore
     from chopsky_trace.errors import TraceError
     from chopsky_trace.scope import context
     from chopsky_trace.settings import Settings
     from chopsky_trace.sources.feedback import feedback
     from chopsky_trace.sources.langchain import SupabaseTracer
     from chopsky_trace.sources.langchain_embeddings import traced_embeddings
+    from chopsky_trace.sources.langchain_history import SupabaseChatMessageHistory
     from chopsky_trace.sources.otel.exporter import SupabaseSpanExporter, SupabaseSpanProcessor
     from chopsky_trace.sources.otel.log_exporter import SupabaseLogExporter
     from chopsky_trace.writer import aflush_all as aflush
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncConversationStore",
+    "ConversationStore",
     "Settings",
+    "SupabaseChatMessageHistory",
     "SupabaseLogExporter",
     "SupabaseSpanExporter",
     "SupabaseSpanProcessor",
@@ -37,6 +42,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncConversationStore": ("chopsky_trace.database.conversations", "AsyncConversationStore"),
+    "ConversationStore": ("chopsky_trace.database.conversations", "ConversationStore"),
+    "SupabaseChatMessageHistory": ("chopsky_trace.sources.langchain_history", "SupabaseChatMessageHistory"),
     "SupabaseTracer": ("chopsky_trace.sources.langchain", "SupabaseTracer"),
     "SupabaseSpanExporter": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanExporter"),
     "SupabaseSpanProcessor": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanProcessor"),

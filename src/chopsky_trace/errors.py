@@ -49,6 +49,18 @@ class AmbiguousError(TraceError):
     """Give more characters of the id, or the key of the one you mean."""
 
 
+class ConversationNotFoundError(NotFoundError):
+    """`create_conversation` makes one, and `get_user_conversations` lists a user's."""
+
+
+class ConversationAmbiguousError(AmbiguousError):
+    """Give the id that `create_conversation` returned."""
+
+
+class ConversationError(TraceError):
+    """Nothing was changed."""
+
+
 class PricesError(TraceError):
     """Nothing was changed; mend it and run the command again."""
 

@@ -76,7 +76,12 @@ UNTOLD = {
         "abandoned_at": "timestamp with time zone",
         "created_at": "timestamp with time zone",
     },
-    "conversation_messages": {"action_taken": "text", "questions_asked": "jsonb", "delegation_plan": "jsonb"},
+    "conversation_messages": {
+        "action_taken": "text",
+        "questions_asked": "jsonb",
+        "delegation_plan": "jsonb",
+        "said": "jsonb",
+    },
 }
 
 

@@ -96,6 +96,7 @@ def test_each_example_is_tested_here() -> None:
         "rag_chain.py",
         "fastapi_streaming.py",
         "message_history.py",
+        "conversation_store.py",
         *TELEMETRY,
     }
 
@@ -303,6 +304,31 @@ def test_a_message_history_is_stored_once(database_url: str, tmp_path: Path) -> 
         " cross join lateral conversation_prompt(s.id) p order by p.position",
     )
     assert [row["role"] for row in last] == ["system", *["user", "assistant"] * 4, "user"]
+
+
+@pytest.mark.slow
+def test_what_the_store_and_the_tracer_tell_is_stored_once(database_url: str, tmp_path: Path) -> None:
+    printed = run("conversation_store.py", database_url, tmp_path)
+    said = [
+        ("assistant", "Chef Chopsky here. What is in your pantry?"),
+        ("user", "Eggs and spinach."),
+        ("assistant", "Make a spinach omelette."),
+        ("user", "No butter."),
+        ("assistant", "Fry it in olive oil."),
+        ("user", "Thanks!"),
+        ("assistant", "You are welcome."),
+    ]
+    found = rows(database_url, "select role, content, said is not null as both from conversation_messages")
+    assert Counter((row["role"], row["content"]) for row in found) == Counter(said)
+    # All but the greeting, which no run said.
+    assert [row["content"] for row in found if not row["both"]] == [said[0][1]]
+    session = rows(database_url, "select * from conversation_sessions")
+    assert [(row["user_id"], row["title"], row["state"]) for row in session] == [("ada", "Dinner", "delivered")]
+    assert {row["session_id"] for row in runs(database_url)} == {session[0]["session_id"]}
+    assert "Latest of ada's: Dinner, delivered, until " in printed
+    exported = json.loads(printed[printed.index("{\n") : printed.index("\n}\n") + 2])
+    assert [(one["role"], one["content"]) for one in exported["messages"]] == said
+    assert exported["messages"][2]["metadata"] == {"shown_in": "web"}
 
 
 @pytest.mark.slow

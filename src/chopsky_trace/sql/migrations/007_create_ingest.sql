@@ -82,11 +82,14 @@ revoke all on function public.chopsky_write_spans(json) from public, anon, authe
 grant execute on function public.chopsky_write_spans(json) to service_role;
 
 -- Keeps, of the rows known only as history, those that no run of the session owns: occurrence n of a body stays only
--- while the session owns at most n of it, and only its earliest witness. Returns the runs that lost a row.
+-- while the session owns at most n of it, and only its earliest witness. What an application said itself gives way to a
+-- run's row before that is counted. Returns the runs that lost a row.
 create function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) returns setof uuid
-language sql set search_path = ''
+language plpgsql set search_path = ''
 as $$
-    with pair as (
+begin
+    perform public.chopsky_pair_messages(keys, bodies);
+    return query with pair as (
         select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)
     )
     delete from public.conversation_messages h
@@ -103,7 +106,8 @@ as $$
                     and e.occurrence = h.occurrence and (e.created_at, e.id) < (h.created_at, h.id)
             )
         )
-    returning h.conversation_run_id
+    returning h.conversation_run_id;
+end
 $$;
 revoke all on function public.chopsky_settle_messages(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_settle_messages(uuid[], uuid[]) to service_role;
@@ -160,6 +164,8 @@ begin
         select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
         from public.conversation_messages o
         where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            -- Not as an application wrote it: what the source knows comes with its records.
+            and o.conversation_run_id is not null
         limit 1
     ) b
     where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
@@ -239,7 +245,7 @@ begin
             select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
             where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
-                and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+                and num_nonnulls(o.content, o.parts, o.tool_calls) > 0 and o.conversation_run_id is not null
             limit 1
         ) b on true
         order by w.id
@@ -458,6 +464,8 @@ begin
         r.id, r.id = any (fresh), r.id = any (late),
         r.session_id is null or not exists (
             select 1 from public.conversation_runs o where o.session_key = r.session_key and o.id <> r.id
+        ) and not exists (
+            select 1 from public.conversation_messages m where m.session_key = r.session_key and m.conversation_run_id is null
         ),
         r.session_key, r.session_id, r.tenant_id, r.user_id
     from public.conversation_runs r
@@ -575,6 +583,7 @@ begin
     perform public.chopsky_recompute(
         touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
     );
+    perform public.chopsky_pair_runs(touched);
     -- Also where a start, or the session, of one of the two is all that this batch brings.
     if batch.link or exists (
         select 1 from public.conversation_runs r

@@ -532,7 +532,7 @@ as $$
         left join lateral (
             select o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
-            where o.body_id = d.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            where o.body_id = d.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0 and o.conversation_run_id is not null
             order by o.session_key = r.session_key desc, o.id
             limit 1
         ) b on true

@@ -279,6 +279,9 @@ begin
     update public.conversation_messages m
     set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
     where m.session_key = old.session_key and m.conversation_run_id is null;
+    perform public.chopsky_settle_said(array(
+        select m.id from public.conversation_messages m where m.session_key = new.session_key and m.conversation_run_id is null
+    ));
     return null;
 end
 $$;
@@ -352,6 +355,7 @@ as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     said record;
+    session_uuid uuid;
     session public.conversation_sessions;
 begin
     if was = 'on' or not exists (select 1 from changed c where c.conversation_run_id is null and c.session_id is not null) then
@@ -359,12 +363,20 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     for said in
-        select c.session_id, c.tenant_id, c.user_id, array_agg(c.id) as ids, max(c.created_at) as at
+        select c.session_id, c.tenant_id, c.user_id, c.session_key, array_agg(c.id) as ids, max(c.created_at) as at
         from changed c where c.conversation_run_id is null and c.session_id is not null
-        group by 1, 2, 3 order by 1, 2, 3
+        group by 1, 2, 3, 4 order by 1, 2, 3, 4
     loop
+        session_uuid := coalesce(
+            (select s.id from public.conversation_sessions s where s.session_key = said.session_key),
+            public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
+        );
+        -- As ingest does: one writer at a time for a session, and before any row of it is locked.
+        perform pg_advisory_xact_lock(hashtextextended(coalesce(
+            (select s.session_id from public.conversation_sessions s where s.id = session_uuid), said.session_id
+        ), 0));
         select s.* into session from public.conversation_sessions s
-        where s.id = public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
+        where s.id = coalesce(session_uuid, public.conversation_session_id(said.session_id, said.tenant_id, said.user_id))
         for no key update;
         if session.id is null then
             insert into public.conversation_sessions as s (session_id, tenant_id, user_id, by_hand)
@@ -377,6 +389,7 @@ begin
         where m.id = any (said.ids);
         update public.conversation_sessions s set last_activity_at = said.at, updated_at = greatest(s.updated_at, said.at)
         where s.id = session.id and s.last_activity_at < said.at;
+        perform public.chopsky_settle_said(said.ids);
     end loop;
     perform set_config('chopsky_trace.recompute', was, true);
     return null;

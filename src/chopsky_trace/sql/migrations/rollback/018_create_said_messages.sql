@@ -1,0 +1,13 @@
+drop function public.clear_conversation_session(uuid);
+drop trigger conversation_messages_said_moved on public.conversation_messages;
+drop trigger conversation_messages_said_gone on public.conversation_messages;
+drop function public.chopsky_on_said_left();
+drop function public.chopsky_settle_said(uuid[]);
+drop function public.chopsky_pair_runs(uuid[]);
+drop function public.chopsky_pair_messages(uuid[], uuid[], boolean);
+drop function public.chopsky_pair_equal(uuid, text, text, uuid);
+drop function public.chopsky_said_row(public.conversation_messages);
+drop function public.chopsky_text_body_id(text, text, text, text);
+drop index public.idx_messages_in_parts;
+drop index public.idx_messages_by_hand;
+alter table public.conversation_messages drop column said;
