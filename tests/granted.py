@@ -50,6 +50,12 @@ COLUMNS: dict[str, dict[str, set[str]]] = {
         # What a thumbs button says, and the columns that an upsert names again.
         "INSERT": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
         "UPDATE": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
+    "user_profiles": {
+        "SELECT": {
+            "user_id", "id", "tenant_id", "email", "display_name", "avatar_url", "role", "preferred_model_provider",
+            "preferred_model_name", "daily_token_limit", "monthly_token_limit", "created_at", "updated_at",
+        },
+        "UPDATE": {"display_name", "avatar_url", "preferred_model_provider", "preferred_model_name"},
     },
 }  # fmt: skip
 """Of `authenticated`, by table and verb; row level security then says which rows."""

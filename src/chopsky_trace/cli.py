@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from chopsky_trace import __version__
-from chopsky_trace.commands import present
+from chopsky_trace.commands import present, sample
 from chopsky_trace.commands import reprice as repricing
 from chopsky_trace.commands import serve as serving
 from chopsky_trace.commands import show as views
@@ -381,6 +381,25 @@ def serve(call: Call, host: str, port: int, token_file: Path | None) -> None:
     OTLP over HTTP: /v1/traces and /v1/logs, protobuf or JSON. SIGTERM or Ctrl-C ends it.
     """
     serving.run(call, host, port, token_file)
+
+
+@command(main, examples="seed\nseed --email ann@example.com --json")
+@click.option("--email", default="sample@example.com", show_default=True, help="Whose conversations they shall be.")
+def seed(call: Call, email: str) -> None:
+    """Make sample data.
+
+    A few conversations to look at, of the user whose profile has this address (made where there is none).
+    """
+    sample.seed(call, email)
+
+
+@command(main, examples="unseed\nunseed --json")
+def unseed(call: Call) -> None:
+    """Remove the sample data.
+
+    All that seed made, whoever for, and nothing else.
+    """
+    sample.unseed(call)
 
 
 @command(main, examples="stop\nstop --json")

@@ -100,7 +100,8 @@ create table public.conversation_messages (
     occurrence integer not null default 0,
     "position" integer not null default 0,
     version text collate "C",
-    created_at timestamp with time zone not null default now()
+    created_at timestamp with time zone not null default now(),
+    said jsonb
 );
 
 --: table public.conversation_prefixes
@@ -403,6 +404,26 @@ create table public.usage_totals (
     assistant_messages bigint not null default 0
 );
 
+--: table public.user_profiles
+create table public.user_profiles (
+    user_id text not null,
+    id text generated always as (user_id) stored,
+    tenant_id text,
+    email text,
+    display_name text,
+    avatar_url text,
+    role text not null default 'user'::text,
+    preferred_model_provider text,
+    preferred_model_name text,
+    daily_token_limit bigint,
+    monthly_token_limit bigint,
+    daily_cost_limit_usd numeric(24,10),
+    monthly_cost_limit_usd numeric(24,10),
+    is_sample boolean not null default false,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now()
+);
+
 --: table public.writer_status
 create table public.writer_status (
     writer_id uuid not null,
@@ -629,6 +650,27 @@ alter table public.usage_metrics add constraint usage_metrics_pkey PRIMARY KEY (
 --: constraint public.usage_totals usage_totals_pkey
 alter table public.usage_totals add constraint usage_totals_pkey PRIMARY KEY (key);
 
+--: constraint public.user_profiles user_profiles_daily_cost_limit_usd_check
+alter table public.user_profiles add constraint user_profiles_daily_cost_limit_usd_check CHECK (((daily_cost_limit_usd >= (0)::numeric) AND (daily_cost_limit_usd <> 'NaN'::numeric)));
+
+--: constraint public.user_profiles user_profiles_daily_token_limit_check
+alter table public.user_profiles add constraint user_profiles_daily_token_limit_check CHECK ((daily_token_limit >= 0));
+
+--: constraint public.user_profiles user_profiles_email_key
+alter table public.user_profiles add constraint user_profiles_email_key UNIQUE (email);
+
+--: constraint public.user_profiles user_profiles_monthly_cost_limit_usd_check
+alter table public.user_profiles add constraint user_profiles_monthly_cost_limit_usd_check CHECK (((monthly_cost_limit_usd >= (0)::numeric) AND (monthly_cost_limit_usd <> 'NaN'::numeric)));
+
+--: constraint public.user_profiles user_profiles_monthly_token_limit_check
+alter table public.user_profiles add constraint user_profiles_monthly_token_limit_check CHECK ((monthly_token_limit >= 0));
+
+--: constraint public.user_profiles user_profiles_pkey
+alter table public.user_profiles add constraint user_profiles_pkey PRIMARY KEY (user_id);
+
+--: constraint public.user_profiles user_profiles_role_check
+alter table public.user_profiles add constraint user_profiles_role_check CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text, 'moderator'::text])));
+
 --: constraint public.writer_status writer_status_pkey
 alter table public.writer_status add constraint writer_status_pkey PRIMARY KEY (writer_id);
 
@@ -725,6 +767,12 @@ CREATE INDEX idx_conversation_spans_response_id ON public.conversation_spans USI
 --: index idx_conversation_spans_told
 CREATE INDEX idx_conversation_spans_told ON public.conversation_spans USING btree (conversation_run_id) WHERE (told IS NOT NULL);
 
+--: index idx_messages_by_hand
+CREATE INDEX idx_messages_by_hand ON public.conversation_messages USING btree (session_key, md5(COALESCE(content, ''::text))) WHERE ((conversation_run_id IS NULL) OR (said IS NOT NULL));
+
+--: index idx_messages_in_parts
+CREATE INDEX idx_messages_in_parts ON public.conversation_messages USING btree (session_key, md5(COALESCE(content, ''::text))) WHERE ((parts IS NOT NULL) AND (tool_calls IS NULL) AND (NOT is_history));
+
 --: index idx_messages_session_id
 CREATE INDEX idx_messages_session_id ON public.conversation_messages USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
 
@@ -767,6 +815,9 @@ CREATE INDEX idx_usage_totals_day ON public.usage_totals USING btree (day);
 --: index idx_usage_totals_tenant_id_day
 CREATE INDEX idx_usage_totals_tenant_id_day ON public.usage_totals USING btree (tenant_id, day) WHERE (tenant_id IS NOT NULL);
 
+--: index idx_user_profiles_tenant_id
+CREATE INDEX idx_user_profiles_tenant_id ON public.user_profiles USING btree (tenant_id) WHERE (tenant_id IS NOT NULL);
+
 --: index idx_writer_status_last_write_at
 CREATE INDEX idx_writer_status_last_write_at ON public.writer_status USING btree (last_write_at);
 
@@ -778,6 +829,32 @@ CREATE INDEX usage_kept_tenant_id_day_idx ON public.usage_kept USING btree (tena
 
 --: index usage_kept_user_id_day_idx
 CREATE INDEX usage_kept_user_id_day_idx ON public.usage_kept USING btree (user_id, day) WHERE (user_id IS NOT NULL);
+
+--: function public.archive_old_messages(older_than interval, tenant_id text, at_most integer)
+CREATE OR REPLACE FUNCTION public.archive_old_messages(older_than interval DEFAULT '90 days'::interval, tenant_id text DEFAULT NULL::text, at_most integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    archived integer;
+begin
+    -- Nobody drove them.
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    update public.conversation_sessions s
+    set is_archived = true
+    where s.id in (
+        select o.id from public.conversation_sessions o
+        where o.last_activity_at < now() - older_than and not o.is_archived
+            and (archive_old_messages.tenant_id is null or o.tenant_id = archive_old_messages.tenant_id)
+        order by o.session_key limit at_most for no key update skip locked
+    );
+    get diagnostics archived = row_count;
+    perform set_config('chopsky_trace.recompute', was, true);
+    return archived;
+end
+$function$;
 
 --: function public.cancel_conversation_session(session_uuid uuid)
 CREATE OR REPLACE FUNCTION public.cancel_conversation_session(session_uuid uuid)
@@ -1531,6 +1608,8 @@ begin
         select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
         from public.conversation_messages o
         where o.session_key = p.session_key and o.body_id = p.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            -- Not as an application wrote it: what the source knows comes with its records.
+            and o.conversation_run_id is not null
         limit 1
     ) b
     where m.session_key = p.session_key and m.body_id = p.body_id and num_nonnulls(m.content, m.parts, m.tool_calls) = 0;
@@ -1646,6 +1725,7 @@ begin
     perform public.chopsky_recompute(
         touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
     );
+    perform public.chopsky_pair_runs(touched);
     -- Also where a start, or the session, of one of the two is all that this batch brings.
     if batch.link or exists (
         select 1 from public.conversation_runs r
@@ -2079,6 +2159,18 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_profile()
+CREATE OR REPLACE FUNCTION public.chopsky_on_profile()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    new.updated_at := now();
+    return new;
+end
+$function$;
+
 --: function public.chopsky_on_rows()
 CREATE OR REPLACE FUNCTION public.chopsky_on_rows()
  RETURNS trigger
@@ -2241,6 +2333,33 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_said_left()
+CREATE OR REPLACE FUNCTION public.chopsky_on_said_left()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    back public.conversation_messages;
+begin
+    if tg_op = 'DELETE' then
+        if not exists (select 1 from public.conversation_runs r where r.id = old.conversation_run_id) then
+            return null;
+        end if;
+    elsif not exists (select 1 from public.conversation_sessions s where s.session_key = old.session_key) then
+        -- The session itself has another name or owner.
+        return null;
+    end if;
+    if tg_op = 'UPDATE' then
+        update public.conversation_messages m set said = null where m.id = old.id;
+    end if;
+    back := public.chopsky_said_row(old);
+    insert into public.conversation_messages select (back).*;
+    perform public.chopsky_settle_said(array[back.id]);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_on_scores_by_hand()
 CREATE OR REPLACE FUNCTION public.chopsky_on_scores_by_hand()
  RETURNS trigger
@@ -2299,6 +2418,9 @@ begin
     update public.conversation_messages m
     set session_key = new.session_key, session_id = new.session_id, tenant_id = new.tenant_id, user_id = new.user_id
     where m.session_key = old.session_key and m.conversation_run_id is null;
+    perform public.chopsky_settle_said(array(
+        select m.id from public.conversation_messages m where m.session_key = new.session_key and m.conversation_run_id is null
+    ));
     return null;
 end
 $function$;
@@ -2381,10 +2503,169 @@ begin
         r.id, r.id = any (fresh), r.id = any (late),
         r.session_id is null or not exists (
             select 1 from public.conversation_runs o where o.session_key = r.session_key and o.id <> r.id
+        ) and not exists (
+            select 1 from public.conversation_messages m where m.session_key = r.session_key and m.conversation_run_id is null
         ),
         r.session_key, r.session_id, r.tenant_id, r.user_id
     from public.conversation_runs r
     where r.id = any (run_ids);
+end
+$function$;
+
+--: function public.chopsky_pair_equal(session_key uuid, role text, content text, body_id uuid)
+CREATE OR REPLACE FUNCTION public.chopsky_pair_equal(session_key uuid, role text, content text, body_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    at_most constant interval := interval '10 minutes';
+    key constant uuid := chopsky_pair_equal.session_key;
+    wanted_role constant text := chopsky_pair_equal.role;
+    wanted constant text := coalesce(chopsky_pair_equal.content, '');
+    -- Set where only an equal body will do: with tool calls the text is not what was said.
+    wanted_body constant uuid := chopsky_pair_equal.body_id;
+    near record;
+    said_ids uuid[] := '{}';
+    told_ids uuid[] := '{}';
+begin
+    for near in
+        with hand as materialized (
+            select (h).id, (h).body_id, (h).created_at, (h).parts is null as is_plain, (h).is_internal
+            from (
+                select case when m.said is null then m else public.chopsky_said_row(m) end as h
+                from public.conversation_messages m
+                where m.session_key = key and (m.conversation_run_id is null or m.said is not null)
+                    and md5(coalesce(m.content, '')) = md5(wanted) and coalesce(m.content, '') = wanted and m.role = wanted_role
+                    and (m.body_id = wanted_body or (wanted_body is null and m.tool_calls is null))
+            ) s
+        ), told as materialized (
+            select m.id, m.body_id, m.created_at, m.is_internal, m.conversation_run_id
+            from public.conversation_messages m
+            where m.session_key = key and m.body_id in (select h.body_id from hand h) and m.conversation_run_id is not null and not m.is_history
+            union
+            select m.id, m.body_id, m.created_at, m.is_internal, m.conversation_run_id
+            from public.conversation_messages m
+            where wanted_body is null and m.session_key = key and m.parts is not null and m.tool_calls is null and not m.is_history
+                and md5(coalesce(m.content, '')) = md5(wanted) and m.content = wanted and m.role = wanted_role
+                and m.conversation_run_id is not null
+        ), place as (
+            select
+                t.id, t.body_id, t.created_at, t.is_internal, least(r.started_at, t.created_at) as first_at, greatest(r.ended_at, t.created_at) as last_at
+            from told t
+            join public.conversation_runs r on r.id = t.conversation_run_id
+            -- A merged run is shown nowhere.
+            where not r.merged
+        )
+        select h.id as said_id, p.id as told_id
+        from hand h
+        join place p on h.created_at between p.first_at - at_most and p.last_at + at_most
+            and (h.body_id = p.body_id or (wanted_body is null and h.is_plain)) and (h.is_internal or not p.is_internal)
+        order by
+            greatest(p.first_at - h.created_at, h.created_at - p.last_at, interval '0'),
+            greatest(p.created_at - h.created_at, h.created_at - p.created_at), h.created_at, h.id, p.created_at, p.id
+    loop
+        if near.said_id <> all (said_ids) and near.told_id <> all (told_ids) then
+            said_ids := said_ids || near.said_id;
+            told_ids := told_ids || near.told_id;
+        end if;
+    end loop;
+
+    -- Those that are another's now, or nobody's, come back.
+    with apart as materialized (
+        select m.id, public.chopsky_said_row(m) as said_row
+        from public.conversation_messages m
+        where m.session_key = key and m.said is not null
+            and md5(coalesce(m.content, '')) = md5(wanted) and coalesce(m.content, '') = wanted and m.role = wanted_role
+            and (m.body_id = wanted_body or (wanted_body is null and m.tool_calls is null))
+            and not exists (
+                select 1 from unnest(said_ids, told_ids) d (said_id, told_id)
+                where d.told_id = m.id and d.said_id = (m.said ->> 'id')::uuid
+            )
+    ), back as (
+        insert into public.conversation_messages select (a.said_row).* from apart a order by a.id
+    )
+    update public.conversation_messages m
+    set said = null
+    from apart a
+    where m.id = a.id;
+
+    with gone as (
+        delete from public.conversation_messages h
+        where h.id = any (said_ids) and h.conversation_run_id is null
+        returning h.*
+    )
+    update public.conversation_messages m
+    set said = (
+        select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(g)) e
+        where e.value <> 'null' and e.key not in (
+            'session_key', 'session_id', 'tenant_id', 'user_id', 'role', 'content', 'tool_calls', 'tool_call_id', 'sequence'
+        )
+    )
+    from unnest(said_ids, told_ids) d (said_id, told_id)
+    join gone g on g.id = d.said_id
+    where m.id = d.told_id;
+end
+$function$;
+
+--: function public.chopsky_pair_messages(keys uuid[], bodies uuid[], every boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_pair_messages(keys uuid[], bodies uuid[], every boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    was text;
+    equal record;
+begin
+    if not exists (
+        select 1 from public.conversation_messages m
+        where m.session_key = any (keys) and (m.conversation_run_id is null or m.said is not null)
+    ) then
+        return;
+    end if;
+    was := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    for equal in
+        select g.session_key, g.role, g.content, g.body_id
+        from (
+            select
+                m.session_key, m.role, m.content, case when m.tool_calls is not null then m.body_id end as body_id,
+                count(*) = 1 and bool_and(m.said is not null) as is_dealt
+            from (select distinct u.session_key, u.body_id from unnest(keys, bodies) as u (session_key, body_id)) p
+            join public.conversation_messages m on m.session_key = p.session_key and m.body_id = p.body_id and not m.is_history
+            group by 1, 2, 3, 4
+        ) g
+        where (every or not g.is_dealt) and exists (
+            select 1 from public.conversation_messages h
+            where h.session_key = g.session_key and (h.conversation_run_id is null or h.said is not null)
+                and md5(coalesce(h.content, '')) = md5(coalesce(g.content, ''))
+        )
+        order by g.session_key, g.role, g.body_id
+    loop
+        perform public.chopsky_pair_equal(equal.session_key, equal.role, equal.content, equal.body_id);
+    end loop;
+    perform set_config('chopsky_trace.recompute', was, true);
+end
+$function$;
+
+--: function public.chopsky_pair_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_pair_runs(run_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if not exists (
+        select 1 from public.conversation_runs r
+        join public.conversation_messages m on m.session_key = r.session_key
+        where r.id = any (run_ids) and r.session_id is not null and (m.conversation_run_id is null or m.said is not null)
+    ) then
+        return;
+    end if;
+    perform public.chopsky_pair_messages(array_agg(m.session_key), array_agg(m.body_id), true)
+    from public.conversation_messages m
+    where m.conversation_run_id = any (run_ids) and m.body_id is not null and not m.is_history;
 end
 $function$;
 
@@ -2940,6 +3221,21 @@ AS $function$
     where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
 $function$;
 
+--: function public.chopsky_said_row(message public.conversation_messages)
+CREATE OR REPLACE FUNCTION public.chopsky_said_row(message public.conversation_messages)
+ RETURNS public.conversation_messages
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select r from jsonb_populate_record(null::public.conversation_messages, jsonb_build_object(
+        'body_id', message.body_id, 'session_key', message.session_key, 'session_id', message.session_id,
+        'tenant_id', message.tenant_id, 'user_id', message.user_id, 'role', message.role, 'content', message.content,
+        'tool_calls', message.tool_calls, 'tool_call_id', message.tool_call_id, 'metadata', '{}'::jsonb,
+        'is_internal', false, 'is_history', false, 'occurrence', 0, 'position', 0
+    ) || message.said) r
+$function$;
+
 --: function public.chopsky_session_moves(state text)
 CREATE OR REPLACE FUNCTION public.chopsky_session_moves(state text)
  RETURNS text[]
@@ -3004,10 +3300,12 @@ $function$;
 --: function public.chopsky_settle_messages(keys uuid[], bodies uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_settle_messages(keys uuid[], bodies uuid[])
  RETURNS SETOF uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-    with pair as (
+begin
+    perform public.chopsky_pair_messages(keys, bodies);
+    return query with pair as (
         select distinct p.session_key, p.body_id from unnest(keys, bodies) as p (session_key, body_id)
     )
     delete from public.conversation_messages h
@@ -3024,7 +3322,32 @@ AS $function$
                     and e.occurrence = h.occurrence and (e.created_at, e.id) < (h.created_at, h.id)
             )
         )
-    returning h.conversation_run_id
+    returning h.conversation_run_id;
+end
+$function$;
+
+--: function public.chopsky_settle_said(message_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_said(message_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    keys uuid[];
+    bodies uuid[];
+    changed uuid[];
+begin
+    update public.conversation_messages m
+    set body_id = public.chopsky_text_body_id(m.role, m.content, m.tool_call_id, m.name)
+    where m.id = any (message_ids) and m.body_id is null and m.content is not null and m.parts is null and m.tool_calls is null;
+    select array_agg(m.session_key), array_agg(m.body_id) into keys, bodies
+    from public.conversation_messages m
+    where m.id = any (message_ids) and m.body_id is not null and m.session_key is not null;
+    changed := array(select distinct u from public.chopsky_settle_messages(keys, bodies) u where u is not null);
+    if changed <> '{}' then
+        perform public.recompute_runs(changed);
+    end if;
+end
 $function$;
 
 --: function public.chopsky_settle_scope(run_ids uuid[])
@@ -3375,7 +3698,7 @@ AS $function$
         left join lateral (
             select o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
-            where o.body_id = d.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+            where o.body_id = d.body_id and num_nonnulls(o.content, o.parts, o.tool_calls) > 0 and o.conversation_run_id is not null
             order by o.session_key = r.session_key desc, o.id
             limit 1
         ) b on true
@@ -3502,6 +3825,19 @@ CREATE OR REPLACE FUNCTION public.chopsky_tenant_id()
  SET search_path TO ''
 AS $function$
     select coalesce(auth.jwt() -> 'app_metadata' ->> 'tenant_id', auth.jwt() ->> 'tenant_id')
+$function$;
+
+--: function public.chopsky_text_body_id(role text, content text, tool_call_id text, name text)
+CREATE OR REPLACE FUNCTION public.chopsky_text_body_id(role text, content text, tool_call_id text, name text)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select encode(substr(sha256(convert_to(
+        '[' || to_json(role)::text || ',' || to_json(content)::text || ',[],' || to_json(coalesce(tool_call_id, ''))::text || ','
+        || to_json(case when role = 'assistant' then '' else coalesce(name, '') end)::text || ']', 'UTF8'
+    )), 1, 16), 'hex')::uuid
 $function$;
 
 --: function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
@@ -3767,7 +4103,7 @@ begin
             select o.role, o.content, o.parts, o.tool_calls, o.tool_call_id, o.name, o.metadata
             from public.conversation_messages o
             where w.role is null and o.session_key = w.session_key and o.body_id = w.body_id
-                and num_nonnulls(o.content, o.parts, o.tool_calls) > 0
+                and num_nonnulls(o.content, o.parts, o.tool_calls) > 0 and o.conversation_run_id is not null
             limit 1
         ) b on true
         order by w.id
@@ -3917,6 +4253,83 @@ AS $function$
         when excluded.start_version > coalesce(s.start_version, '') then excluded.conversation_run_id
         else s.conversation_run_id end
     where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
+$function$;
+
+--: function public.cleanup_test_data()
+CREATE OR REPLACE FUNCTION public.cleanup_test_data()
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    session_ids uuid[];
+    run_ids uuid[];
+    removed jsonb;
+    profiles integer;
+    sessions integer;
+begin
+    session_ids := array(select s.id from public.conversation_sessions s where s.metadata ? 'chopsky_sample' order by s.session_key);
+    run_ids := array(
+        select e.value::uuid from public.conversation_sessions s
+        cross join lateral jsonb_array_elements_text(s.metadata -> 'chopsky_sample') e
+        where s.id = any (session_ids)
+    );
+    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for update;
+    select jsonb_build_object(
+        'runs', (select count(*) from public.conversation_runs r where r.id = any (run_ids)),
+        'messages', (select count(*) from public.conversation_messages m where m.conversation_run_id = any (run_ids)),
+        'calls', (select count(*) from public.conversation_spans s where s.conversation_run_id = any (run_ids) and s.kind = 'llm')
+    ) into removed;
+    delete from public.conversation_runs r where r.id = any (run_ids);
+    -- One that somebody went on with is theirs now.
+    update public.conversation_sessions s set metadata = s.metadata - 'chopsky_sample'
+    where s.id = any (session_ids) and (
+        exists (select 1 from public.conversation_runs r where r.session_key = s.session_key)
+        or exists (select 1 from public.conversation_messages m where m.session_key = s.session_key and m.conversation_run_id is null)
+    );
+    delete from public.conversation_sessions s where s.id = any (session_ids) and s.metadata ? 'chopsky_sample';
+    get diagnostics sessions = row_count;
+    delete from public.user_profiles p where p.is_sample;
+    get diagnostics profiles = row_count;
+    return removed || jsonb_build_object('conversations', sessions, 'profiles', profiles);
+end
+$function$;
+
+--: function public.clear_conversation_session(session_uuid uuid)
+CREATE OR REPLACE FUNCTION public.clear_conversation_session(session_uuid uuid)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    session public.conversation_sessions;
+    removed bigint;
+begin
+    select s.* into session from public.conversation_sessions s where s.id = session_uuid;
+    if session.id is null then
+        raise exception 'There is no session %', session_uuid using errcode = 'no_data_found';
+    end if;
+    if session.legal_hold then
+        raise exception 'The session % is under a legal hold', session_uuid
+            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended(session.session_id, 0));
+    perform 1 from public.conversation_runs r where r.session_key = session.session_key order by r.id for update;
+    -- Also one that only its runs had made stays.
+    update public.conversation_sessions s set by_hand = true where s.id = session_uuid;
+    removed := (
+        select count(*) from public.conversation_messages m join public.conversation_runs r on r.id = m.conversation_run_id
+        where r.session_key = session.session_key
+    );
+    delete from public.conversation_runs r where r.session_key = session.session_key;
+    with gone as (
+        delete from public.conversation_messages m
+        where m.session_key = session.session_key and m.conversation_run_id is null
+        returning 1
+    )
+    select removed + count(*) into removed from gone;
+    return removed;
+end
 $function$;
 
 --: function public.complete_conversation_session(session_uuid uuid)
@@ -4208,6 +4621,113 @@ create view public.daily_message_volume with (security_invoker=true) as
    FROM public.usage_metrics m
   GROUP BY day, tenant_id, user_id;
 
+--: function public.generate_sample_data(email text)
+CREATE OR REPLACE FUNCTION public.generate_sample_data(email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    seed constant text := 'chopsky-trace sample/' || lower(generate_sample_data.email) || '/';
+    made jsonb := jsonb_build_object('profiles', 0, 'conversations', 0, 'runs', 0, 'messages', 0, 'calls', 0);
+    who text;
+    talk record;
+    turn record;
+    at timestamptz;
+    run uuid;
+    prompt uuid[];
+    runs json[];
+    spans json[];
+    messages json[];
+begin
+    if coalesce(btrim(generate_sample_data.email), '') = '' then
+        raise exception 'Sample data need an email address' using errcode = 'invalid_parameter_value';
+    end if;
+    select p.user_id into who from public.user_profiles p where lower(p.email) = lower(generate_sample_data.email);
+    if who is null then
+        who := 'sample-' || substr(md5(seed), 1, 12);
+        insert into public.user_profiles (user_id, email, display_name, preferred_model_provider, preferred_model_name, daily_token_limit, is_sample)
+        values (who, generate_sample_data.email, 'Sample of ' || split_part(generate_sample_data.email, '@', 1), 'openai', 'gpt-4o-mini', 100000, true)
+        on conflict (user_id) do nothing;
+        made := made || '{"profiles": 1}';
+    end if;
+    for talk in
+        select t.title, t.days_ago, t.provider, t.model, t.turns, t.place
+        from rows from (json_to_recordset('[
+            {"title": "Dinner from the pantry", "days_ago": 6, "provider": "openai", "model": "gpt-4o-mini", "turns": [
+                {"q": "I have eggs and spinach. What can I cook?", "a": "A spinach omelette: beat three eggs, wilt the spinach in butter, fold.", "in": 61, "out": 22, "cost": "0.00002235", "ms": 1240, "first": 310},
+                {"q": "And without butter?", "a": "Take olive oil; the omelette stays as soft.", "in": 104, "out": 13, "cost": "0.0000234", "ms": 870, "first": 260}]},
+            {"title": "Shopping list", "days_ago": 3, "provider": "anthropic", "model": "claude-3-5-haiku-20241022", "turns": [
+                {"q": "What do I need for a chickpea stew for four?", "a": "Two tins of chickpeas, 800 g of tomatoes, an onion, garlic, cumin and stock.", "in": 68, "out": 31, "cost": "0.0001784", "ms": 1610, "first": 420},
+                {"q": "Make it milder, please.", "a": "Leave out the cumin and add a carrot.", "in": 127, "out": 14, "cost": "0.0001576", "ms": 930, "first": 380}]},
+            {"title": "How long does soup keep?", "days_ago": 1, "provider": "openai", "model": "gpt-4o-mini", "turns": [
+                {"q": "How long does soup keep?", "a": "Three to four days in the fridge, three months frozen.", "in": 52, "out": 17, "cost": "0.000018", "ms": 760, "first": 240},
+                {"q": "yes", "a": "Then cool it quickly, and label it with the date.", "in": 92, "out": 15, "cost": "0.0000228", "ms": 690, "first": 230}]}
+        ]') as (title text, days_ago integer, provider text, model text, turns json)) with ordinality as t (title, days_ago, provider, model, turns, place)
+    loop
+        continue when exists (
+            select 1 from public.conversation_sessions s where s.id = md5(seed || talk.place)::uuid
+        );
+        runs := '{}'; spans := '{}'; messages := '{}'; prompt := '{}';
+        at := date_trunc('second', now()) - make_interval(days => talk.days_ago);
+        insert into public.conversation_sessions (id, session_id, user_id, title, model_provider, model_name, metadata, created_at, last_activity_at)
+        values (
+            md5(seed || talk.place)::uuid, 'sample-' || substr(md5(seed || talk.place), 1, 12), who, talk.title, talk.provider, talk.model,
+            jsonb_build_object('chopsky_sample', jsonb_build_array(
+                md5(seed || talk.place || '/1')::uuid, md5(seed || talk.place || '/2')::uuid
+            )), at, at
+        );
+        for turn in
+            select t.* from rows from (json_to_recordset(talk.turns) as (q text, a text, "in" integer, out integer, cost numeric, ms integer, first integer))
+                with ordinality as t (q, a, input_tokens, output_tokens, cost, ms, first_ms, place)
+        loop
+            run := md5(seed || talk.place || '/' || turn.place)::uuid;
+            prompt := prompt || public.chopsky_text_body_id('user', turn.q, null, null);
+            runs := runs || json_build_object(
+                'id', run, 'project', 'sample', 'environment', 'demo', 'user_id', who,
+                'session_id', 'sample-' || substr(md5(seed || talk.place), 1, 12), 'started_at', at
+            );
+            spans := spans || array[
+                json_build_object(
+                    'id', run, 'conversation_run_id', run, 'kind', 'chain', 'name', 'chef', 'source', 'langchain', 'started_at', at,
+                    'start_version', '1', 'end_version', '1', 'status', 'completed', 'response_time_ms', turn.ms + 15,
+                    'ended_at', at + make_interval(secs => (turn.ms + 15) / 1000.0), 'metadata', '{"chopsky_sample": true}'::json
+                ),
+                json_build_object(
+                    'id', md5(run::text)::uuid, 'conversation_run_id', run, 'parent_span_id', run, 'kind', 'llm', 'name', 'chat', 'source', 'langchain',
+                    'provider', talk.provider, 'model', talk.model, 'model_requested', talk.model, 'started_at', at, 'start_version', '1',
+                    'end_version', '1', 'status', 'completed', 'ended_at', at + make_interval(secs => turn.ms / 1000.0),
+                    'response_time_ms', turn.ms, 'time_to_first_token_ms', turn.first_ms, 'input_tokens', turn.input_tokens,
+                    'output_tokens', turn.output_tokens, 'total_tokens', turn.input_tokens + turn.output_tokens, 'usage_source', 'reported',
+                    'cost', turn.cost, 'cost_source', 'computed', 'finish_reason', 'stop', 'prompt_bodies', prompt,
+                    'output_bodies', array[public.chopsky_text_body_id('assistant', turn.a, null, null)]
+                )
+            ];
+            messages := messages || array[
+                json_build_object(
+                    'id', md5(run || 'q')::uuid, 'body_id', prompt[cardinality(prompt)], 'conversation_run_id', run, 'role', 'user',
+                    'content', turn.q, 'position', 0, 'cost', 0, 'created_at', at
+                ),
+                json_build_object(
+                    'id', md5(run || 'a')::uuid, 'body_id', public.chopsky_text_body_id('assistant', turn.a, null, null),
+                    'conversation_run_id', run, 'span_id', md5(run::text)::uuid, 'role', 'assistant', 'content', turn.a, 'position', 0,
+                    'token_count', turn.output_tokens, 'token_count_source', 'reported', 'cost', turn.cost, 'model', talk.model,
+                    'provider', talk.provider, 'response_time_ms', turn.ms, 'version', '1', 'created_at', at + make_interval(secs => turn.ms / 1000.0)
+                )
+            ];
+            prompt := prompt || public.chopsky_text_body_id('assistant', turn.a, null, null);
+            at := at + interval '2 minutes';
+        end loop;
+        perform public.chopsky_ingest(json_build_object('runs', to_json(runs), 'spans', to_json(spans), 'messages', to_json(messages)));
+        made := made || jsonb_build_object(
+            'conversations', (made ->> 'conversations')::integer + 1, 'runs', (made ->> 'runs')::integer + cardinality(runs),
+            'messages', (made ->> 'messages')::integer + cardinality(messages), 'calls', (made ->> 'calls')::integer + cardinality(runs)
+        );
+    end loop;
+    return made || jsonb_build_object('user_id', who);
+end
+$function$;
+
 --: function public.get_conversation_history(session_uuid uuid, at_most integer)
 CREATE OR REPLACE FUNCTION public.get_conversation_history(session_uuid uuid, at_most integer DEFAULT 10)
  RETURNS TABLE(id uuid, conversation_run_id uuid, role text, content text, action_taken text, questions_asked jsonb, created_at timestamp with time zone)
@@ -4353,6 +4873,27 @@ create view public.monthly_usage_summary with (security_invoker=true) as
     count(DISTINCT day) AS active_days
    FROM public.usage_metrics m
   GROUP BY ((date_trunc('month'::text, (day)::timestamp without time zone))::date), tenant_id, user_id;
+
+--: view public.performance_stats
+create view public.performance_stats with (security_invoker=true) as
+ SELECT t.relname AS table_name,
+    pg_total_relation_size((t.relid)::regclass) AS total_bytes,
+    pg_table_size((t.relid)::regclass) AS table_bytes,
+    pg_indexes_size((t.relid)::regclass) AS index_bytes,
+    t.n_live_tup AS live_rows,
+    t.n_dead_tup AS dead_rows,
+    t.n_tup_ins AS rows_inserted,
+    t.n_tup_upd AS rows_updated,
+    t.n_tup_del AS rows_deleted,
+    t.seq_scan AS sequential_scans,
+    t.idx_scan AS index_scans,
+    GREATEST(t.last_vacuum, t.last_autovacuum) AS last_vacuum_at,
+    GREATEST(t.last_analyze, t.last_autoanalyze) AS last_analyze_at,
+    d.bytes AS database_bytes
+   FROM (pg_stat_user_tables t
+     CROSS JOIN ( SELECT pg_database_size(current_database()) AS bytes) d)
+  WHERE (t.schemaname = 'public'::name)
+  ORDER BY (pg_total_relation_size((t.relid)::regclass)) DESC;
 
 --: view public.provider_usage_stats
 create view public.provider_usage_stats with (security_invoker=true) as
@@ -4603,6 +5144,7 @@ AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     said record;
+    session_uuid uuid;
     session public.conversation_sessions;
 begin
     if was = 'on' or not exists (select 1 from changed c where c.conversation_run_id is null and c.session_id is not null) then
@@ -4610,12 +5152,20 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     for said in
-        select c.session_id, c.tenant_id, c.user_id, array_agg(c.id) as ids, max(c.created_at) as at
+        select c.session_id, c.tenant_id, c.user_id, c.session_key, array_agg(c.id) as ids, max(c.created_at) as at
         from changed c where c.conversation_run_id is null and c.session_id is not null
-        group by 1, 2, 3 order by 1, 2, 3
+        group by 1, 2, 3, 4 order by 1, 2, 3, 4
     loop
+        session_uuid := coalesce(
+            (select s.id from public.conversation_sessions s where s.session_key = said.session_key),
+            public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
+        );
+        -- As ingest does: one writer at a time for a session, and before any row of it is locked.
+        perform pg_advisory_xact_lock(hashtextextended(coalesce(
+            (select s.session_id from public.conversation_sessions s where s.id = session_uuid), said.session_id
+        ), 0));
         select s.* into session from public.conversation_sessions s
-        where s.id = public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
+        where s.id = coalesce(session_uuid, public.conversation_session_id(said.session_id, said.tenant_id, said.user_id))
         for no key update;
         if session.id is null then
             insert into public.conversation_sessions as s (session_id, tenant_id, user_id, by_hand)
@@ -4628,11 +5178,56 @@ begin
         where m.id = any (said.ids);
         update public.conversation_sessions s set last_activity_at = said.at, updated_at = greatest(s.updated_at, said.at)
         where s.id = session.id and s.last_activity_at < said.at;
+        perform public.chopsky_settle_said(said.ids);
     end loop;
     perform set_config('chopsky_trace.recompute', was, true);
     return null;
 end
 $function$;
+
+--: view public.usage_logs
+create view public.usage_logs with (security_invoker=true) as
+ SELECT s.id,
+    r.user_id,
+    r.tenant_id,
+    c.id AS conversation_id,
+    r.id AS conversation_run_id,
+    m.id AS message_id,
+    s.kind AS action,
+    s.provider,
+    COALESCE(s.model, s.model_requested) AS model,
+    s.total_tokens AS tokens_used,
+    s.cost AS cost_usd,
+    s.status,
+    s.metadata,
+    COALESCE(s.started_at, s.ended_at, r.started_at, r.created_at) AS created_at
+   FROM (((public.conversation_spans s
+     JOIN public.conversation_runs r ON ((r.id = s.conversation_run_id)))
+     LEFT JOIN public.conversation_sessions c ON (((c.session_key = r.session_key) AND (r.session_id IS NOT NULL))))
+     LEFT JOIN LATERAL ( SELECT o.id
+           FROM public.conversation_messages o
+          WHERE ((o.conversation_run_id = r.id) AND (o.span_id = s.id) AND (o.role = 'assistant'::text) AND (NOT o.is_history))
+          ORDER BY o."position", o.id
+         LIMIT 1) m ON (true))
+  WHERE ((s.kind = ANY (ARRAY['llm'::text, 'embedding'::text, 'image'::text])) AND (s.duplicate_of IS NULL))
+UNION ALL
+ SELECT m.id,
+    m.user_id,
+    m.tenant_id,
+    c.id AS conversation_id,
+    NULL::uuid AS conversation_run_id,
+    m.id AS message_id,
+    'message'::text AS action,
+    m.provider,
+    m.model,
+    m.token_count AS tokens_used,
+    m.cost AS cost_usd,
+    'completed'::text AS status,
+    m.metadata,
+    m.created_at
+   FROM (public.conversation_messages m
+     LEFT JOIN public.conversation_sessions c ON ((c.session_key = m.session_key)))
+  WHERE ((m.conversation_run_id IS NULL) AND (m.role = 'assistant'::text) AND (num_nonnulls(m.token_count, m.cost, m.model) > 0));
 
 --: view public.usage_sums
 create view public.usage_sums with (security_invoker=true) as
@@ -4741,6 +5336,72 @@ create view public.usage_total_sums with (security_invoker=true) as
    FROM public.usage_sums s
   GROUP BY day, tenant_id, provider, model;
 
+--: view public.user_activity_summary
+create view public.user_activity_summary with (security_invoker=true) as
+ SELECT u.user_id,
+    p.email,
+    p.display_name,
+    p.role,
+    (sum(u.conversations))::bigint AS total_conversations,
+    (sum(u.runs))::bigint AS total_runs,
+    (sum(u.messages))::bigint AS total_messages,
+    (sum(u.tokens))::bigint AS total_tokens_used,
+    sum(u.cost) AS total_cost_usd,
+    (sum(u.unpriced))::bigint AS unpriced_calls,
+    min(u.first_at) AS first_activity_at,
+    max(u.last_at) AS last_activity_at
+   FROM (( SELECT r.user_id,
+            (0)::bigint AS conversations,
+            count(*) AS runs,
+            sum(r.total_messages) AS messages,
+            sum(r.total_tokens_used) AS tokens,
+            sum(r.total_cost) AS cost,
+            sum(r.unpriced_calls) AS unpriced,
+            min(COALESCE(r.started_at, r.created_at)) AS first_at,
+            max(COALESCE(r.ended_at, r.started_at, r.created_at)) AS last_at
+           FROM public.conversation_runs r
+          WHERE ((r.user_id IS NOT NULL) AND (NOT r.merged))
+          GROUP BY r.user_id
+        UNION ALL
+         SELECT s.user_id,
+            count(*) AS count,
+            (0)::bigint AS int8,
+            (0)::bigint AS int8,
+            NULL::numeric AS "numeric",
+            NULL::numeric AS "numeric",
+            (0)::bigint AS int8,
+            min(s.created_at) AS min,
+            max(s.last_activity_at) AS max
+           FROM public.conversation_sessions s
+          WHERE (s.user_id IS NOT NULL)
+          GROUP BY s.user_id
+        UNION ALL
+         SELECT m.user_id,
+            (0)::bigint AS int8,
+            (0)::bigint AS int8,
+            count(*) FILTER (WHERE (NOT m.is_internal)) AS count,
+            (sum(m.token_count))::numeric AS sum,
+            sum(m.cost) AS sum,
+            (0)::bigint AS int8,
+            min(m.created_at) AS min,
+            max(m.created_at) AS max
+           FROM public.conversation_messages m
+          WHERE ((m.conversation_run_id IS NULL) AND (m.session_key IS NOT NULL) AND (m.user_id IS NOT NULL))
+          GROUP BY m.user_id
+        UNION ALL
+         SELECT a.user_id,
+            (0)::bigint AS int8,
+            (0)::bigint AS int8,
+            (0)::bigint AS int8,
+            NULL::numeric AS "numeric",
+            NULL::numeric AS "numeric",
+            (0)::bigint AS int8,
+            NULL::timestamp with time zone AS timestamptz,
+            NULL::timestamp with time zone AS timestamptz
+           FROM public.user_profiles a) u
+     LEFT JOIN public.user_profiles p ON ((p.user_id = u.user_id)))
+  GROUP BY u.user_id, p.email, p.display_name, p.role;
+
 --: view public.user_usage
 create view public.user_usage with (security_invoker=true) as
  SELECT day,
@@ -4786,6 +5447,12 @@ CREATE TRIGGER conversation_messages_inserted AFTER INSERT ON public.conversatio
 
 --: trigger public.conversation_messages conversation_messages_said
 CREATE TRIGGER conversation_messages_said AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.update_session_on_message();
+
+--: trigger public.conversation_messages conversation_messages_said_gone
+CREATE TRIGGER conversation_messages_said_gone AFTER DELETE ON public.conversation_messages FOR EACH ROW WHEN (((old.said IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) = 'on'::text))) EXECUTE FUNCTION public.chopsky_on_said_left();
+
+--: trigger public.conversation_messages conversation_messages_said_moved
+CREATE TRIGGER conversation_messages_said_moved AFTER UPDATE ON public.conversation_messages FOR EACH ROW WHEN (((old.said IS NOT NULL) AND (new.said IS NOT NULL) AND (old.session_key <> new.session_key))) EXECUTE FUNCTION public.chopsky_on_said_left();
 
 --: trigger public.conversation_messages conversation_messages_updated
 CREATE TRIGGER conversation_messages_updated AFTER UPDATE ON public.conversation_messages REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
@@ -4847,6 +5514,9 @@ CREATE TRIGGER conversation_spans_updated AFTER UPDATE ON public.conversation_sp
 --: trigger public.model_prices model_prices_checked
 CREATE TRIGGER model_prices_checked BEFORE INSERT OR UPDATE ON public.model_prices FOR EACH ROW EXECUTE FUNCTION public.chopsky_check_model_price();
 
+--: trigger public.user_profiles user_profiles_edited
+CREATE TRIGGER user_profiles_edited BEFORE UPDATE ON public.user_profiles FOR EACH ROW EXECUTE FUNCTION public.chopsky_on_profile();
+
 --: row level security public.chopsky_migrations
 alter table public.chopsky_migrations enable row level security;
 
@@ -4891,6 +5561,9 @@ alter table public.usage_metrics enable row level security;
 
 --: row level security public.usage_totals
 alter table public.usage_totals enable row level security;
+
+--: row level security public.user_profiles
+alter table public.user_profiles enable row level security;
 
 --: row level security public.writer_status
 alter table public.writer_status enable row level security;
@@ -5027,10 +5700,27 @@ create policy usage_totals_service on public.usage_totals as permissive for all 
 using (true)
 with check (true);
 
+--: policy public.user_profiles user_profiles_edit
+create policy user_profiles_edit on public.user_profiles as permissive for update to authenticated
+using (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))))
+with check (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.user_profiles user_profiles_read
+create policy user_profiles_read on public.user_profiles as permissive for select to authenticated
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+
+--: policy public.user_profiles user_profiles_service
+create policy user_profiles_service on public.user_profiles as permissive for all to service_role
+using (true)
+with check (true);
+
 --: policy public.writer_status writer_status_service
 create policy writer_status_service on public.writer_status as permissive for all to service_role
 using (true)
 with check (true);
+
+--: grant public.archive_old_messages(older_than interval, tenant_id text, at_most integer) to service_role
+grant execute on function public.archive_old_messages(older_than interval, tenant_id text, at_most integer) to service_role;
 
 --: grant public.cancel_conversation_session(session_uuid uuid) to authenticated
 grant execute on function public.cancel_conversation_session(session_uuid uuid) to authenticated;
@@ -5098,6 +5788,15 @@ grant execute on function public.chopsky_nested_calls(run_ids uuid[]) to service
 --: grant public.chopsky_open_runs(runs json) to service_role
 grant execute on function public.chopsky_open_runs(runs json) to service_role;
 
+--: grant public.chopsky_pair_equal(session_key uuid, role text, content text, body_id uuid) to service_role
+grant execute on function public.chopsky_pair_equal(session_key uuid, role text, content text, body_id uuid) to service_role;
+
+--: grant public.chopsky_pair_messages(keys uuid[], bodies uuid[], every boolean) to service_role
+grant execute on function public.chopsky_pair_messages(keys uuid[], bodies uuid[], every boolean) to service_role;
+
+--: grant public.chopsky_pair_runs(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_pair_runs(run_ids uuid[]) to service_role;
+
 --: grant public.chopsky_place_feedback(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_place_feedback(feedback_ids uuid[]) to service_role;
 
@@ -5137,6 +5836,9 @@ grant execute on function public.chopsky_restore(value jsonb, run_id uuid, is_do
 --: grant public.chopsky_said_by_hand(session_key uuid) to service_role
 grant execute on function public.chopsky_said_by_hand(session_key uuid) to service_role;
 
+--: grant public.chopsky_said_row(message public.conversation_messages) to service_role
+grant execute on function public.chopsky_said_row(message public.conversation_messages) to service_role;
+
 --: grant public.chopsky_session_moves(state text) to authenticated
 grant execute on function public.chopsky_session_moves(state text) to authenticated;
 
@@ -5148,6 +5850,9 @@ grant execute on function public.chopsky_settle_feedback(run_ids uuid[]) to serv
 
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
+
+--: grant public.chopsky_settle_said(message_ids uuid[]) to service_role
+grant execute on function public.chopsky_settle_said(message_ids uuid[]) to service_role;
 
 --: grant public.chopsky_settle_scope(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service_role;
@@ -5170,6 +5875,9 @@ grant execute on function public.chopsky_tenant_id() to authenticated;
 --: grant public.chopsky_tenant_id() to service_role
 grant execute on function public.chopsky_tenant_id() to service_role;
 
+--: grant public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) to service_role
+grant execute on function public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) to service_role;
+
 --: grant public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role
 grant execute on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role;
 
@@ -5190,6 +5898,12 @@ grant execute on function public.chopsky_write_prefixes(prefixes json) to servic
 
 --: grant public.chopsky_write_spans(spans json) to service_role
 grant execute on function public.chopsky_write_spans(spans json) to service_role;
+
+--: grant public.cleanup_test_data() to service_role
+grant execute on function public.cleanup_test_data() to service_role;
+
+--: grant public.clear_conversation_session(session_uuid uuid) to service_role
+grant execute on function public.clear_conversation_session(session_uuid uuid) to service_role;
 
 --: grant public.complete_conversation_session(session_uuid uuid) to authenticated
 grant execute on function public.complete_conversation_session(session_uuid uuid) to authenticated;
@@ -5272,6 +5986,9 @@ grant select on table public.daily_message_volume to authenticated;
 --: grant public.daily_message_volume to service_role
 grant select on table public.daily_message_volume to service_role;
 
+--: grant public.generate_sample_data(email text) to service_role
+grant execute on function public.generate_sample_data(email text) to service_role;
+
 --: grant public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated
 grant execute on function public.get_conversation_history(session_uuid uuid, at_most integer) to authenticated;
 
@@ -5308,6 +6025,9 @@ grant select on table public.monthly_usage_summary to authenticated;
 --: grant public.monthly_usage_summary to service_role
 grant select on table public.monthly_usage_summary to service_role;
 
+--: grant public.performance_stats to service_role
+grant select on table public.performance_stats to service_role;
+
 --: grant public.provider_usage_stats to authenticated
 grant select on table public.provider_usage_stats to authenticated;
 
@@ -5332,6 +6052,9 @@ grant delete, insert, select, update on table public.usage_contributions to serv
 --: grant public.usage_kept to service_role
 grant delete, insert, select, update on table public.usage_kept to service_role;
 
+--: grant public.usage_logs to service_role
+grant select on table public.usage_logs to service_role;
+
 --: grant public.usage_metrics to service_role
 grant delete, insert, select, update on table public.usage_metrics to service_role;
 
@@ -5343,6 +6066,12 @@ grant select on table public.usage_total_sums to service_role;
 
 --: grant public.usage_totals to service_role
 grant delete, insert, select, update on table public.usage_totals to service_role;
+
+--: grant public.user_activity_summary to service_role
+grant select on table public.user_activity_summary to service_role;
+
+--: grant public.user_profiles to service_role
+grant delete, insert, select, update on table public.user_profiles to service_role;
 
 --: grant public.user_usage to authenticated
 grant select on table public.user_usage to authenticated;
@@ -5382,6 +6111,15 @@ grant select (day, tenant_id, user_id, provider, model, calls, failed_calls, inp
 
 --: grant of columns public.usage_totals to authenticated
 grant select (day, tenant_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_totals to authenticated;
+
+--: grant of columns public.user_profiles to authenticated
+grant select (user_id, id, tenant_id, email, display_name, avatar_url, role, preferred_model_provider, preferred_model_name, daily_token_limit, monthly_token_limit, created_at, updated_at) on table public.user_profiles to authenticated;
+
+--: grant of columns public.user_profiles to authenticated
+grant update (display_name, avatar_url, preferred_model_provider, preferred_model_name) on table public.user_profiles to authenticated;
+
+--: comment public.archive_old_messages(older_than interval, tenant_id text, at_most integer)
+comment on function public.archive_old_messages(older_than interval, tenant_id text, at_most integer) is 'Archives conversations in which nothing has happened for so long; returns how many. Nothing is removed; call it again until it returns 0.';
 
 --: comment public.cancel_conversation_session(session_uuid uuid)
 comment on function public.cancel_conversation_session(session_uuid uuid) is 'Marks a session as cancelled.';
@@ -5455,6 +6193,9 @@ comment on function public.chopsky_settle_turns(run_ids uuid[]) is 'Derives whic
 --: comment public.chopsky_tenant_id()
 comment on function public.chopsky_tenant_id() is 'Tenant of the current request, from the verified token. Replace it to take tenants from elsewhere.';
 
+--: comment public.chopsky_text_body_id(role text, content text, tool_call_id text, name text)
+comment on function public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) is 'The body_id of a message that is a text and no more.';
+
 --: comment public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
 comment on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) is 'Names a row of the usage roll-ups: a hash, for names may be of any length, and NULL.';
 
@@ -5463,6 +6204,12 @@ comment on function public.chopsky_write_costs(costs json) is 'Writes new costs 
 
 --: comment public.chopsky_write_feedback(feedback json)
 comment on function public.chopsky_write_feedback(feedback json) is 'Writes records of feedback, for runs that are stored or not yet; repeating it changes nothing.';
+
+--: comment public.cleanup_test_data()
+comment on function public.cleanup_test_data() is 'Removes what generate_sample_data made, and nothing else; returns what it removed.';
+
+--: comment public.clear_conversation_session(session_uuid uuid)
+comment on function public.clear_conversation_session(session_uuid uuid) is 'Removes the messages of a session and its runs with all that belongs to them, and keeps the session. Returns how many messages went.';
 
 --: comment public.complete_conversation_session(session_uuid uuid)
 comment on function public.complete_conversation_session(session_uuid uuid) is 'Marks a session as delivered.';
@@ -5661,6 +6408,9 @@ comment on column public.conversation_messages.is_internal is 'True for what the
 
 --: comment public.conversation_messages.parts
 comment on column public.conversation_messages.parts is 'The content as the provider had it, where it was more than one text.';
+
+--: comment public.conversation_messages.said
+comment on column public.conversation_messages.said is 'The application''s own row of this message, which gave way to this one: what differs. Its id is the one that the application was given.';
 
 --: comment public.conversation_messages.sequence
 comment on column public.conversation_messages.sequence is 'Place within the run, from 1: by created_at, position, id.';
@@ -5866,6 +6616,9 @@ comment on view public.current_day_usage is 'Today (UTC) so far, by user. For wh
 --: comment public.daily_message_volume
 comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
 
+--: comment public.generate_sample_data(email text)
+comment on function public.generate_sample_data(email text) is 'Makes a few conversations of the user with this address (and the profile where there is none); returns what it made. cleanup_test_data removes it.';
+
 --: comment public.get_conversation_history(session_uuid uuid, at_most integer)
 comment on function public.get_conversation_history(session_uuid uuid, at_most integer) is 'The latest messages of a session that its user said or was answered, the earliest of them first.';
 
@@ -5935,6 +6688,9 @@ comment on view public.monthly_usage_summary is 'Calls, tokens, cost and message
 --: comment public.monthly_usage_summary.month
 comment on column public.monthly_usage_summary.month is 'Its first day.';
 
+--: comment public.performance_stats
+comment on view public.performance_stats is 'The tables of the schema public, the largest first, with the whole database''s size beside: as the server counts them.';
+
 --: comment public.provider_usage_stats
 comment on view public.provider_usage_stats is 'Calls, tokens, cost and mean response time (ms) by provider and model over the last 30 days (UTC, today included). For who may read costs.';
 
@@ -5961,6 +6717,24 @@ comment on column public.usage_contributions.key is 'As in usage_metrics.';
 
 --: comment public.usage_kept
 comment on table public.usage_kept is 'Sums of what was pruned, and of increment_usage_metrics: the part of usage_metrics that no run tells any more.';
+
+--: comment public.usage_logs
+comment on view public.usage_logs is 'One row per model call, and per answer that an application wrote by hand with its numbers.';
+
+--: comment public.usage_logs.action
+comment on column public.usage_logs.action is 'llm, embedding or image; message: written by hand.';
+
+--: comment public.usage_logs.conversation_id
+comment on column public.usage_logs.conversation_id is 'The session''s id.';
+
+--: comment public.usage_logs.cost_usd
+comment on column public.usage_logs.cost_usd is 'NULL = unknown.';
+
+--: comment public.usage_logs.message_id
+comment on column public.usage_logs.message_id is 'What the call answered.';
+
+--: comment public.usage_logs.tokens_used
+comment on column public.usage_logs.tokens_used is 'NULL = unknown.';
 
 --: comment public.usage_metrics
 comment on table public.usage_metrics is 'Usage by day (UTC), tenant, user, provider and model; outlives the runs that are pruned.';
@@ -6003,6 +6777,27 @@ comment on view public.usage_total_sums is 'The same without users: what usage_t
 
 --: comment public.usage_totals
 comment on table public.usage_totals is 'usage_metrics summed over users: by day (UTC), tenant, provider and model.';
+
+--: comment public.user_activity_summary
+comment on view public.user_activity_summary is 'What each user did and cost, with or without a profile. Sums are of what is known, NULL where nothing is.';
+
+--: comment public.user_profiles
+comment on table public.user_profiles is 'One user of the application, by the user_id that runs and sessions have. Runs need no profile.';
+
+--: comment public.user_profiles.daily_token_limit
+comment on column public.user_profiles.daily_token_limit is 'NULL: no limit. Stored, and not yet enforced; so are the other three.';
+
+--: comment public.user_profiles.id
+comment on column public.user_profiles.id is 'The same as user_id.';
+
+--: comment public.user_profiles.is_sample
+comment on column public.user_profiles.is_sample is 'Made by generate_sample_data: cleanup_test_data removes it.';
+
+--: comment public.user_profiles.role
+comment on column public.user_profiles.role is 'For the application. What a token may read is said by the token: see chopsky_reads_tenant.';
+
+--: comment public.user_profiles.user_id
+comment on column public.user_profiles.user_id is 'As runs and sessions have it; with Supabase, the text of auth.users.id.';
 
 --: comment public.user_usage
 comment on view public.user_usage is 'One''s own usage by day (UTC), provider and model, without costs; the tenant''s for who may read that.';

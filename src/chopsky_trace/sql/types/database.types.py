@@ -124,6 +124,7 @@ class PublicConversationMessages(BaseModel):
     questions_asked: Optional[JsonValue] = Field(alias="questions_asked")
     response_time_ms: Optional[float] = Field(alias="response_time_ms")
     role: str = Field(alias="role")
+    said: Optional[JsonValue] = Field(alias="said")
     sequence: Optional[int] = Field(alias="sequence")
     session_id: Optional[str] = Field(alias="session_id")
     session_key: Optional[uuid.UUID] = Field(alias="session_key")
@@ -157,6 +158,7 @@ class PublicConversationMessagesInsert(TypedDict):
     questions_asked: NotRequired[Annotated[Optional[JsonValue], Field(alias="questions_asked")]]
     response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
     role: Annotated[str, Field(alias="role")]
+    said: NotRequired[Annotated[Optional[JsonValue], Field(alias="said")]]
     sequence: NotRequired[Annotated[Optional[int], Field(alias="sequence")]]
     session_id: NotRequired[Annotated[Optional[str], Field(alias="session_id")]]
     session_key: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="session_key")]]
@@ -190,6 +192,7 @@ class PublicConversationMessagesUpdate(TypedDict):
     questions_asked: NotRequired[Annotated[Optional[JsonValue], Field(alias="questions_asked")]]
     response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
     role: NotRequired[Annotated[str, Field(alias="role")]]
+    said: NotRequired[Annotated[Optional[JsonValue], Field(alias="said")]]
     sequence: NotRequired[Annotated[Optional[int], Field(alias="sequence")]]
     session_id: NotRequired[Annotated[Optional[str], Field(alias="session_id")]]
     session_key: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="session_key")]]
@@ -502,6 +505,7 @@ class PublicConversationSpans(BaseModel):
     inputs: Optional[JsonValue] = Field(alias="inputs")
     instrumentor: Optional[str] = Field(alias="instrumentor")
     invocation_params: Optional[JsonValue] = Field(alias="invocation_params")
+    is_entry: bool = Field(alias="is_entry")
     is_provider: bool = Field(alias="is_provider")
     kind: str = Field(alias="kind")
     metadata: JsonValue = Field(alias="metadata")
@@ -558,6 +562,7 @@ class PublicConversationSpansInsert(TypedDict):
     inputs: NotRequired[Annotated[Optional[JsonValue], Field(alias="inputs")]]
     instrumentor: NotRequired[Annotated[Optional[str], Field(alias="instrumentor")]]
     invocation_params: NotRequired[Annotated[Optional[JsonValue], Field(alias="invocation_params")]]
+    is_entry: NotRequired[Annotated[bool, Field(alias="is_entry")]]
     is_provider: NotRequired[Annotated[bool, Field(alias="is_provider")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
@@ -614,6 +619,7 @@ class PublicConversationSpansUpdate(TypedDict):
     inputs: NotRequired[Annotated[Optional[JsonValue], Field(alias="inputs")]]
     instrumentor: NotRequired[Annotated[Optional[str], Field(alias="instrumentor")]]
     invocation_params: NotRequired[Annotated[Optional[JsonValue], Field(alias="invocation_params")]]
+    is_entry: NotRequired[Annotated[bool, Field(alias="is_entry")]]
     is_provider: NotRequired[Annotated[bool, Field(alias="is_provider")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
@@ -721,6 +727,60 @@ class PublicModelPricesUpdate(TypedDict):
     valid_from: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="valid_from")]]
     valid_until: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="valid_until")]]
 
+class PublicUserProfiles(BaseModel):
+    avatar_url: Optional[str] = Field(alias="avatar_url")
+    created_at: datetime.datetime = Field(alias="created_at")
+    daily_cost_limit_usd: Optional[float] = Field(alias="daily_cost_limit_usd")
+    daily_token_limit: Optional[int] = Field(alias="daily_token_limit")
+    display_name: Optional[str] = Field(alias="display_name")
+    email: Optional[str] = Field(alias="email")
+    id: Optional[str] = Field(alias="id")
+    is_sample: bool = Field(alias="is_sample")
+    monthly_cost_limit_usd: Optional[float] = Field(alias="monthly_cost_limit_usd")
+    monthly_token_limit: Optional[int] = Field(alias="monthly_token_limit")
+    preferred_model_name: Optional[str] = Field(alias="preferred_model_name")
+    preferred_model_provider: Optional[str] = Field(alias="preferred_model_provider")
+    role: str = Field(alias="role")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: str = Field(alias="user_id")
+
+class PublicUserProfilesInsert(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    daily_cost_limit_usd: NotRequired[Annotated[Optional[float], Field(alias="daily_cost_limit_usd")]]
+    daily_token_limit: NotRequired[Annotated[Optional[int], Field(alias="daily_token_limit")]]
+    display_name: NotRequired[Annotated[Optional[str], Field(alias="display_name")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    id: NotRequired[Annotated[Optional[str], Field(alias="id")]]
+    is_sample: NotRequired[Annotated[bool, Field(alias="is_sample")]]
+    monthly_cost_limit_usd: NotRequired[Annotated[Optional[float], Field(alias="monthly_cost_limit_usd")]]
+    monthly_token_limit: NotRequired[Annotated[Optional[int], Field(alias="monthly_token_limit")]]
+    preferred_model_name: NotRequired[Annotated[Optional[str], Field(alias="preferred_model_name")]]
+    preferred_model_provider: NotRequired[Annotated[Optional[str], Field(alias="preferred_model_provider")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: Annotated[str, Field(alias="user_id")]
+
+class PublicUserProfilesUpdate(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    daily_cost_limit_usd: NotRequired[Annotated[Optional[float], Field(alias="daily_cost_limit_usd")]]
+    daily_token_limit: NotRequired[Annotated[Optional[int], Field(alias="daily_token_limit")]]
+    display_name: NotRequired[Annotated[Optional[str], Field(alias="display_name")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    id: NotRequired[Annotated[Optional[str], Field(alias="id")]]
+    is_sample: NotRequired[Annotated[bool, Field(alias="is_sample")]]
+    monthly_cost_limit_usd: NotRequired[Annotated[Optional[float], Field(alias="monthly_cost_limit_usd")]]
+    monthly_token_limit: NotRequired[Annotated[Optional[int], Field(alias="monthly_token_limit")]]
+    preferred_model_name: NotRequired[Annotated[Optional[str], Field(alias="preferred_model_name")]]
+    preferred_model_provider: NotRequired[Annotated[Optional[str], Field(alias="preferred_model_provider")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[str, Field(alias="user_id")]]
+
 class PublicWriterStatus(BaseModel):
     backlog_bytes: int = Field(alias="backlog_bytes")
     backlog_records: int = Field(alias="backlog_records")
@@ -814,5 +874,51 @@ class PublicConversationSessionTotals(BaseModel):
     total_runs: Optional[int] = Field(alias="total_runs")
     total_tokens_used: Optional[float] = Field(alias="total_tokens_used")
     unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+
+class PublicPerformanceStats(BaseModel):
+    database_bytes: Optional[int] = Field(alias="database_bytes")
+    dead_rows: Optional[int] = Field(alias="dead_rows")
+    index_bytes: Optional[int] = Field(alias="index_bytes")
+    index_scans: Optional[int] = Field(alias="index_scans")
+    last_analyze_at: Optional[datetime.datetime] = Field(alias="last_analyze_at")
+    last_vacuum_at: Optional[datetime.datetime] = Field(alias="last_vacuum_at")
+    live_rows: Optional[int] = Field(alias="live_rows")
+    rows_deleted: Optional[int] = Field(alias="rows_deleted")
+    rows_inserted: Optional[int] = Field(alias="rows_inserted")
+    rows_updated: Optional[int] = Field(alias="rows_updated")
+    sequential_scans: Optional[int] = Field(alias="sequential_scans")
+    table_bytes: Optional[int] = Field(alias="table_bytes")
+    table_name: Optional[PgCatalogName] = Field(alias="table_name")
+    total_bytes: Optional[int] = Field(alias="total_bytes")
+
+class PublicUsageLogs(BaseModel):
+    action: Optional[str] = Field(alias="action")
+    conversation_id: Optional[uuid.UUID] = Field(alias="conversation_id")
+    conversation_run_id: Optional[uuid.UUID] = Field(alias="conversation_run_id")
+    cost_usd: Optional[float] = Field(alias="cost_usd")
+    created_at: Optional[datetime.datetime] = Field(alias="created_at")
+    id: Optional[uuid.UUID] = Field(alias="id")
+    message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    metadata: Optional[JsonValue] = Field(alias="metadata")
+    model: Optional[str] = Field(alias="model")
+    provider: Optional[str] = Field(alias="provider")
+    status: Optional[str] = Field(alias="status")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    tokens_used: Optional[int] = Field(alias="tokens_used")
+    user_id: Optional[str] = Field(alias="user_id")
+
+class PublicUserActivitySummary(BaseModel):
+    display_name: Optional[str] = Field(alias="display_name")
+    email: Optional[str] = Field(alias="email")
+    first_activity_at: Optional[datetime.datetime] = Field(alias="first_activity_at")
+    last_activity_at: Optional[datetime.datetime] = Field(alias="last_activity_at")
+    role: Optional[str] = Field(alias="role")
+    total_conversations: Optional[int] = Field(alias="total_conversations")
+    total_cost_usd: Optional[float] = Field(alias="total_cost_usd")
+    total_messages: Optional[int] = Field(alias="total_messages")
+    total_runs: Optional[int] = Field(alias="total_runs")
+    total_tokens_used: Optional[int] = Field(alias="total_tokens_used")
     unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
     user_id: Optional[str] = Field(alias="user_id")

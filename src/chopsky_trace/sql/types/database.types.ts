@@ -140,6 +140,7 @@ export type Database = {
           questions_asked: Json | null;
           response_time_ms: number | null;
           role: string;
+          said: Json | null;
           sequence: number | null;
           session_id: string | null;
           session_key: string | null;
@@ -151,8 +152,42 @@ export type Database = {
           tool_calls: Json | null;
           user_id: string | null;
           version: string | null;
+          chopsky_said_row: {
+            action_taken: string | null;
+            body_id: string | null;
+            content: string | null;
+            conversation_run_id: string | null;
+            cost: number | null;
+            created_at: string;
+            delegation_plan: Json | null;
+            id: string;
+            is_history: boolean;
+            is_internal: boolean;
+            metadata: NonNullable<Json>;
+            model: string | null;
+            name: string | null;
+            occurrence: number;
+            parts: Json | null;
+            position: number;
+            provider: string | null;
+            questions_asked: Json | null;
+            response_time_ms: number | null;
+            role: string;
+            said: Json | null;
+            sequence: number | null;
+            session_id: string | null;
+            session_key: string | null;
+            span_id: string | null;
+            tenant_id: string | null;
+            token_count: number | null;
+            token_count_source: string | null;
+            tool_call_id: string | null;
+            tool_calls: Json | null;
+            user_id: string | null;
+            version: string | null;
+          } | null;
         };
-        ComputedFields: never;
+        ComputedFields: "chopsky_said_row";
         Insert: {
           action_taken?: string | null;
           body_id?: string | null;
@@ -174,6 +209,7 @@ export type Database = {
           questions_asked?: Json | null;
           response_time_ms?: number | null;
           role: string;
+          said?: Json | null;
           sequence?: number | null;
           session_id?: string | null;
           session_key?: string | null;
@@ -207,6 +243,7 @@ export type Database = {
           questions_asked?: Json | null;
           response_time_ms?: number | null;
           role?: string;
+          said?: Json | null;
           sequence?: number | null;
           session_id?: string | null;
           session_key?: string | null;
@@ -546,6 +583,7 @@ export type Database = {
           inputs: Json | null;
           instrumentor: string | null;
           invocation_params: Json | null;
+          is_entry: boolean;
           is_provider: boolean;
           kind: string;
           metadata: NonNullable<Json>;
@@ -601,6 +639,7 @@ export type Database = {
             inputs: Json | null;
             instrumentor: string | null;
             invocation_params: Json | null;
+            is_entry: boolean;
             is_provider: boolean;
             kind: string;
             metadata: NonNullable<Json>;
@@ -659,6 +698,7 @@ export type Database = {
           inputs?: Json | null;
           instrumentor?: string | null;
           invocation_params?: Json | null;
+          is_entry?: boolean;
           is_provider?: boolean;
           kind?: string;
           metadata?: NonNullable<Json>;
@@ -715,6 +755,7 @@ export type Database = {
           inputs?: Json | null;
           instrumentor?: string | null;
           invocation_params?: Json | null;
+          is_entry?: boolean;
           is_provider?: boolean;
           kind?: string;
           metadata?: NonNullable<Json>;
@@ -836,6 +877,64 @@ export type Database = {
         };
         Relationships: [];
       };
+      user_profiles: {
+        Row: {
+          avatar_url: string | null;
+          created_at: string;
+          daily_cost_limit_usd: number | null;
+          daily_token_limit: number | null;
+          display_name: string | null;
+          email: string | null;
+          id: string | null;
+          is_sample: boolean;
+          monthly_cost_limit_usd: number | null;
+          monthly_token_limit: number | null;
+          preferred_model_name: string | null;
+          preferred_model_provider: string | null;
+          role: string;
+          tenant_id: string | null;
+          updated_at: string;
+          user_id: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          avatar_url?: string | null;
+          created_at?: string;
+          daily_cost_limit_usd?: number | null;
+          daily_token_limit?: number | null;
+          display_name?: string | null;
+          email?: string | null;
+          id?: never;
+          is_sample?: boolean;
+          monthly_cost_limit_usd?: number | null;
+          monthly_token_limit?: number | null;
+          preferred_model_name?: string | null;
+          preferred_model_provider?: string | null;
+          role?: string;
+          tenant_id?: string | null;
+          updated_at?: string;
+          user_id: string;
+        };
+        Update: {
+          avatar_url?: string | null;
+          created_at?: string;
+          daily_cost_limit_usd?: number | null;
+          daily_token_limit?: number | null;
+          display_name?: string | null;
+          email?: string | null;
+          id?: never;
+          is_sample?: boolean;
+          monthly_cost_limit_usd?: number | null;
+          monthly_token_limit?: number | null;
+          preferred_model_name?: string | null;
+          preferred_model_provider?: string | null;
+          role?: string;
+          tenant_id?: string | null;
+          updated_at?: string;
+          user_id?: string;
+        };
+        Relationships: [];
+      };
       writer_status: {
         Row: {
           backlog_bytes: number;
@@ -954,8 +1053,70 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      performance_stats: {
+        Row: {
+          database_bytes: number | null;
+          dead_rows: number | null;
+          index_bytes: number | null;
+          index_scans: number | null;
+          last_analyze_at: string | null;
+          last_vacuum_at: string | null;
+          live_rows: number | null;
+          rows_deleted: number | null;
+          rows_inserted: number | null;
+          rows_updated: number | null;
+          sequential_scans: number | null;
+          table_bytes: number | null;
+          table_name: unknown;
+          total_bytes: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      usage_logs: {
+        Row: {
+          action: string | null;
+          conversation_id: string | null;
+          conversation_run_id: string | null;
+          cost_usd: number | null;
+          created_at: string | null;
+          id: string | null;
+          message_id: string | null;
+          metadata: Json | null;
+          model: string | null;
+          provider: string | null;
+          status: string | null;
+          tenant_id: string | null;
+          tokens_used: number | null;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      user_activity_summary: {
+        Row: {
+          display_name: string | null;
+          email: string | null;
+          first_activity_at: string | null;
+          last_activity_at: string | null;
+          role: string | null;
+          total_conversations: number | null;
+          total_cost_usd: number | null;
+          total_messages: number | null;
+          total_runs: number | null;
+          total_tokens_used: number | null;
+          unpriced_calls: number | null;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
     };
     Functions: {
+      archive_old_messages: {
+        Args: { at_most?: number; older_than?: string; tenant_id?: string };
+        Returns: number;
+      };
       cancel_conversation_session: { Args: { session_uuid: string }; Returns: undefined };
       chopsky_as_told: {
         Args: {
@@ -985,6 +1146,7 @@ export type Database = {
           inputs: Json | null;
           instrumentor: string | null;
           invocation_params: Json | null;
+          is_entry: boolean;
           is_provider: boolean;
           kind: string;
           metadata: NonNullable<Json>;
@@ -1090,6 +1252,15 @@ export type Database = {
           user_id: string;
         }[];
       };
+      chopsky_pair_equal: {
+        Args: { body_id: string; content: string; role: string; session_key: string };
+        Returns: undefined;
+      };
+      chopsky_pair_messages: {
+        Args: { bodies: string[]; every?: boolean; keys: string[] };
+        Returns: undefined;
+      };
+      chopsky_pair_runs: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_prefix_bodies: { Args: { prefix_id: string }; Returns: string[] };
       chopsky_prompt_bodies: { Args: { span_id: string }; Returns: string[] };
       chopsky_prompt_names: { Args: { span_id: string }; Returns: Json };
@@ -1102,8 +1273,57 @@ export type Database = {
         Returns: Json;
       };
       chopsky_said_by_hand: { Args: { session_key: string }; Returns: string };
+      chopsky_said_row: {
+        Args: {
+          message: Omit<
+            Database["public"]["Tables"]["conversation_messages"]["Row"],
+            Database["public"]["Tables"]["conversation_messages"]["ComputedFields"]
+          >;
+        };
+        Returns: {
+          action_taken: string | null;
+          body_id: string | null;
+          content: string | null;
+          conversation_run_id: string | null;
+          cost: number | null;
+          created_at: string;
+          delegation_plan: Json | null;
+          id: string;
+          is_history: boolean;
+          is_internal: boolean;
+          metadata: NonNullable<Json>;
+          model: string | null;
+          name: string | null;
+          occurrence: number;
+          parts: Json | null;
+          position: number;
+          provider: string | null;
+          questions_asked: Json | null;
+          response_time_ms: number | null;
+          role: string;
+          said: Json | null;
+          sequence: number | null;
+          session_id: string | null;
+          session_key: string | null;
+          span_id: string | null;
+          tenant_id: string | null;
+          token_count: number | null;
+          token_count_source: string | null;
+          tool_call_id: string | null;
+          tool_calls: Json | null;
+          user_id: string | null;
+          version: string | null;
+        };
+        SetofOptions: {
+          from: "conversation_messages";
+          to: "conversation_messages";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
       chopsky_session_moves: { Args: { state: string }; Returns: string[] };
       chopsky_settle_messages: { Args: { bodies: string[]; keys: string[] }; Returns: string[] };
+      chopsky_settle_said: { Args: { message_ids: string[] }; Returns: undefined };
       chopsky_settle_scope: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_settle_sessions: { Args: { keys: string[] }; Returns: undefined };
       chopsky_settle_turns: { Args: { run_ids: string[] }; Returns: string[] };
@@ -1116,11 +1336,17 @@ export type Database = {
         Returns: string[];
       };
       chopsky_tenant_id: { Args: Record<PropertyKey, never>; Returns: string };
+      chopsky_text_body_id: {
+        Args: { content: string; name: string; role: string; tool_call_id: string };
+        Returns: string;
+      };
       chopsky_write_contents: { Args: { contents: Json }; Returns: undefined };
       chopsky_write_costs: { Args: { costs: Json }; Returns: string[] };
       chopsky_write_messages: { Args: { messages: Json }; Returns: string[] };
       chopsky_write_prefixes: { Args: { prefixes: Json }; Returns: undefined };
       chopsky_write_spans: { Args: { spans: Json }; Returns: undefined };
+      cleanup_test_data: { Args: Record<PropertyKey, never>; Returns: Json };
+      clear_conversation_session: { Args: { session_uuid: string }; Returns: number };
       complete_conversation_session: { Args: { session_uuid: string }; Returns: undefined };
       conversation_prompt: {
         Args: { span_id: string };
@@ -1168,6 +1394,7 @@ export type Database = {
           sequence: number;
         }[];
       };
+      generate_sample_data: { Args: { email: string }; Returns: Json };
       get_conversation_history: {
         Args: { at_most?: number; session_uuid: string };
         Returns: {
