@@ -50,6 +50,7 @@ COLUMNS: dict[str, dict[str, set[str]]] = {
         # What a thumbs button says, and the columns that an upsert names again.
         "INSERT": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
         "UPDATE": {"conversation_run_id", "message_id", "user_id", "key", "thumbs", "score", "value", "comment"},
+    },
     "user_profiles": {
         "SELECT": {
             "user_id", "id", "tenant_id", "email", "display_name", "avatar_url", "role", "preferred_model_provider",

@@ -2525,6 +2525,8 @@ declare
     wanted constant text := coalesce(chopsky_pair_equal.content, '');
     -- Set where only an equal body will do: with tool calls the text is not what was said.
     wanted_body constant uuid := chopsky_pair_equal.body_id;
+    -- Rows outside a run that went or came back.
+    moved uuid[];
     near record;
     said_ids uuid[] := '{}';
     told_ids uuid[] := '{}';
@@ -2584,27 +2586,35 @@ begin
             )
     ), back as (
         insert into public.conversation_messages select (a.said_row).* from apart a order by a.id
+        returning id
+    ), cleared as (
+        update public.conversation_messages m
+        set said = null
+        from apart a
+        where m.id = a.id
     )
-    update public.conversation_messages m
-    set said = null
-    from apart a
-    where m.id = a.id;
+    select coalesce(array_agg(b.id), '{}') into moved from back b;
 
     with gone as (
         delete from public.conversation_messages h
         where h.id = any (said_ids) and h.conversation_run_id is null
         returning h.*
-    )
-    update public.conversation_messages m
-    set said = (
-        select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(g)) e
-        where e.value <> 'null' and e.key not in (
-            'session_key', 'session_id', 'tenant_id', 'user_id', 'role', 'content', 'tool_calls', 'tool_call_id', 'sequence'
+    ), kept as (
+        update public.conversation_messages m
+        set said = (
+            select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(g)) e
+            where e.value <> 'null' and e.key not in (
+                'session_key', 'session_id', 'tenant_id', 'user_id', 'role', 'content', 'tool_calls', 'tool_call_id', 'sequence'
+            )
         )
+        from unnest(said_ids, told_ids) d (said_id, told_id)
+        join gone g on g.id = d.said_id
+        where m.id = d.told_id
     )
-    from unnest(said_ids, told_ids) d (said_id, told_id)
-    join gone g on g.id = d.said_id
-    where m.id = d.told_id;
+    select moved || coalesce(array_agg(g.id), '{}') into moved from gone g;
+    if moved <> '{}' then
+        perform public.chopsky_count_usage(moved);
+    end if;
 end
 $function$;
 
@@ -5442,11 +5452,11 @@ CREATE TRIGGER conversation_feedback_updated AFTER UPDATE ON public.conversation
 --: trigger public.conversation_messages conversation_messages_deleted
 CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
 
+--: trigger public.conversation_messages conversation_messages_in_session
+CREATE TRIGGER conversation_messages_in_session AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.update_session_on_message();
+
 --: trigger public.conversation_messages conversation_messages_inserted
 CREATE TRIGGER conversation_messages_inserted AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();
-
---: trigger public.conversation_messages conversation_messages_said
-CREATE TRIGGER conversation_messages_said AFTER INSERT ON public.conversation_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.update_session_on_message();
 
 --: trigger public.conversation_messages conversation_messages_said_gone
 CREATE TRIGGER conversation_messages_said_gone AFTER DELETE ON public.conversation_messages FOR EACH ROW WHEN (((old.said IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) = 'on'::text))) EXECUTE FUNCTION public.chopsky_on_said_left();

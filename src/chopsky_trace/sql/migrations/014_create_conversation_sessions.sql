@@ -397,7 +397,8 @@ end
 $$;
 comment on function public.update_session_on_message() is 'Brings a message written by hand into its session, and the session''s last activity up to date.';
 revoke all on function public.update_session_on_message() from public, anon, authenticated, service_role;
-create trigger conversation_messages_said after insert on public.conversation_messages
+-- Triggers fire by name: this one before conversation_messages_inserted, for sessions are locked before roll-ups.
+create trigger conversation_messages_in_session after insert on public.conversation_messages
     referencing new table as changed for each statement execute function public.update_session_on_message();
 
 -- What an application asks of a session by its id. Each runs as its caller: row level security and grants decide.

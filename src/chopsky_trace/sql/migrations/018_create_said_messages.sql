@@ -50,6 +50,8 @@ declare
     wanted constant text := coalesce(chopsky_pair_equal.content, '');
     -- Set where only an equal body will do: with tool calls the text is not what was said.
     wanted_body constant uuid := chopsky_pair_equal.body_id;
+    -- Rows outside a run that went or came back.
+    moved uuid[];
     near record;
     said_ids uuid[] := '{}';
     told_ids uuid[] := '{}';
@@ -109,27 +111,35 @@ begin
             )
     ), back as (
         insert into public.conversation_messages select (a.said_row).* from apart a order by a.id
+        returning id
+    ), cleared as (
+        update public.conversation_messages m
+        set said = null
+        from apart a
+        where m.id = a.id
     )
-    update public.conversation_messages m
-    set said = null
-    from apart a
-    where m.id = a.id;
+    select coalesce(array_agg(b.id), '{}') into moved from back b;
 
     with gone as (
         delete from public.conversation_messages h
         where h.id = any (said_ids) and h.conversation_run_id is null
         returning h.*
-    )
-    update public.conversation_messages m
-    set said = (
-        select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(g)) e
-        where e.value <> 'null' and e.key not in (
-            'session_key', 'session_id', 'tenant_id', 'user_id', 'role', 'content', 'tool_calls', 'tool_call_id', 'sequence'
+    ), kept as (
+        update public.conversation_messages m
+        set said = (
+            select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(g)) e
+            where e.value <> 'null' and e.key not in (
+                'session_key', 'session_id', 'tenant_id', 'user_id', 'role', 'content', 'tool_calls', 'tool_call_id', 'sequence'
+            )
         )
+        from unnest(said_ids, told_ids) d (said_id, told_id)
+        join gone g on g.id = d.said_id
+        where m.id = d.told_id
     )
-    from unnest(said_ids, told_ids) d (said_id, told_id)
-    join gone g on g.id = d.said_id
-    where m.id = d.told_id;
+    select moved || coalesce(array_agg(g.id), '{}') into moved from gone g;
+    if moved <> '{}' then
+        perform public.chopsky_count_usage(moved);
+    end if;
 end
 $$;
 revoke all on function public.chopsky_pair_equal(uuid, text, text, uuid) from public, anon, authenticated, service_role;

@@ -5,7 +5,7 @@ drop function public.get_conversation_history(uuid, integer);
 drop function public.cancel_conversation_session(uuid);
 drop function public.complete_conversation_session(uuid);
 drop function public.chopsky_end_session(uuid, text);
-drop trigger conversation_messages_said on public.conversation_messages;
+drop trigger conversation_messages_in_session on public.conversation_messages;
 drop function public.update_session_on_message();
 drop trigger conversation_runs_gone on public.conversation_runs;
 drop trigger conversation_runs_left_session on public.conversation_runs;
