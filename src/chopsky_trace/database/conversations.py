@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from psycopg import errors as pg
 from psycopg.rows import dict_row
 
 from chopsky_trace.database import statements
+from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.pool import Pool
 from chopsky_trace.database.read import Row, explained
 from chopsky_trace.errors import ConversationAmbiguousError, ConversationError, ConversationNotFoundError
@@ -25,6 +28,8 @@ from chopsky_trace.settings import Settings, resolve_target
 
 ROLES = ("user", "assistant", "system", "tool")
 MOST_ROWS = 2_147_483_647
+RETRIES = 4
+"""How often a call that stood in a writer's way tries again."""
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """An escaped NUL in JSON, and no escaped backslash before u0000."""
 COLUMNS = ("model", "provider", "token_count", "cost", "response_time_ms")
@@ -281,13 +286,29 @@ class ConversationStore:
         return rows[0]
 
     def _rows(self, statement: str, **parameters: object) -> list[Row]:
-        with _told(), self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(statements.load("conversations.sql")[statement], parameters).fetchall()
+        def ask(connection: Connection) -> list[Row]:
+            with connection.cursor(row_factory=dict_row) as cursor:
+                return cursor.execute(statements.load("conversations.sql")[statement], parameters).fetchall()
+
+        return self._retried(ask)
 
     def _run(self, *names: str, **parameters: object) -> None:
-        with _told(), self._pool.connection() as connection, connection.transaction():
-            for name in names:
-                connection.execute(statements.load("conversations.sql")[name], parameters)
+        def run(connection: Connection) -> None:
+            with connection.transaction():
+                for name in names:
+                    connection.execute(statements.load("conversations.sql")[name], parameters)
+
+        self._retried(run)
+
+    def _retried(self, do: Callable[[Connection], R]) -> R:
+        """A transaction that stood in another's way was undone as a whole, and is done again."""
+        with _told(), self._pool.connection() as connection:
+            for _ in range(RETRIES):
+                try:
+                    return do(connection)
+                except (pg.DeadlockDetected, pg.SerializationFailure):
+                    time.sleep(random.uniform(0.01, 0.1))
+            return do(connection)
 
 
 def _awaitable(
