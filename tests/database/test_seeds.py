@@ -108,3 +108,25 @@ def test_the_analysis_of_conversations(connection: Connection):
     assert duration[0][1] is not None
     assert sum(row[1] for row in hours) == 3
     assert {(row[0], row[1]) for row in kinds} == {("assistant", 3), ("user", 3)}
+
+
+def test_what_the_page_names_is_there(connection: Connection):
+    """Tables, views, functions and indexes in the middle column of the page's tables."""
+    page = (ROOT / "docs" / "seeds.md").read_text()
+    body = page[page.index("## 000:") :]
+    named: set[str] = set()
+    for row in re.findall(r"^\| (.+?) \| (.+?) \|", body, re.MULTILINE):
+        same = "the same" in row[1]
+        for name in re.findall(r"`([a-z_]+)(?:\([^`]*\))?`", row[0] if same else row[1]):
+            if "_" in name:
+                named.add(name)
+    there = {
+        row[0]
+        for row in connection.execute(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace"
+            " union select proname from pg_proc where pronamespace = 'public'::regnamespace"
+            " union select attname from pg_attribute a join pg_class c on c.oid = a.attrelid"
+            " where c.relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    }
+    assert named - there == set()
