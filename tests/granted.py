@@ -67,6 +67,8 @@ TABLES: dict[str, set[str]] = {
 """Of `authenticated`, what is no column's."""
 SERVICE_TABLES: dict[str, set[str]] = {
     "chopsky_migrations": {"SELECT"},
+    "chopsky_keys": {"SELECT", "INSERT"},
+    "conversation_erasures": {"SELECT", "INSERT"},
     # What was done to costs stays on record.
     "conversation_repricings": {"SELECT", "INSERT", "UPDATE"},
 }

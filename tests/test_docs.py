@@ -85,7 +85,7 @@ def test_commands_named_in_the_pages_exist() -> None:
 
 
 def test_the_readme_names_every_command() -> None:
-    told = set(re.findall(r"^\| `chopsky-trace (\w+)", page("README.md"), re.MULTILINE))
+    told = set(re.findall(r"^\| `chopsky-trace ([\w-]+)", page("README.md"), re.MULTILINE))
     assert told == {name for name, command in COMMANDS.items() if not command.hidden}
 
 

@@ -69,6 +69,10 @@ class RealtimeError(TraceError):
     """Nothing was changed; `chopsky-trace realtime status` shows what is sent."""
 
 
+class RetentionError(TraceError):
+    """Nothing was changed."""
+
+
 class UndecodableError(TraceError):
     """Send an OTLP export request in the encoding that Content-Type names: protobuf, or OTLP's JSON with ids in hex."""
 

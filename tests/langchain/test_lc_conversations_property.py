@@ -35,7 +35,7 @@ def write(talk: Talk, lines: list[bytes], seed: int | None) -> None:
         write_batch(talk.connection, Builder().build(batch).payload)
 
 
-def conversations(check: Any, talk: Talk) -> None:
+def conversations(check: Any, talk: Talk, examples: int = EXAMPLES) -> None:
     """Hold generated conversations with the talk's tracers and check each."""
     tracers = [talk.process(stores=False) for _ in range(PROCESSES)]
     for n, tracer in enumerate(tracers):
@@ -44,7 +44,7 @@ def conversations(check: Any, talk: Talk) -> None:
         chat("hello").invoke("hello", {"callbacks": [tracer]})
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=EXAMPLES <= 25,

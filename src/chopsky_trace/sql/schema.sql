@@ -1,6 +1,12 @@
 -- The whole schema after the last migration, to be read. Written from the catalogue by `make schema`: never edit it.
 set check_function_bodies = off;
 
+--: table public.chopsky_keys
+create table public.chopsky_keys (
+    name text not null,
+    key bytea not null default (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+);
+
 --: table public.chopsky_migrations
 create table public.chopsky_migrations (
     number integer not null,
@@ -35,6 +41,13 @@ create table public.conversation_contents (
     size_bytes bigint not null,
     data bytea,
     created_at timestamp with time zone not null default now()
+);
+
+--: table public.conversation_erasures
+create table public.conversation_erasures (
+    id uuid not null default gen_random_uuid(),
+    erased_at timestamp with time zone not null default now(),
+    receipt jsonb not null
 );
 
 --: table public.conversation_feedback
@@ -171,7 +184,8 @@ END) stored,
     started_at timestamp with time zone,
     ended_at timestamp with time zone,
     created_at timestamp with time zone not null default now(),
-    updated_at timestamp with time zone not null default now()
+    updated_at timestamp with time zone not null default now(),
+    content_removed text
 );
 
 --: table public.conversation_sessions
@@ -268,6 +282,15 @@ create table public.conversation_spans (
     created_at timestamp with time zone not null default now()
 );
 
+--: table public.conversation_tombstones
+create table public.conversation_tombstones (
+    hash bytea not null,
+    kind text not null,
+    erased_at timestamp with time zone not null default now(),
+    refused_runs bigint not null default 0,
+    last_refused_at timestamp with time zone
+);
+
 --: table public.model_prices
 create table public.model_prices (
     id uuid not null default gen_random_uuid(),
@@ -292,6 +315,16 @@ create table public.model_prices (
     note text,
     source text,
     created_at timestamp with time zone not null default now()
+);
+
+--: table public.retention_policies
+create table public.retention_policies (
+    id uuid not null default gen_random_uuid(),
+    what text not null,
+    tenant_id text,
+    keep_for interval,
+    created_at timestamp with time zone not null default now(),
+    updated_at timestamp with time zone not null default now()
 );
 
 --: table public.usage_contributions
@@ -440,6 +473,9 @@ create table public.writer_status (
     prices jsonb not null default '{}'::jsonb
 );
 
+--: constraint public.chopsky_keys chopsky_keys_pkey
+alter table public.chopsky_keys add constraint chopsky_keys_pkey PRIMARY KEY (name);
+
 --: constraint public.chopsky_migrations chopsky_migrations_pkey
 alter table public.chopsky_migrations add constraint chopsky_migrations_pkey PRIMARY KEY (number);
 
@@ -466,6 +502,9 @@ alter table public.conversation_analytics add constraint idx_conversation_analyt
 
 --: constraint public.conversation_contents conversation_contents_pkey
 alter table public.conversation_contents add constraint conversation_contents_pkey PRIMARY KEY (conversation_run_id, id);
+
+--: constraint public.conversation_erasures conversation_erasures_pkey
+alter table public.conversation_erasures add constraint conversation_erasures_pkey PRIMARY KEY (id);
 
 --: constraint public.conversation_feedback conversation_feedback_answer_check
 alter table public.conversation_feedback add constraint conversation_feedback_answer_check CHECK ((answer >= 0));
@@ -524,6 +563,9 @@ alter table public.conversation_repricings add constraint conversation_repricing
 --: constraint public.conversation_runs conversation_runs_average_response_time_check
 alter table public.conversation_runs add constraint conversation_runs_average_response_time_check CHECK ((average_response_time >= (0)::numeric));
 
+--: constraint public.conversation_runs conversation_runs_content_removed_check
+alter table public.conversation_runs add constraint conversation_runs_content_removed_check CHECK ((content_removed = ANY (ARRAY['payloads'::text, 'messages'::text])));
+
 --: constraint public.conversation_runs conversation_runs_pkey
 alter table public.conversation_runs add constraint conversation_runs_pkey PRIMARY KEY (id);
 
@@ -565,6 +607,12 @@ alter table public.conversation_sessions add constraint conversation_sessions_te
 
 --: constraint public.conversation_spans conversation_spans_pkey
 alter table public.conversation_spans add constraint conversation_spans_pkey PRIMARY KEY (id);
+
+--: constraint public.conversation_tombstones conversation_tombstones_kind_check
+alter table public.conversation_tombstones add constraint conversation_tombstones_kind_check CHECK ((kind = ANY (ARRAY['person'::text, 'run'::text])));
+
+--: constraint public.conversation_tombstones conversation_tombstones_pkey
+alter table public.conversation_tombstones add constraint conversation_tombstones_pkey PRIMARY KEY (hash);
 
 --: constraint public.model_prices model_prices_batch_factor_check
 alter table public.model_prices add constraint model_prices_batch_factor_check CHECK (((batch_factor >= (0)::numeric) AND (batch_factor < (1000)::numeric) AND (scale(batch_factor) <= 6)));
@@ -637,6 +685,21 @@ alter table public.model_prices add constraint model_prices_valid_from_check CHE
 
 --: constraint public.model_prices model_prices_valid_until_check
 alter table public.model_prices add constraint model_prices_valid_until_check CHECK (((EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) >= (1970)::numeric) AND (EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) <= (9998)::numeric)));
+
+--: constraint public.retention_policies retention_policies_keep_for_check
+alter table public.retention_policies add constraint retention_policies_keep_for_check CHECK ((keep_for > '00:00:00'::interval));
+
+--: constraint public.retention_policies retention_policies_once
+alter table public.retention_policies add constraint retention_policies_once UNIQUE NULLS NOT DISTINCT (what, tenant_id);
+
+--: constraint public.retention_policies retention_policies_pkey
+alter table public.retention_policies add constraint retention_policies_pkey PRIMARY KEY (id);
+
+--: constraint public.retention_policies retention_policies_what_check
+alter table public.retention_policies add constraint retention_policies_what_check CHECK ((what = ANY (ARRAY['sessions'::text, 'runs'::text, 'messages'::text, 'payloads'::text, 'feedback'::text, 'writer_status'::text])));
+
+--: constraint public.retention_policies retention_policies_writers_have_no_tenant
+alter table public.retention_policies add constraint retention_policies_writers_have_no_tenant CHECK (((what <> 'writer_status'::text) OR (tenant_id IS NULL)));
 
 --: constraint public.usage_contributions usage_contributions_pkey
 alter table public.usage_contributions add constraint usage_contributions_pkey PRIMARY KEY (owner_id, key);
@@ -719,8 +782,14 @@ CREATE INDEX idx_conversation_messages_session_key_bare ON public.conversation_m
 --: index idx_conversation_messages_user_id_created_at
 CREATE INDEX idx_conversation_messages_user_id_created_at ON public.conversation_messages USING btree (user_id, created_at DESC) WHERE (user_id IS NOT NULL);
 
+--: index idx_conversation_prefixes_extends
+CREATE INDEX idx_conversation_prefixes_extends ON public.conversation_prefixes USING btree (extends) WHERE (extends IS NOT NULL);
+
 --: index idx_conversation_repricings_started_at
 CREATE INDEX idx_conversation_repricings_started_at ON public.conversation_repricings USING btree (started_at DESC);
+
+--: index idx_conversation_runs_content_removed
+CREATE INDEX idx_conversation_runs_content_removed ON public.conversation_runs USING btree (content_removed, created_at);
 
 --: index idx_conversation_runs_created_at
 CREATE INDEX idx_conversation_runs_created_at ON public.conversation_runs USING btree (created_at DESC, id DESC);
@@ -754,6 +823,9 @@ CREATE INDEX idx_conversation_spans_framework_calls ON public.conversation_spans
 
 --: index idx_conversation_spans_open
 CREATE INDEX idx_conversation_spans_open ON public.conversation_spans USING btree (created_at) WHERE (status = 'active'::text);
+
+--: index idx_conversation_spans_prompt_prefix
+CREATE INDEX idx_conversation_spans_prompt_prefix ON public.conversation_spans USING btree (prompt_prefix) WHERE (prompt_prefix IS NOT NULL);
 
 --: index idx_conversation_spans_provider_calls
 CREATE INDEX idx_conversation_spans_provider_calls ON public.conversation_spans USING btree (COALESCE(((told ->> 'input_tokens'::text))::bigint, input_tokens), started_at) WHERE (is_provider AND (kind = ANY (ARRAY['llm'::text, 'embedding'::text, 'image'::text])));
@@ -862,6 +934,19 @@ CREATE OR REPLACE FUNCTION public.cancel_conversation_session(session_uuid uuid)
  LANGUAGE sql
  SET search_path TO ''
 AS $function$ select public.chopsky_end_session(session_uuid, 'cancelled') $function$;
+
+--: function public.chopsky_add_counts(counts jsonb, more jsonb)
+CREATE OR REPLACE FUNCTION public.chopsky_add_counts(counts jsonb, more jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+    select coalesce(jsonb_object_agg(k.key, coalesce((counts ->> k.key)::bigint, 0) + coalesce((more ->> k.key)::bigint, 0)), '{}')
+        || case when counts ? 'more' then jsonb_build_object('more', counts -> 'more') else '{}' end
+    from (select jsonb_object_keys(counts) as key union select jsonb_object_keys(more)) k
+    where k.key <> 'more'
+$function$;
 
 --: function public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean)
 CREATE OR REPLACE FUNCTION public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean)
@@ -1150,6 +1235,72 @@ begin
 end
 $function$;
 
+--: function public.chopsky_claim_runs(wanted uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_claim_runs(wanted uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    all_wanted uuid[];
+    needed uuid[];
+    locked uuid[];
+    refused uuid[];
+begin
+    all_wanted := wanted || array(
+        select distinct r.id
+        from public.conversation_spans s
+        join public.conversation_spans o on o.duplicate_of = s.id
+        join public.conversation_runs r on r.id = o.conversation_run_id
+        where s.conversation_run_id = any (wanted) and s.told is not null and r.merged and r.id <> all (wanted)
+    );
+    -- As ingest does, yet without waiting: the session first, then the rows.
+    all_wanted := array(
+        select r.id
+        from (select r.id, r.session_id from public.conversation_runs r where r.id = any (all_wanted) order by r.session_id, r.id) r
+        where r.session_id is null or pg_try_advisory_xact_lock(hashtextextended(r.session_id, 0))
+    );
+    needed := all_wanted || array(
+        select o.conversation_run_id
+        from public.conversation_spans s
+        join public.conversation_spans o on o.duplicate_of = s.id
+        where s.conversation_run_id = any (all_wanted) and s.told is not null
+    ) || array(
+        select h.id
+        from (select distinct r.session_key from public.conversation_runs r where r.id = any (all_wanted) and r.session_id is not null) k
+        cross join lateral (
+            select r.id from public.conversation_runs r
+            where r.session_key = k.session_key and r.id <> all (all_wanted) and r.content_removed is distinct from 'messages'
+            order by coalesce(r.started_at, r.created_at), r.id limit 1
+        ) h
+    );
+    locked := array(select r.id from public.conversation_runs r where r.id = any (needed) order by r.id for update skip locked);
+    -- Whoever needs a row that is somebody else's now stays for this time, and all of its session.
+    refused := array(select u from unnest(needed) u where u <> all (locked));
+    if refused <> '{}' then
+        refused := refused || array(
+            select s.conversation_run_id
+            from public.conversation_spans o
+            join public.conversation_spans s on s.id = o.duplicate_of
+            where o.conversation_run_id = any (refused)
+        );
+        refused := refused || array(
+            select r.id from public.conversation_runs r
+            where r.session_key in (select x.session_key from public.conversation_runs x where x.id = any (refused) and x.session_id is not null)
+        );
+    end if;
+    return array(
+        select r.id
+        from public.conversation_runs r
+        where r.id = any (all_wanted) and r.id = any (locked) and r.id <> all (refused) and not exists (
+            select 1 from public.conversation_sessions s where s.session_key = r.session_key and s.legal_hold
+        )
+    );
+end
+$function$;
+
 --: function public.chopsky_content(run_id uuid, content_id uuid)
 CREATE OR REPLACE FUNCTION public.chopsky_content(run_id uuid, content_id uuid)
  RETURNS SETOF public.conversation_contents
@@ -1164,6 +1315,48 @@ AS $function$
     where r.id = run_id and (q.id = r.id or (c.kind = 'media' and q.session_key = r.session_key))
     order by (c.kind = 'media' and c.data is null), q.id = r.id desc, q.id
     limit 1
+$function$;
+
+--: function public.chopsky_count_due(older_than interval, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_count_due(older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+    with session as materialized (
+        select s.session_key
+        from public.chopsky_due_sessions(9000000000000000, chopsky_count_due.tenant_id) d
+        join public.conversation_sessions s on s.id = d
+        where older_than is null
+    ), run as materialized (
+        select r.id from session s join public.conversation_runs r on r.session_key = s.session_key
+        union
+        select public.chopsky_due_runs('runs', 9000000000000000, older_than, chopsky_count_due.tenant_id)
+    )
+    select jsonb_build_object(
+        'sessions', (select count(*) from session),
+        'runs', (select count(*) from run),
+        'spans', (select count(*) from public.conversation_spans s where s.conversation_run_id in (select id from run)),
+        'messages', (select count(*) from public.conversation_messages m where m.conversation_run_id in (select id from run)),
+        'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id in (select id from run)),
+        'runs_without_messages', (
+            select count(*) from public.chopsky_due_runs('messages', 9000000000000000, null, chopsky_count_due.tenant_id) d
+            where older_than is null and d not in (select id from run)
+        ),
+        'runs_without_payloads', (
+            select count(*) from public.chopsky_due_runs('payloads', 9000000000000000, null, chopsky_count_due.tenant_id) d
+            where older_than is null and d not in (select id from run)
+                and d not in (select public.chopsky_due_runs('messages', 9000000000000000, null, chopsky_count_due.tenant_id))
+        ),
+        'writer_status', (
+            select count(*) from public.writer_status w
+            join public.retention_policies p on p.what = 'writer_status' and w.last_write_at < now() - p.keep_for
+            where older_than is null and chopsky_count_due.tenant_id is null
+        ),
+        'more', false
+    )
 $function$;
 
 --: function public.chopsky_count_usage(owner_ids uuid[])
@@ -1499,6 +1692,84 @@ begin
 end
 $function$;
 
+--: function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_due_runs(what text, at_most bigint, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text)
+ RETURNS SETOF uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    wanted constant text := chopsky_due_runs.what;
+    rule record;
+begin
+    for rule in
+        select p.tenant_id, p.keep_for, false as is_given
+        from public.retention_policies p
+        where chopsky_due_runs.older_than is null and p.what = wanted and p.keep_for is not null
+            and (chopsky_due_runs.tenant_id is null or coalesce(p.tenant_id, chopsky_due_runs.tenant_id) = chopsky_due_runs.tenant_id)
+        union all
+        select null, chopsky_due_runs.older_than, true where chopsky_due_runs.older_than is not null
+    loop
+        return query
+        select r.id
+        from public.conversation_runs r
+        where r.created_at < now() - rule.keep_for
+            and (chopsky_due_runs.tenant_id is null or r.tenant_id = chopsky_due_runs.tenant_id)
+            and (rule.tenant_id is null or r.tenant_id = rule.tenant_id)
+            and (rule.tenant_id is not null or rule.is_given or not exists (
+                select 1 from public.retention_policies p where p.what = wanted and p.tenant_id = r.tenant_id
+            ))
+            and r.status <> 'active'
+            -- One that saw only what another's calls are goes with that.
+            and (wanted <> 'runs' or not r.merged)
+            and (wanted <> 'payloads' or r.content_removed is null)
+            and (wanted <> 'messages' or r.content_removed is null or r.content_removed = 'payloads')
+            and not exists (select 1 from public.conversation_sessions s where s.session_key = r.session_key and s.legal_hold)
+        order by r.created_at, r.id
+        limit at_most;
+    end loop;
+end
+$function$;
+
+--: function public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_due_sessions(at_most bigint, tenant_id text DEFAULT NULL::text, expired_only boolean DEFAULT false)
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+    select d.id
+    from (
+        (
+            select s.id, s.expires_at as due_at
+            from public.conversation_sessions s
+            where s.expires_at <= now() and not s.legal_hold
+                and (chopsky_due_sessions.tenant_id is null or s.tenant_id = chopsky_due_sessions.tenant_id)
+            order by s.expires_at limit at_most
+        )
+        union
+        (
+            select s.id, s.last_activity_at
+            from public.retention_policies p
+            join public.conversation_sessions s on p.tenant_id is null or s.tenant_id = p.tenant_id
+            where p.what = 'sessions' and not expired_only and s.last_activity_at < now() - p.keep_for
+                and (p.tenant_id is not null or not exists (
+                    select 1 from public.retention_policies o where o.what = 'sessions' and o.tenant_id = s.tenant_id
+                ))
+                -- A session's own date stands before any rule.
+                and s.expires_at is null and not s.legal_hold
+                and (chopsky_due_sessions.tenant_id is null or s.tenant_id = chopsky_due_sessions.tenant_id)
+            order by s.last_activity_at limit at_most
+        )
+    ) d
+    order by d.due_at, d.id
+    limit at_most
+$function$;
+
 --: function public.chopsky_end_session(session_uuid uuid, state text)
 CREATE OR REPLACE FUNCTION public.chopsky_end_session(session_uuid uuid, state text)
  RETURNS void
@@ -1516,6 +1787,50 @@ begin
     end if;
 end
 $function$;
+
+--: function public.chopsky_entomb_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_entomb_runs(run_ids uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+    insert into public.chopsky_keys (name) values ('tombstones') on conflict do nothing;
+    insert into public.conversation_tombstones (hash, kind)
+    select public.chopsky_tombstone('run', i.id::text), 'run'
+    from unnest(run_ids) i (id)
+    order by 1
+    on conflict (hash) do nothing
+$function$;
+
+--: function public.chopsky_erase_on_auth_delete(wanted boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_erase_on_auth_delete(wanted boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $functionx$
+begin
+    if to_regclass('auth.users') is null then
+        return false;
+    end if;
+    execute 'drop function if exists public.chopsky_on_auth_user_gone() cascade';
+    if wanted then
+        execute $ddl$
+            create function public.chopsky_on_auth_user_gone() returns trigger
+            language plpgsql security definer set search_path = ''
+            as $function$
+            begin
+                perform public.erase_user(old.id::text);
+                return null;
+            end
+            $function$
+        $ddl$;
+        execute 'revoke all on function public.chopsky_on_auth_user_gone() from public, anon, authenticated, service_role';
+        execute 'create trigger chopsky_erase_user after delete on auth.users for each row
+            execute function public.chopsky_on_auth_user_gone()';
+    end if;
+    return true;
+end
+$functionx$;
 
 --: function public.chopsky_feedback_targets(feedback_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_feedback_targets(feedback_ids uuid[])
@@ -1616,6 +1931,141 @@ begin
 end
 $function$;
 
+--: function public.chopsky_forget_usage(user_id text, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_forget_usage(user_id text, tenant_id text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    named bigint := 0;
+    summed text;
+    part text;
+    columns text;
+    changed bigint;
+begin
+    if to_regclass('public.usage_kept') is null then
+        return 0;
+    end if;
+    -- Alone: others add to these rows in an order of their own.
+    perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
+    foreach part in array array['usage_kept', 'usage_metrics'] loop
+        select
+            string_agg(format('%I', a.attname), ', '),
+            string_agg(case
+                when a.atttypid = 'bigint[]'::regtype then format(
+                    '%1$I = array(select coalesce(u.a, 0) + coalesce(u.b, 0) from unnest(t.%1$I, excluded.%1$I) with ordinality u (a, b, place) order by u.place)', a.attname
+                )
+                else format('%1$I = coalesce(t.%1$I + excluded.%1$I, t.%1$I, excluded.%1$I)', a.attname)
+            end, ', ') filter (where a.attname not in ('day', 'tenant_id', 'provider', 'model'))
+        into columns, summed
+        from pg_catalog.pg_attribute a
+        where a.attrelid = to_regclass('public.' || part) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+            and a.attname <> 'user_id';
+        execute format(
+            'with taken as (delete from public.%1$I where user_id = $1 and ($2 is null or tenant_id = $2) returning *)
+            insert into public.%1$I as t (%2$s) select %2$s from taken order by key on conflict (key) do update set %3$s',
+            part, columns, summed
+        ) using chopsky_forget_usage.user_id, chopsky_forget_usage.tenant_id;
+        get diagnostics changed = row_count;
+        named := named + changed;
+    end loop;
+    return named;
+end
+$function$;
+
+--: function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
+CREATE OR REPLACE FUNCTION public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    session record;
+    staying uuid[];
+    named uuid[];
+    given integer;
+begin
+    heirs := '{}';
+    messages := 0;
+    for session in
+        select r.session_key as key, array_agg(r.id) as leaving
+        from public.conversation_runs r
+        where r.id = any (chopsky_hand_over.leaving) and r.session_id is not null
+        group by r.session_key order by r.session_key
+    loop
+        staying := array(
+            select r.id from public.conversation_runs r
+            where r.session_key = session.key and r.id <> all (chopsky_hand_over.leaving)
+                and r.content_removed is distinct from 'messages'
+            order by coalesce(r.started_at, r.created_at), r.id
+        );
+        continue when staying = '{}';
+        named := array(select n from public.chopsky_named_ids(staying) n);
+        continue when named = '{}';
+        with moved as materialized (
+            insert into public.conversation_messages as o (
+                id, body_id, conversation_run_id, session_id, tenant_id, user_id, role, content, parts, tool_calls, tool_call_id,
+                name, is_internal, token_count, token_count_source, cost, model, provider, metadata, session_key, is_history,
+                occurrence, position, created_at
+            )
+            select
+                md5(staying[1]::text || m.body_id::text || p.occurrence::text)::uuid, m.body_id, staying[1], m.session_id, m.tenant_id,
+                m.user_id, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name, true, m.token_count,
+                m.token_count_source, 0, m.model, m.provider, m.metadata, m.session_key, true, p.occurrence, m.position, m.created_at
+            from (
+                select l.*, row_number() over (partition by l.body_id, l.is_history order by l.created_at, l.id) - 1 as place
+                from public.conversation_messages l
+                where l.conversation_run_id = any (session.leaving) and l.body_id = any (named)
+                    and num_nonnulls(l.content, l.parts, l.tool_calls) > 0
+            ) m
+            -- Its place among the session's equal messages: after those that stay.
+            cross join lateral (
+                select (case when m.is_history then m.occurrence else m.place + (
+                    select count(*) from public.conversation_messages k
+                    where k.session_key = session.key and k.body_id = m.body_id and not k.is_history
+                        and k.conversation_run_id <> all (session.leaving)
+                ) end)::integer as occurrence
+            ) p
+            order by 1
+            on conflict (id) do nothing
+            returning o.parts, o.tool_calls
+        ), inside as (
+            select (f.found)[1]::uuid as id
+            from moved m
+            cross join lateral regexp_matches(concat_ws(' ', m.parts, m.tool_calls), '"([0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})"', 'g') f (found)
+            where concat_ws(' ', m.parts, m.tool_calls) like '%{"$%'
+        ), deeper as (
+            select i.id from inside i
+            union
+            select (f.found)[1]::uuid
+            from inside i
+            join public.conversation_contents c on c.id = i.id and c.conversation_run_id = any (session.leaving)
+            cross join lateral regexp_matches(c.document::text, '"([0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})"', 'g') f (found)
+        ), kept as (
+            insert into public.conversation_contents as o (
+                conversation_run_id, id, kind, text, document, media_type, size_bytes, data, created_at
+            )
+            select distinct on (c.id)
+                staying[1], c.id, c.kind, c.text, c.document, c.media_type, c.size_bytes, c.data, c.created_at
+            from public.conversation_contents c
+            where c.conversation_run_id = any (session.leaving)
+                and (c.id in (select d.id from deeper d) or (c.kind = 'media' and c.id = any (named)))
+            order by c.id, c.data is null, c.conversation_run_id
+            on conflict (conversation_run_id, id) do update set data = excluded.data
+            where o.data is null and excluded.data is not null
+        )
+        select count(*) into given from moved;
+        if given > 0 then
+            heirs := heirs || staying[1];
+            messages := messages + given;
+        end if;
+    end loop;
+end
+$function$;
+
 --: function public.chopsky_ingest(payload json)
 CREATE OR REPLACE FUNCTION public.chopsky_ingest(payload json)
  RETURNS jsonb
@@ -1639,6 +2089,7 @@ declare
     candidates uuid[];
     keys uuid[];
     bodies uuid[];
+    refused uuid[];
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
@@ -1719,6 +2170,14 @@ begin
         lost := lost || array(select public.chopsky_settle_turns(turns));
     end if;
 
+    -- Late records of what was erased.
+    refused := public.chopsky_refuse_runs(run_ids || joined);
+    if refused <> '{}' then
+        run_ids := array(select u from unnest(run_ids) u where u <> all (refused));
+        joined := array(select u from unnest(joined) u where u <> all (refused));
+        lost := array(select u from unnest(lost) u where u <> all (refused));
+    end if;
+
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
     touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
@@ -1748,7 +2207,7 @@ begin
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
-    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
+    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));
 end
 $function$;
 
@@ -1976,6 +2435,45 @@ begin
     changed := array(select public.chopsky_share_numbers(members, owners, places, sums));
     return changed || array(select public.chopsky_share_messages(members, owners, places));
 end
+$function$;
+
+--: function public.chopsky_named_ids(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_named_ids(run_ids uuid[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+    with recursive told (text) as (
+        select concat_ws(' ', s.inputs, s.outputs, s.invocation_params, s.metadata, s.end_metadata)
+        from public.conversation_spans s where s.conversation_run_id = any (run_ids)
+        union all
+        select concat_ws(' ', m.parts, m.tool_calls)
+        from public.conversation_messages m where m.conversation_run_id = any (run_ids) and num_nonnulls(m.parts, m.tool_calls) > 0
+        union all
+        select c.document::text
+        from public.conversation_contents c where c.conversation_run_id = any (run_ids) and c.document is not null
+    ), named (id) as materialized (
+        select (f.found)[1]::uuid
+        from told t
+        cross join lateral regexp_matches(t.text, '"([0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})"', 'g') f (found)
+        where t.text like '%{"$%'
+        union
+        select unnest(s.prompt_bodies || s.output_bodies || s.prompt_prefix)
+        from public.conversation_spans s where s.conversation_run_id = any (run_ids)
+    ), node (id, extends, length, bodies) as (
+        select p.id, p.extends, p.length, p.bodies from public.conversation_prefixes p join named n on n.id = p.id
+        union
+        select p.id, p.extends, p.length, p.bodies
+        from node n join public.conversation_prefixes p on p.id = n.extends and p.length < n.length
+    )
+    select n.id from named n where n.id is not null
+    union
+    select n.id from node n
+    union
+    select unnest(n.bodies) from node n
 $function$;
 
 --: function public.chopsky_nested_calls(run_ids uuid[])
@@ -2390,13 +2888,19 @@ CREATE OR REPLACE FUNCTION public.chopsky_on_session_gone()
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
+declare
+    run_ids uuid[];
 begin
     if old.legal_hold then
         raise exception 'The session % is under a legal hold', old.id
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
     perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for update;
-    delete from public.conversation_runs r where r.session_key = old.session_key;
+    with gone as (
+        delete from public.conversation_runs r where r.session_key = old.session_key returning r.id
+    )
+    select array_agg(g.id) into run_ids from gone g;
+    perform public.chopsky_entomb_runs(run_ids);
     delete from public.conversation_messages m where m.session_key = old.session_key and m.conversation_run_id is null;
     return null;
 end
@@ -2460,6 +2964,8 @@ declare
     late uuid[];
     fresh uuid[];
 begin
+    -- Who erases somebody waits for the batches under way, and those after it see what was erased.
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
     -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
     perform set_config('chopsky_trace.recompute', 'on', true);
     perform pg_advisory_xact_lock(k.key)
@@ -2679,6 +3185,16 @@ begin
 end
 $function$;
 
+--: function public.chopsky_person_columns()
+CREATE OR REPLACE FUNCTION public.chopsky_person_columns()
+ RETURNS TABLE(table_name text, column_name text)
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+    values ('conversation_feedback', 'user_id'), ('conversation_feedback', 'given_by'), ('user_profiles', 'user_id')
+$function$;
+
 --: function public.chopsky_place_feedback(feedback_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_place_feedback(feedback_ids uuid[])
  RETURNS void
@@ -2798,6 +3314,137 @@ AS $function$
     cross join lateral jsonb_each_text(l.names) n
     left join link above on above.step = l.step - 1
     where above.id is null or n.key::integer < above.wanted
+$function$;
+
+--: function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_prune(batch integer DEFAULT 100, at_most integer DEFAULT 1000, dry_run boolean DEFAULT false, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '700ms'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    counts jsonb := '{"sessions": 0, "runs": 0, "spans": 0, "messages": 0, "contents": 0, "feedback": 0, "messages_kept": 0,
+        "runs_without_messages": 0, "runs_without_payloads": 0, "writer_status": 0, "busy": 0, "more": false}';
+    -- Rows that are left of at_most.
+    rest bigint := greatest(at_most, 1);
+    step integer := greatest(batch, 1);
+    part text;
+    due uuid[];
+    tried uuid[];
+    claimed uuid[];
+    session_id uuid;
+    done jsonb;
+begin
+    if dry_run then
+        return public.chopsky_count_due(older_than, tenant_id);
+    end if;
+    if not pg_try_advisory_xact_lock(hashtextextended('chopsky_trace.prune', 0)) then
+        return counts || '{"busy": 1, "more": true}';
+    end if;
+    if older_than is null then
+        for session_id in select d from public.chopsky_due_sessions(rest, chopsky_prune.tenant_id) d loop
+            begin
+                loop
+                    done := public.chopsky_remove_session(session_id, least(step, rest)::integer);
+                    counts := public.chopsky_add_counts(counts, coalesce(done, '{"busy": 1}'));
+                    rest := rest - greatest((done ->> 'runs')::bigint, 1);
+                    exit when done is null or (done ->> 'sessions')::integer = 1 or rest <= 0;
+                end loop;
+            exception when lock_not_available or deadlock_detected then
+                counts := public.chopsky_add_counts(counts, '{"busy": 1}');
+            end;
+            exit when rest <= 0;
+        end loop;
+    end if;
+    foreach part in array case when older_than is null then array['runs', 'messages', 'payloads'] else array['runs'] end loop
+        tried := '{}';
+        while rest > 0 loop
+            -- Beyond those that somebody else was at.
+            due := array(
+                select d from public.chopsky_due_runs(part, cardinality(tried) + least(step, rest), older_than, chopsky_prune.tenant_id) d
+                where d <> all (tried) limit least(step, rest)
+            );
+            exit when due = '{}';
+            begin
+                claimed := public.chopsky_claim_runs(due);
+                done := case when claimed = '{}' then '{}'
+                    when part = 'runs' then public.chopsky_remove_runs(claimed)
+                    else public.chopsky_remove_content(claimed, part = 'messages')
+                        || jsonb_build_object('runs_without_' || part, cardinality(claimed)) end;
+            exception when lock_not_available or deadlock_detected then
+                claimed := '{}';
+                done := '{}';
+            end;
+            tried := tried || array(select u from unnest(due) u where u <> all (claimed));
+            counts := public.chopsky_add_counts(counts, done);
+            rest := rest - cardinality(due);
+        end loop;
+        counts := public.chopsky_add_counts(counts, jsonb_build_object('busy', cardinality(tried)));
+    end loop;
+    if older_than is null then
+        counts := public.chopsky_add_counts(counts, public.chopsky_prune_rows(rest, chopsky_prune.tenant_id));
+    end if;
+    return counts || jsonb_build_object('more', rest <= 0);
+end
+$function$;
+
+--: function public.chopsky_prune_rows(at_most bigint, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_prune_rows(at_most bigint, tenant_id text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+    keep_for interval;
+    writers bigint := 0;
+    given bigint := 0;
+begin
+    select p.keep_for into keep_for from public.retention_policies p where p.what = 'writer_status';
+    if keep_for is not null and chopsky_prune_rows.tenant_id is null then
+        delete from public.writer_status w where w.writer_id in (
+            select o.writer_id from public.writer_status o where o.last_write_at < now() - keep_for
+            order by o.last_write_at limit greatest(at_most, 1) for update skip locked
+        );
+        get diagnostics writers = row_count;
+    end if;
+    if to_regclass('public.conversation_feedback') is not null
+        and exists (select 1 from public.retention_policies p where p.what = 'feedback') then
+        execute '
+            delete from public.conversation_feedback f where f.id in (
+                select o.id
+                from public.conversation_feedback o
+                join public.retention_policies p on p.what = ''feedback'' and (p.tenant_id = o.tenant_id or (
+                    p.tenant_id is null and not exists (
+                        select 1 from public.retention_policies q where q.what = ''feedback'' and q.tenant_id = o.tenant_id
+                    )
+                ))
+                where o.created_at < now() - p.keep_for and ($2 is null or o.tenant_id = $2) and not exists (
+                    select 1
+                    from public.conversation_runs r
+                    join public.conversation_sessions s on s.session_key = r.session_key
+                    where r.id = o.conversation_run_id and s.legal_hold
+                )
+                order by o.id limit $1 for update of o skip locked
+            )' using greatest(at_most, 1), chopsky_prune_rows.tenant_id;
+        get diagnostics given = row_count;
+    end if;
+    return jsonb_build_object('writer_status', writers, 'feedback', given);
+end
+$function$;
+
+--: function public.chopsky_prunes()
+CREATE OR REPLACE FUNCTION public.chopsky_prunes()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select exists (select 1 from public.retention_policies p where p.keep_for is not null)
+        or exists (select 1 from public.conversation_sessions s where s.expires_at <= now())
 $function$;
 
 --: function public.chopsky_rate_runs(run_ids uuid[])
@@ -3075,6 +3722,52 @@ begin
 end
 $function$;
 
+--: function public.chopsky_refuse_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_refuse_runs(run_ids uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    hashes bytea[];
+    refused uuid[];
+begin
+    if not exists (select 1 from public.conversation_tombstones) then
+        return '{}';
+    end if;
+    select coalesce(array_agg(distinct f.id), '{}'), array_agg(distinct f.hash order by f.hash)
+    into refused, hashes
+    from (
+        select r.id, t.hash
+        from public.conversation_runs r
+        cross join lateral (
+            values
+                (public.chopsky_tombstone('run', r.id::text), false),
+                (public.chopsky_tombstone('person', r.user_id), true),
+                (public.chopsky_tombstone('person', r.user_id, r.tenant_id), true)
+        ) h (hash, is_person)
+        join public.conversation_tombstones t on t.hash = h.hash
+        where r.id = any (run_ids)
+            -- By the client's clock, as the run says it itself; one that says nothing yet is looked at again when it does.
+            and (not h.is_person or t.erased_at > least(
+                r.started_at, (select min(s.started_at) from public.conversation_spans s where s.conversation_run_id = r.id)
+            ))
+            and not exists (select 1 from public.conversation_sessions s where s.session_key = r.session_key and s.legal_hold)
+    ) f;
+    if refused = '{}' then
+        return refused;
+    end if;
+    perform public.chopsky_remove_runs(refused, true);
+    perform public.chopsky_entomb_runs(refused);
+    perform 1 from public.conversation_tombstones t where t.hash = any (hashes) order by t.hash for no key update;
+    update public.conversation_tombstones t set refused_runs = t.refused_runs + 1, last_refused_at = now()
+    where t.hash = any (hashes);
+    return refused;
+end
+$function$;
+
 --: function public.chopsky_related_calls(seeds uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_related_calls(seeds uuid[])
  RETURNS uuid[]
@@ -3113,6 +3806,184 @@ begin
         members := members || frontier;
     end loop;
     return members;
+end
+$function$;
+
+--: function public.chopsky_remove_content(run_ids uuid[], said boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], said boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    heirs uuid[] := '{}';
+    given integer := 0;
+    named uuid[];
+    contents bigint;
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    if said then
+        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+        update public.conversation_messages m
+        set body_id = null, content = null, parts = null, tool_calls = null, tool_call_id = null, questions_asked = null,
+            delegation_plan = null, metadata = '{}'
+        where m.conversation_run_id = any (run_ids);
+        -- What a call was given is gone, so nothing says any more what it was.
+        update public.conversation_spans s
+        set inputs = null, outputs = null, prompt_extends = null, prompt_take = null, prompt_prefix = null, prompt_bodies = null,
+            prompt_names = null, output_bodies = null, error = null, end_metadata = null, told = s.told - 'rows',
+            -- What counts and links follow from.
+            metadata = jsonb_strip_nulls(jsonb_build_object(
+                'retry_attempt', s.metadata -> 'retry_attempt', 'resume', case when s.metadata ? 'resume' then true end
+            ))
+        where s.conversation_run_id = any (run_ids);
+    else
+        update public.conversation_spans s set inputs = null, outputs = null
+        where s.conversation_run_id = any (run_ids) and num_nonnulls(s.inputs, s.outputs) > 0;
+    end if;
+    -- Media are there once for all of a session.
+    named := array(
+        select n from public.chopsky_named_ids(run_ids || array(
+            select r.id from public.conversation_runs r
+            where r.session_key in (
+                select g.session_key
+                from public.conversation_runs g
+                join public.conversation_contents c on c.conversation_run_id = g.id and c.kind = 'media'
+                where g.id = any (run_ids)
+            )
+        )) n
+    );
+    -- Documents before the texts that they name.
+    delete from public.conversation_contents c
+    where c.conversation_run_id = any (run_ids) and c.kind <> 'text' and c.id <> all (named);
+    get diagnostics contents = row_count;
+    named := array(select n from public.chopsky_named_ids(run_ids) n);
+    delete from public.conversation_contents c
+    where c.conversation_run_id = any (run_ids) and c.kind = 'text' and c.id <> all (named);
+    update public.conversation_runs r
+    set content_removed = case when said then 'messages' else 'payloads' end, updated_at = now(),
+        error = case when not said then r.error end,
+        metadata = case when not said then r.metadata when r.metadata ? 'resume' then '{"resume": true}' else '{}' end
+    where r.id = any (run_ids);
+    if heirs <> '{}' then
+        perform public.recompute_runs(heirs);
+    end if;
+    perform set_config('chopsky_trace.recompute', was, true);
+    return jsonb_build_object('contents', contents, 'messages_kept', given);
+end
+$function$;
+
+--: function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    counts jsonb;
+    others uuid[];
+    heirs uuid[] := '{}';
+    given integer := 0;
+    resumed uuid[];
+    feedback bigint := 0;
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    counts := jsonb_build_object(
+        'runs', cardinality(run_ids),
+        'spans', (select count(*) from public.conversation_spans s where s.conversation_run_id = any (run_ids)),
+        'messages', (select count(*) from public.conversation_messages m where m.conversation_run_id = any (run_ids)),
+        'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id = any (run_ids))
+    );
+    if not is_erasure then
+        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+    end if;
+    -- A call that others told of, too, is theirs now.
+    others := array(
+        select distinct o.conversation_run_id
+        from public.conversation_spans s
+        join public.conversation_spans o on o.duplicate_of = s.id
+        where s.conversation_run_id = any (run_ids) and s.told is not null and o.conversation_run_id <> all (run_ids)
+    );
+    resumed := array(
+        select r.id from public.conversation_runs r
+        where r.session_key in (select g.session_key from public.conversation_runs g where g.id = any (run_ids) and g.session_id is not null)
+            and r.resumes = any (run_ids) and r.id <> all (run_ids)
+    );
+    if to_regclass('public.conversation_feedback') is not null then
+        execute 'delete from public.conversation_feedback f where f.conversation_run_id = any ($1)' using run_ids;
+        get diagnostics feedback = row_count;
+    end if;
+    -- The last locks, as everywhere, are the roll-ups'.
+    if not is_erasure and to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        execute 'select public.chopsky_keep_usage($1)' using run_ids;
+    end if;
+    delete from public.conversation_runs r where r.id = any (run_ids);
+    if is_erasure and to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
+        execute 'select public.chopsky_count_usage($1)' using run_ids;
+    end if;
+    if others <> '{}' then
+        others := others || array(select u from unnest(public.chopsky_merge_calls(others)) u where u is not null);
+    end if;
+    if others <> '{}' or heirs <> '{}' then
+        perform public.recompute_runs(array(select distinct u from unnest(others || heirs) u));
+    end if;
+    if resumed <> '{}' then
+        perform public.chopsky_link_resumed(resumed);
+    end if;
+    perform set_config('chopsky_trace.recompute', was, true);
+    return counts || jsonb_build_object('feedback', feedback, 'messages_kept', given);
+end
+$function$;
+
+--: function public.chopsky_remove_session(session_uuid uuid, at_most integer)
+CREATE OR REPLACE FUNCTION public.chopsky_remove_session(session_uuid uuid, at_most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    session public.conversation_sessions;
+    run_ids uuid[];
+    said uuid[];
+    counts jsonb;
+begin
+    select s.* into session from public.conversation_sessions s where s.id = session_uuid and not s.legal_hold;
+    if not found or not pg_try_advisory_xact_lock(hashtextextended(session.session_id, 0)) then
+        return null;
+    end if;
+    run_ids := array(
+        select r.id from public.conversation_runs r where r.session_key = session.session_key
+        order by r.created_at desc, r.id desc limit at_most
+    );
+    if not (public.chopsky_claim_runs(run_ids) @> run_ids) then
+        return null;
+    end if;
+    counts := public.chopsky_remove_runs(run_ids) || '{"sessions": 0}';
+    perform public.chopsky_entomb_runs(run_ids);
+    if exists (select 1 from public.conversation_runs r where r.session_key = session.session_key) then
+        return counts;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    said := array(
+        select m.id from public.conversation_messages m
+        where m.session_key = session.session_key and m.conversation_run_id is null
+    );
+    if said <> '{}' and to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        execute 'select public.chopsky_keep_usage($1)' using said;
+    end if;
+    delete from public.conversation_messages m where m.id = any (said);
+    -- One that nobody drove went with its last run.
+    delete from public.conversation_sessions s where s.id = session_uuid;
+    perform set_config('chopsky_trace.recompute', was, true);
+    return counts || jsonb_build_object('sessions', 1, 'messages', (counts ->> 'messages')::bigint + cardinality(said));
 end
 $function$;
 
@@ -3244,6 +4115,26 @@ AS $function$
         'tool_calls', message.tool_calls, 'tool_call_id', message.tool_call_id, 'metadata', '{}'::jsonb,
         'is_internal', false, 'is_history', false, 'occurrence', 0, 'position', 0
     ) || message.said) r
+$function$;
+
+--: function public.chopsky_schedule_prune(wanted boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_schedule_prune(wanted boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if to_regprocedure('cron.schedule(text,text,text)') is null then
+        return false;
+    end if;
+    if wanted then
+        execute 'select cron.schedule($1, $2, $3)'
+        using 'chopsky-trace prune', '*/10 * * * *', 'select public.chopsky_prune(100, 5000)';
+    else
+        execute 'select cron.unschedule(j.jobid) from cron.job j where j.jobname = $1' using 'chopsky-trace prune';
+    end if;
+    return true;
+end
 $function$;
 
 --: function public.chopsky_session_moves(state text)
@@ -3850,6 +4741,19 @@ AS $function$
     )), 1, 16), 'hex')::uuid
 $function$;
 
+--: function public.chopsky_tombstone(kind text, id text, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_tombstone(kind text, id text, tenant_id text DEFAULT NULL::text)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select sha256(
+        k.key || convert_to(kind || coalesce(length(tenant_id) || ':' || tenant_id, '-') || chopsky_tombstone.id, 'UTF8')
+    )
+    from public.chopsky_keys k where k.name = 'tombstones'
+$function$;
+
 --: function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
 CREATE OR REPLACE FUNCTION public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
  RETURNS uuid
@@ -4265,6 +5169,30 @@ AS $function$
     where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
 $function$;
 
+--: function public.cleanup_expired_conversations()
+CREATE OR REPLACE FUNCTION public.cleanup_expired_conversations()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET lock_timeout TO '700ms'
+AS $function$
+declare
+    session_id uuid;
+    done jsonb;
+    removed integer := 0;
+begin
+    for session_id in select d from public.chopsky_due_sessions(1000, null, true) d loop
+        begin
+            done := public.chopsky_remove_session(session_id, 10000);
+        exception when lock_not_available or deadlock_detected then
+            done := null;
+        end;
+        removed := removed + coalesce((done ->> 'sessions')::integer, 0);
+    end loop;
+    return removed;
+end
+$function$;
+
 --: function public.cleanup_test_data()
 CREATE OR REPLACE FUNCTION public.cleanup_test_data()
  RETURNS jsonb
@@ -4630,6 +5558,147 @@ create view public.daily_message_volume with (security_invoker=true) as
     (sum(unmeasured_calls))::bigint AS unmeasured_calls
    FROM public.usage_metrics m
   GROUP BY day, tenant_id, user_id;
+
+--: function public.erase_user(user_id text, tenant_id text)
+CREATE OR REPLACE FUNCTION public.erase_user(user_id text, tenant_id text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    -- As it is stored.
+    person constant text := case when erase_user.user_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        then lower(erase_user.user_id) else erase_user.user_id end;
+    tenant constant text := erase_user.tenant_id;
+    run_ids uuid[];
+    further uuid[];
+    said uuid[];
+    touched uuid[];
+    prefixes uuid[];
+    counts jsonb;
+    tables jsonb := '{}';
+    part record;
+    changed bigint;
+    held bigint;
+    receipt jsonb;
+    erasure uuid := gen_random_uuid();
+begin
+    if coalesce(person, '') = '' then
+        raise exception 'Nobody is named' using errcode = 'invalid_parameter_value', hint = 'Give the person''s user_id.';
+    end if;
+    -- What is under way is stored first, and seen here; what comes later sees the tombstone.
+    perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.erase', 0));
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    insert into public.chopsky_keys (name) values ('tombstones') on conflict do nothing;
+    insert into public.conversation_tombstones (hash, kind, erased_at)
+    values (public.chopsky_tombstone('person', person, tenant), 'person', clock_timestamp())
+    on conflict (hash) do update set erased_at = excluded.erased_at;
+
+    run_ids := array(
+        select r.id from public.conversation_runs r where r.user_id = person and (tenant is null or r.tenant_id = tenant)
+    );
+    -- What saw the same calls and knows no user is the same conversation.
+    loop
+        further := array(
+            select distinct r.id
+            from public.conversation_spans s
+            join public.conversation_spans o on o.duplicate_of = coalesce(s.duplicate_of, s.id) or o.id = s.duplicate_of
+            join public.conversation_runs r on r.id = o.conversation_run_id
+            where s.conversation_run_id = any (run_ids) and s.told is not null
+                and (r.user_id is null or r.user_id = person) and r.id <> all (run_ids)
+        );
+        exit when further = '{}';
+        run_ids := run_ids || further;
+    end loop;
+    run_ids := array(
+        select r.id from public.conversation_runs r
+        where r.id = any (run_ids) and not exists (
+            select 1 from public.conversation_sessions s where s.session_key = r.session_key and s.legal_hold
+        )
+        order by r.id for update
+    );
+    said := array(
+        select m.id from public.conversation_messages m
+        where m.user_id = person and (tenant is null or m.tenant_id = tenant)
+            and (m.conversation_run_id is null or m.conversation_run_id <> all (run_ids))
+            and not exists (select 1 from public.conversation_sessions s where s.session_key = m.session_key and s.legal_hold)
+    );
+    prefixes := array(
+        select p.id from public.conversation_prefixes p where p.id in (select n from public.chopsky_named_ids(run_ids) n)
+    );
+    if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        execute 'select public.chopsky_keep_usage($1)' using run_ids || said;
+    end if;
+    perform public.chopsky_entomb_runs(run_ids);
+    counts := public.chopsky_remove_runs(run_ids, true);
+    touched := array(
+        select distinct m.conversation_run_id from public.conversation_messages m
+        where m.id = any (said) and m.conversation_run_id is not null
+    );
+    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    delete from public.conversation_messages m where m.id = any (said);
+    perform public.recompute_runs(touched);
+    -- The sessions that nobody made went with their runs.
+    tables := jsonb_build_object(
+        'conversation_runs', counts -> 'runs', 'conversation_spans', counts -> 'spans',
+        'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said), 'conversation_contents', counts -> 'contents'
+    );
+    delete from public.conversation_sessions s
+    where s.user_id = person and (tenant is null or s.tenant_id = tenant) and not s.legal_hold;
+    -- The beginnings of long prompts are ids only, yet made of what was said. The longest first, where no other begins so.
+    loop
+        delete from public.conversation_prefixes p
+        where p.id = any (prefixes)
+            and not exists (select 1 from public.conversation_prefixes l where l.extends = p.id)
+            and not exists (select 1 from public.conversation_spans s where s.prompt_prefix = p.id);
+        exit when not found;
+    end loop;
+    -- A run that was given to somebody else by hand.
+    update public.conversation_spans s set scope = s.scope - 'user_id'
+    from public.conversation_runs r
+    where r.scope_by_hand and s.conversation_run_id = r.id and s.scope ->> 'user_id' = person
+        and (tenant is null or r.tenant_id = tenant) and r.user_id is distinct from person;
+
+    if counts ->> 'feedback' <> '0' then
+        tables := tables || jsonb_build_object('conversation_feedback', counts -> 'feedback');
+    end if;
+    for part in
+        select p.table_name, p.column_name, exists (
+            select 1 from pg_catalog.pg_attribute a
+            where a.attrelid = to_regclass('public.' || p.table_name) and a.attname = 'tenant_id'
+        ) as has_tenant
+        from public.chopsky_person_columns() p
+        where to_regclass('public.' || p.table_name) is not null
+    loop
+        execute format('delete from public.%I where %I = $1', part.table_name, part.column_name)
+            || case when part.has_tenant then ' and ($2 is null or tenant_id = $2)' else '' end
+        using person, tenant;
+        get diagnostics changed = row_count;
+        tables := tables || jsonb_build_object(part.table_name, coalesce((tables ->> part.table_name)::bigint, 0) + changed);
+    end loop;
+    changed := public.chopsky_forget_usage(person, tenant);
+    select count(*) into held from public.conversation_sessions s
+    where s.user_id = person and (tenant is null or s.tenant_id = tenant);
+
+    receipt := jsonb_build_object(
+        'erasure', erasure, 'erased_at', clock_timestamp(), 'tenant_id', tenant, 'rows', tables,
+        'usage_rows_made_nobodys', changed, 'held_sessions', held,
+        'out_of_reach', jsonb_build_array(
+            'LangSmith, and whatever else is told of the same runs', 'logs of the models'' providers',
+            'backups, replicas and the write-ahead log of this database, and its files until the next vacuum',
+            'LangGraph checkpoints and all other tables of your application',
+            'journals of hosts that are offline: what they send later is refused', 'dead letters beside the journals',
+            'files that were exported'
+        )
+    );
+    insert into public.conversation_erasures (id, receipt) values (erasure, receipt);
+    perform set_config('chopsky_trace.recompute', was, true);
+    return receipt;
+end
+$function$;
 
 --: function public.generate_sample_data(email text)
 CREATE OR REPLACE FUNCTION public.generate_sample_data(email text)
@@ -5527,6 +6596,9 @@ CREATE TRIGGER model_prices_checked BEFORE INSERT OR UPDATE ON public.model_pric
 --: trigger public.user_profiles user_profiles_edited
 CREATE TRIGGER user_profiles_edited BEFORE UPDATE ON public.user_profiles FOR EACH ROW EXECUTE FUNCTION public.chopsky_on_profile();
 
+--: row level security public.chopsky_keys
+alter table public.chopsky_keys enable row level security;
+
 --: row level security public.chopsky_migrations
 alter table public.chopsky_migrations enable row level security;
 
@@ -5535,6 +6607,9 @@ alter table public.conversation_analytics enable row level security;
 
 --: row level security public.conversation_contents
 alter table public.conversation_contents enable row level security;
+
+--: row level security public.conversation_erasures
+alter table public.conversation_erasures enable row level security;
 
 --: row level security public.conversation_feedback
 alter table public.conversation_feedback enable row level security;
@@ -5557,8 +6632,14 @@ alter table public.conversation_sessions enable row level security;
 --: row level security public.conversation_spans
 alter table public.conversation_spans enable row level security;
 
+--: row level security public.conversation_tombstones
+alter table public.conversation_tombstones enable row level security;
+
 --: row level security public.model_prices
 alter table public.model_prices enable row level security;
+
+--: row level security public.retention_policies
+alter table public.retention_policies enable row level security;
 
 --: row level security public.usage_contributions
 alter table public.usage_contributions enable row level security;
@@ -5578,6 +6659,11 @@ alter table public.user_profiles enable row level security;
 --: row level security public.writer_status
 alter table public.writer_status enable row level security;
 
+--: policy public.chopsky_keys chopsky_keys_service
+create policy chopsky_keys_service on public.chopsky_keys as permissive for all to service_role
+using (true)
+with check (true);
+
 --: policy public.chopsky_migrations chopsky_migrations_service
 create policy chopsky_migrations_service on public.chopsky_migrations as permissive for select to service_role
 using (true);
@@ -5589,6 +6675,11 @@ with check (true);
 
 --: policy public.conversation_contents conversation_contents_service
 create policy conversation_contents_service on public.conversation_contents as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.conversation_erasures conversation_erasures_service
+create policy conversation_erasures_service on public.conversation_erasures as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -5669,8 +6760,18 @@ create policy conversation_spans_service on public.conversation_spans as permiss
 using (true)
 with check (true);
 
+--: policy public.conversation_tombstones conversation_tombstones_service
+create policy conversation_tombstones_service on public.conversation_tombstones as permissive for all to service_role
+using (true)
+with check (true);
+
 --: policy public.model_prices model_prices_service
 create policy model_prices_service on public.model_prices as permissive for all to service_role
+using (true)
+with check (true);
+
+--: policy public.retention_policies retention_policies_service
+create policy retention_policies_service on public.retention_policies as permissive for all to service_role
 using (true)
 with check (true);
 
@@ -5738,6 +6839,9 @@ grant execute on function public.cancel_conversation_session(session_uuid uuid) 
 --: grant public.cancel_conversation_session(session_uuid uuid) to service_role
 grant execute on function public.cancel_conversation_session(session_uuid uuid) to service_role;
 
+--: grant public.chopsky_add_counts(counts jsonb, more jsonb) to service_role
+grant execute on function public.chopsky_add_counts(counts jsonb, more jsonb) to service_role;
+
 --: grant public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean) to service_role
 grant execute on function public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean) to service_role;
 
@@ -5747,8 +6851,14 @@ grant execute on function public.chopsky_as_told(span public.conversation_spans)
 --: grant public.chopsky_call_pairs(ids uuid[]) to service_role
 grant execute on function public.chopsky_call_pairs(ids uuid[]) to service_role;
 
+--: grant public.chopsky_claim_runs(wanted uuid[]) to service_role
+grant execute on function public.chopsky_claim_runs(wanted uuid[]) to service_role;
+
 --: grant public.chopsky_content(run_id uuid, content_id uuid) to service_role
 grant execute on function public.chopsky_content(run_id uuid, content_id uuid) to service_role;
+
+--: grant public.chopsky_count_due(older_than interval, tenant_id text) to service_role
+grant execute on function public.chopsky_count_due(older_than interval, tenant_id text) to service_role;
 
 --: grant public.chopsky_count_usage(owner_ids uuid[]) to service_role
 grant execute on function public.chopsky_count_usage(owner_ids uuid[]) to service_role;
@@ -5756,11 +6866,23 @@ grant execute on function public.chopsky_count_usage(owner_ids uuid[]) to servic
 --: grant public.chopsky_decide_calls(members uuid[]) to service_role
 grant execute on function public.chopsky_decide_calls(members uuid[]) to service_role;
 
+--: grant public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) to service_role
+grant execute on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) to service_role;
+
+--: grant public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) to service_role
+grant execute on function public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) to service_role;
+
 --: grant public.chopsky_end_session(session_uuid uuid, state text) to authenticated
 grant execute on function public.chopsky_end_session(session_uuid uuid, state text) to authenticated;
 
 --: grant public.chopsky_end_session(session_uuid uuid, state text) to service_role
 grant execute on function public.chopsky_end_session(session_uuid uuid, state text) to service_role;
+
+--: grant public.chopsky_entomb_runs(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_entomb_runs(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_erase_on_auth_delete(wanted boolean) to service_role
+grant execute on function public.chopsky_erase_on_auth_delete(wanted boolean) to service_role;
 
 --: grant public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role;
@@ -5774,6 +6896,12 @@ grant execute on function public.chopsky_feedback_version(moment timestamp with 
 --: grant public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[]) to service_role;
 
+--: grant public.chopsky_forget_usage(user_id text, tenant_id text) to service_role
+grant execute on function public.chopsky_forget_usage(user_id text, tenant_id text) to service_role;
+
+--: grant public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role
+grant execute on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role;
+
 --: grant public.chopsky_ingest(payload json) to service_role
 grant execute on function public.chopsky_ingest(payload json) to service_role;
 
@@ -5783,6 +6911,9 @@ grant execute on function public.chopsky_join_runs(candidates uuid[]) to service
 --: grant public.chopsky_keep_usage(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_keep_usage(run_ids uuid[]) to service_role;
 
+--: grant public.chopsky_keys to service_role
+grant insert, select on table public.chopsky_keys to service_role;
+
 --: grant public.chopsky_link_resumed(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service_role;
 
@@ -5791,6 +6922,9 @@ grant execute on function public.chopsky_merge_calls(run_ids uuid[]) to service_
 
 --: grant public.chopsky_migrations to service_role
 grant select on table public.chopsky_migrations to service_role;
+
+--: grant public.chopsky_named_ids(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_named_ids(run_ids uuid[]) to service_role;
 
 --: grant public.chopsky_nested_calls(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_nested_calls(run_ids uuid[]) to service_role;
@@ -5807,6 +6941,9 @@ grant execute on function public.chopsky_pair_messages(keys uuid[], bodies uuid[
 --: grant public.chopsky_pair_runs(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_pair_runs(run_ids uuid[]) to service_role;
 
+--: grant public.chopsky_person_columns() to service_role
+grant execute on function public.chopsky_person_columns() to service_role;
+
 --: grant public.chopsky_place_feedback(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_place_feedback(feedback_ids uuid[]) to service_role;
 
@@ -5818,6 +6955,15 @@ grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_
 
 --: grant public.chopsky_prompt_names(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_names(span_id uuid) to service_role;
+
+--: grant public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) to service_role
+grant execute on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) to service_role;
+
+--: grant public.chopsky_prune_rows(at_most bigint, tenant_id text) to service_role
+grant execute on function public.chopsky_prune_rows(at_most bigint, tenant_id text) to service_role;
+
+--: grant public.chopsky_prunes() to service_role
+grant execute on function public.chopsky_prunes() to service_role;
 
 --: grant public.chopsky_rate_runs(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_rate_runs(run_ids uuid[]) to service_role;
@@ -5834,8 +6980,20 @@ grant execute on function public.chopsky_reap(older_than interval, at_most integ
 --: grant public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role
 grant execute on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) to service_role;
 
+--: grant public.chopsky_refuse_runs(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_refuse_runs(run_ids uuid[]) to service_role;
+
 --: grant public.chopsky_related_calls(seeds uuid[]) to service_role
 grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_role;
+
+--: grant public.chopsky_remove_content(run_ids uuid[], said boolean) to service_role
+grant execute on function public.chopsky_remove_content(run_ids uuid[], said boolean) to service_role;
+
+--: grant public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role
+grant execute on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role;
+
+--: grant public.chopsky_remove_session(session_uuid uuid, at_most integer) to service_role
+grant execute on function public.chopsky_remove_session(session_uuid uuid, at_most integer) to service_role;
 
 --: grant public.chopsky_resolve_feedback(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_resolve_feedback(feedback_ids uuid[]) to service_role;
@@ -5848,6 +7006,9 @@ grant execute on function public.chopsky_said_by_hand(session_key uuid) to servi
 
 --: grant public.chopsky_said_row(message public.conversation_messages) to service_role
 grant execute on function public.chopsky_said_row(message public.conversation_messages) to service_role;
+
+--: grant public.chopsky_schedule_prune(wanted boolean) to service_role
+grant execute on function public.chopsky_schedule_prune(wanted boolean) to service_role;
 
 --: grant public.chopsky_session_moves(state text) to authenticated
 grant execute on function public.chopsky_session_moves(state text) to authenticated;
@@ -5888,6 +7049,9 @@ grant execute on function public.chopsky_tenant_id() to service_role;
 --: grant public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) to service_role
 grant execute on function public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) to service_role;
 
+--: grant public.chopsky_tombstone(kind text, id text, tenant_id text) to service_role
+grant execute on function public.chopsky_tombstone(kind text, id text, tenant_id text) to service_role;
+
 --: grant public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role
 grant execute on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role;
 
@@ -5909,6 +7073,9 @@ grant execute on function public.chopsky_write_prefixes(prefixes json) to servic
 --: grant public.chopsky_write_spans(spans json) to service_role
 grant execute on function public.chopsky_write_spans(spans json) to service_role;
 
+--: grant public.cleanup_expired_conversations() to service_role
+grant execute on function public.cleanup_expired_conversations() to service_role;
+
 --: grant public.cleanup_test_data() to service_role
 grant execute on function public.cleanup_test_data() to service_role;
 
@@ -5929,6 +7096,9 @@ grant select on table public.conversation_calls to service_role;
 
 --: grant public.conversation_contents to service_role
 grant delete, insert, select, update on table public.conversation_contents to service_role;
+
+--: grant public.conversation_erasures to service_role
+grant insert, select on table public.conversation_erasures to service_role;
 
 --: grant public.conversation_feedback to authenticated
 grant delete on table public.conversation_feedback to authenticated;
@@ -5978,6 +7148,9 @@ grant delete, insert, select, update on table public.conversation_sessions to se
 --: grant public.conversation_spans to service_role
 grant delete, insert, select, update on table public.conversation_spans to service_role;
 
+--: grant public.conversation_tombstones to service_role
+grant delete, insert, select, update on table public.conversation_tombstones to service_role;
+
 --: grant public.conversation_transcript(conversation_run_id uuid) to authenticated
 grant execute on function public.conversation_transcript(conversation_run_id uuid) to authenticated;
 
@@ -5995,6 +7168,9 @@ grant select on table public.daily_message_volume to authenticated;
 
 --: grant public.daily_message_volume to service_role
 grant select on table public.daily_message_volume to service_role;
+
+--: grant public.erase_user(user_id text, tenant_id text) to service_role
+grant execute on function public.erase_user(user_id text, tenant_id text) to service_role;
 
 --: grant public.generate_sample_data(email text) to service_role
 grant execute on function public.generate_sample_data(email text) to service_role;
@@ -6055,6 +7231,9 @@ grant execute on function public.rebuild_usage(since date) to service_role;
 
 --: grant public.recompute_runs(run_ids uuid[]) to service_role
 grant execute on function public.recompute_runs(run_ids uuid[]) to service_role;
+
+--: grant public.retention_policies to service_role
+grant delete, insert, select, update on table public.retention_policies to service_role;
 
 --: grant public.usage_contributions to service_role
 grant delete, insert, select, update on table public.usage_contributions to service_role;
@@ -6137,8 +7316,14 @@ comment on function public.cancel_conversation_session(session_uuid uuid) is 'Ma
 --: comment public.chopsky_as_told(span public.conversation_spans)
 comment on function public.chopsky_as_told(span public.conversation_spans) is 'The span with the numbers that it told itself.';
 
+--: comment public.chopsky_claim_runs(wanted uuid[])
+comment on function public.chopsky_claim_runs(wanted uuid[]) is 'Locks those of these runs that nobody is writing to, and may be removed; returns them.';
+
 --: comment public.chopsky_content(run_id uuid, content_id uuid)
 comment on function public.chopsky_content(run_id uuid, content_id uuid) is 'The content that a reference of this run stands for, if it is stored.';
+
+--: comment public.chopsky_count_due(older_than interval, tenant_id text)
+comment on function public.chopsky_count_due(older_than interval, tenant_id text) is 'What chopsky_prune would remove now, were nobody at any of it.';
 
 --: comment public.chopsky_count_usage(owner_ids uuid[])
 comment on function public.chopsky_count_usage(owner_ids uuid[]) is 'Brings usage_metrics up to date with these runs, and messages outside a run; ids of deleted ones take out what they had.';
@@ -6146,8 +7331,26 @@ comment on function public.chopsky_count_usage(owner_ids uuid[]) is 'Brings usag
 --: comment public.chopsky_decide_calls(members uuid[])
 comment on function public.chopsky_decide_calls(members uuid[]) is 'Which of these spans are one model call, and which of them owns it.';
 
+--: comment public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text)
+comment on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) is 'Runs that a policy (or older_than) says are to be removed, or to lose their messages or payloads.';
+
+--: comment public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean)
+comment on function public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) is 'Sessions whose time is over: by their own expires_at, else by a policy.';
+
+--: comment public.chopsky_entomb_runs(run_ids uuid[])
+comment on function public.chopsky_entomb_runs(run_ids uuid[]) is 'Late records of these runs are refused from now on.';
+
+--: comment public.chopsky_erase_on_auth_delete(wanted boolean)
+comment on function public.chopsky_erase_on_auth_delete(wanted boolean) is 'Whether a user who is deleted in auth.users is erased here; false where there is no such table.';
+
 --: comment public.chopsky_feedback_version(moment timestamp with time zone)
 comment on function public.chopsky_feedback_version(moment timestamp with time zone) is 'Of feedback given by hand: nanoseconds since 1970 in 20 digits, as records have it.';
+
+--: comment public.chopsky_forget_usage(user_id text, tenant_id text)
+comment on function public.chopsky_forget_usage(user_id text, tenant_id text) is 'Adds a person''s usage to nobody''s, of the same tenants and days.';
+
+--: comment public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
+comment on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
 
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';
@@ -6155,14 +7358,23 @@ comment on function public.chopsky_ingest(payload json) is 'Writes a batch of ru
 --: comment public.chopsky_keep_usage(run_ids uuid[])
 comment on function public.chopsky_keep_usage(run_ids uuid[]) is 'Keeps in usage_metrics what these runs used, though they are deleted next, in the same transaction.';
 
+--: comment public.chopsky_keys
+comment on table public.chopsky_keys is 'Random keys of this database, made when first needed. Without it nobody can tell whom a tombstone is of.';
+
 --: comment public.chopsky_merge_calls(run_ids uuid[])
 comment on function public.chopsky_merge_calls(run_ids uuid[]) is 'Settles which model calls of these runs were told of twice; returns the runs in which something changed.';
 
 --: comment public.chopsky_migrations
 comment on table public.chopsky_migrations is 'The steps of chopsky-trace''s schema that were applied here.';
 
+--: comment public.chopsky_named_ids(run_ids uuid[])
+comment on function public.chopsky_named_ids(run_ids uuid[]) is 'Ids that the prompts, payloads, messages and documents of these runs refer to.';
+
 --: comment public.chopsky_open_runs(runs json)
 comment on function public.chopsky_open_runs(runs json) is 'Makes and locks the runs of a batch, and says of each what its rows need; chopsky_ingest ends what this begins.';
+
+--: comment public.chopsky_person_columns()
+comment on function public.chopsky_person_columns() is 'Tables, and their columns that name a person, whose rows erase_user deletes; those of runs, sessions, messages and usage it knows.';
 
 --: comment public.chopsky_prefix_bodies(prefix_id uuid)
 comment on function public.chopsky_prefix_bodies(prefix_id uuid) is 'The body ids that a list begins with, in order; NULL where a row of it is missing.';
@@ -6173,6 +7385,12 @@ comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a
 --: comment public.chopsky_prompt_names(span_id uuid)
 comment on function public.chopsky_prompt_names(span_id uuid) is 'Place, from 0, to the assistant''s name in a model call''s prompt; "" where it has none after all.';
 
+--: comment public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text)
+comment on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) is 'Removes what retention_policies and expires_at say, or runs older than older_than; at most so many runs. more: call it again.';
+
+--: comment public.chopsky_prunes()
+comment on function public.chopsky_prunes() is 'True where a policy or a session''s expires_at says that something goes.';
+
 --: comment public.chopsky_reads_tenant()
 comment on function public.chopsky_reads_tenant() is 'True for a tenant''s admin or support role (app_metadata.chopsky_role). Replace it to take roles from elsewhere.';
 
@@ -6182,11 +7400,26 @@ comment on function public.chopsky_reap(older_than interval, at_most integer) is
 --: comment public.chopsky_recompute(run_ids uuid[], unordered uuid[])
 comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) is 'Derives these runs'' totals, status and analytics again; the sequence of messages in those that are unordered.';
 
+--: comment public.chopsky_refuse_runs(run_ids uuid[])
+comment on function public.chopsky_refuse_runs(run_ids uuid[]) is 'Takes out those of these runs that were erased, or are of a person who was and began before; returns them.';
+
+--: comment public.chopsky_remove_content(run_ids uuid[], said boolean)
+comment on function public.chopsky_remove_content(run_ids uuid[], said boolean) is 'Takes from claimed runs their payloads, and with said their messages'' texts; the numbers stay.';
+
+--: comment public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean)
+comment on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';
+
+--: comment public.chopsky_remove_session(session_uuid uuid, at_most integer)
+comment on function public.chopsky_remove_session(session_uuid uuid, at_most integer) is 'Removes a session, or at most so many of its latest runs; NULL where it is held or in use.';
+
 --: comment public.chopsky_restore(value jsonb, run_id uuid, is_document boolean)
 comment on function public.chopsky_restore(value jsonb, run_id uuid, is_document boolean) is 'A message''s parts or tool calls with the run''s texts, documents and media put back; a reference whose content is not stored stays.';
 
 --: comment public.chopsky_said_by_hand(session_key uuid)
 comment on function public.chopsky_said_by_hand(session_key uuid) is 'When the latest message was written that is of this session and of no run.';
+
+--: comment public.chopsky_schedule_prune(wanted boolean)
+comment on function public.chopsky_schedule_prune(wanted boolean) is 'Has pg_cron call chopsky_prune every ten minutes, or no more; false where pg_cron is missing.';
 
 --: comment public.chopsky_session_moves(state text)
 comment on function public.chopsky_session_moves(state text) is 'The states that a session may go to from this one. Replace it where yours go another way.';
@@ -6206,6 +7439,9 @@ comment on function public.chopsky_tenant_id() is 'Tenant of the current request
 --: comment public.chopsky_text_body_id(role text, content text, tool_call_id text, name text)
 comment on function public.chopsky_text_body_id(role text, content text, tool_call_id text, name text) is 'The body_id of a message that is a text and no more.';
 
+--: comment public.chopsky_tombstone(kind text, id text, tenant_id text)
+comment on function public.chopsky_tombstone(kind text, id text, tenant_id text) is 'The keyed hash by which a person or a run that was erased is known again.';
+
 --: comment public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
 comment on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) is 'Names a row of the usage roll-ups: a hash, for names may be of any length, and NULL.';
 
@@ -6214,6 +7450,9 @@ comment on function public.chopsky_write_costs(costs json) is 'Writes new costs 
 
 --: comment public.chopsky_write_feedback(feedback json)
 comment on function public.chopsky_write_feedback(feedback json) is 'Writes records of feedback, for runs that are stored or not yet; repeating it changes nothing.';
+
+--: comment public.cleanup_expired_conversations()
+comment on function public.cleanup_expired_conversations() is 'Removes sessions whose expires_at has passed, with all of theirs; returns how many. At most 1,000 a call.';
 
 --: comment public.cleanup_test_data()
 comment on function public.cleanup_test_data() is 'Removes what generate_sample_data made, and nothing else; returns what it removed.';
@@ -6362,6 +7601,9 @@ comment on column public.conversation_contents.kind is 'text, document or media.
 --: comment public.conversation_contents.size_bytes
 comment on column public.conversation_contents.size_bytes is 'Of the text in UTF-8, of the document as JSON, of the media decoded.';
 
+--: comment public.conversation_erasures
+comment on table public.conversation_erasures is 'Receipts of erase_user: how many rows of which tables, and when. Not of whom.';
+
 --: comment public.conversation_feedback
 comment on table public.conversation_feedback is 'Feedback on a run, a span or a message: one per target, user and key, the last one stands.';
 
@@ -6475,6 +7717,9 @@ comment on table public.conversation_runs is 'One conversation run: everything u
 
 --: comment public.conversation_runs.average_response_time
 comment on column public.conversation_runs.average_response_time is 'Milliseconds: mean over the run''s own model calls.';
+
+--: comment public.conversation_runs.content_removed
+comment on column public.conversation_runs.content_removed is 'What a retention policy took away: payloads, or messages and payloads. NULL: nothing.';
 
 --: comment public.conversation_runs.merged
 comment on column public.conversation_runs.merged is 'True when all its model calls are duplicates of another run''s; such runs leave lists and totals.';
@@ -6617,6 +7862,15 @@ comment on column public.conversation_spans.told is 'What this span itself told,
 --: comment public.conversation_spans.usage_source
 comment on column public.conversation_spans.usage_source is 'reported, computed, estimated or unknown.';
 
+--: comment public.conversation_tombstones
+comment on table public.conversation_tombstones is 'What was erased and must not come back: keyed hashes, no ids.';
+
+--: comment public.conversation_tombstones.erased_at
+comment on column public.conversation_tombstones.erased_at is 'Runs of the person that began before are refused; later ones are new.';
+
+--: comment public.conversation_tombstones.refused_runs
+comment on column public.conversation_tombstones.refused_runs is 'How many batches brought records of such a run too late; they were not kept.';
+
 --: comment public.conversation_transcript(conversation_run_id uuid)
 comment on function public.conversation_transcript(conversation_run_id uuid) is 'What the user said and was answered in a run, under the caller''s row level security.';
 
@@ -6625,6 +7879,9 @@ comment on view public.current_day_usage is 'Today (UTC) so far, by user. For wh
 
 --: comment public.daily_message_volume
 comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
+
+--: comment public.erase_user(user_id text, tenant_id text)
+comment on function public.erase_user(user_id text, tenant_id text) is 'Removes a person from every table, but for sessions under a legal hold, and refuses late records of what was before. Returns a receipt; it is kept in conversation_erasures.';
 
 --: comment public.generate_sample_data(email text)
 comment on function public.generate_sample_data(email text) is 'Makes a few conversations of the user with this address (and the profile where there is none); returns what it made. cleanup_test_data removes it.';
@@ -6712,6 +7969,18 @@ comment on function public.rebuild_usage(since date) is 'Makes the usage roll-up
 
 --: comment public.recompute_runs(run_ids uuid[])
 comment on function public.recompute_runs(run_ids uuid[]) is 'Derives these runs'' totals, status, sequence and analytics again from their spans and messages.';
+
+--: comment public.retention_policies
+comment on table public.retention_policies is 'How long things are kept. A tenant''s own rule goes before the general one; without a rule all is kept.';
+
+--: comment public.retention_policies.keep_for
+comment on column public.retention_policies.keep_for is 'From when the server first had it, or last heard of it. NULL: for good.';
+
+--: comment public.retention_policies.tenant_id
+comment on column public.retention_policies.tenant_id is 'NULL: all tenants that have no rule of their own.';
+
+--: comment public.retention_policies.what
+comment on column public.retention_policies.what is 'sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; numbers stay. payloads: inputs, outputs, texts and documents of spans. feedback. writer_status.';
 
 --: comment public.update_session_activity()
 comment on function public.update_session_activity() is 'Keeps a session''s times, and its moves from state to state legal.';

@@ -34,6 +34,10 @@ COPY_SAVES_S = 0.00004
 """What COPY saves for each record, about."""
 COPY_ROUND_TRIPS = 4
 """How many round trips more it takes."""
+PRUNE_BUDGET_S = 2.0
+"""How long a writer goes on removing what is kept long enough."""
+PRUNE_RUNS = 50
+"""Runs of one transaction of it."""
 WARY_BATCHES = 16
 """After a batch whose rows COPY was refused, so many go as JSON: a replay, or another process tells the same."""
 
@@ -170,6 +174,14 @@ class Delivery:
         from chopsky_trace.database.write import runs_of_traces
 
         return runs_of_traces(self.connected(), trace_ids)
+    def prune(self) -> None:
+        """Removes what is kept long enough, if there is a connection: a little at a time, records wait meanwhile."""
+        if self._connection is not None:
+            from chopsky_trace.database.retention import prune_some
+
+            deadline = time.monotonic() + PRUNE_BUDGET_S
+            while prune_some(self._connection, PRUNE_RUNS) and time.monotonic() < deadline:
+                pass
 
     def disconnect(self) -> None:
         """Closes the connection, whatever is under way on it; the next batch opens another."""

@@ -24,6 +24,8 @@ HOUSEKEEPING_S = 5.0
 """How often dead processes are looked for."""
 STATUS_S = 10.0
 REAP_S = 180.0
+PRUNE_S = 3_600.0
+"""How often a writer removes what retention policies say, where nothing else does it more often."""
 BACKOFF_CAP_S = 30.0
 IMPATIENT_S = 0.25
 """Longest pause between tries while somebody waits in flush."""
@@ -376,6 +378,8 @@ class Worker:
             self._aside(self._look_late)
         if self.stored and self._is_due("reap", REAP_S):
             self._aside(self._delivery.reap)
+        if self.stored and self._is_due("prune", PRUNE_S):
+            self._aside(self._delivery.prune)
 
     def _look_late(self) -> None:
         for record in self._late(self._delivery.traces_with_run):

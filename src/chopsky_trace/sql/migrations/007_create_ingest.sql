@@ -406,6 +406,13 @@ $$;
 revoke all on function public.chopsky_link_resumed(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_link_resumed(uuid[]) to service_role;
 
+-- Takes out again the runs that were erased; the step that knows which replaces this.
+create function public.chopsky_refuse_runs(run_ids uuid[]) returns uuid[]
+language sql set search_path = ''
+as $$ select '{}'::uuid[] $$;
+revoke all on function public.chopsky_refuse_runs(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_refuse_runs(uuid[]) to service_role;
+
 -- Makes the runs of a batch that are not there yet, and locks all of them: one writer at a time per session and per run, in
 -- one order for all, until the transaction ends. What is settled then is settled for good.
 create function public.chopsky_open_runs(runs json)
@@ -421,6 +428,8 @@ declare
     late uuid[];
     fresh uuid[];
 begin
+    -- Who erases somebody waits for the batches under way, and those after it see what was erased.
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
     -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
     perform set_config('chopsky_trace.recompute', 'on', true);
     perform pg_advisory_xact_lock(k.key)
@@ -497,6 +506,7 @@ declare
     candidates uuid[];
     keys uuid[];
     bodies uuid[];
+    refused uuid[];
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- Once: every further look into the payload would read all of it again.
@@ -577,6 +587,14 @@ begin
         lost := lost || array(select public.chopsky_settle_turns(turns));
     end if;
 
+    -- Late records of what was erased.
+    refused := public.chopsky_refuse_runs(run_ids || joined);
+    if refused <> '{}' then
+        run_ids := array(select u from unnest(run_ids) u where u <> all (refused));
+        joined := array(select u from unnest(joined) u where u <> all (refused));
+        lost := array(select u from unnest(lost) u where u <> all (refused));
+    end if;
+
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
     touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
@@ -606,7 +624,7 @@ begin
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
-    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined));
+    return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));
 end
 $$;
 comment on function public.chopsky_ingest(json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';

@@ -289,17 +289,30 @@ revoke all on function public.chopsky_on_session_moved() from public, anon, auth
 create trigger conversation_sessions_moved after update on public.conversation_sessions for each row
 when (old.session_key <> new.session_key) execute function public.chopsky_on_session_moved();
 
+-- What a person had removed must not come back with a late record; the step that knows how replaces this.
+create function public.chopsky_entomb_runs(run_ids uuid[]) returns void
+language sql set search_path = ''
+as $$ select $$;
+revoke all on function public.chopsky_entomb_runs(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_entomb_runs(uuid[]) to service_role;
+
 -- As its owner, because a user may remove a conversation, yet no single run or message of it.
 create function public.chopsky_on_session_gone() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
+declare
+    run_ids uuid[];
 begin
     if old.legal_hold then
         raise exception 'The session % is under a legal hold', old.id
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
     perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for update;
-    delete from public.conversation_runs r where r.session_key = old.session_key;
+    with gone as (
+        delete from public.conversation_runs r where r.session_key = old.session_key returning r.id
+    )
+    select array_agg(g.id) into run_ids from gone g;
+    perform public.chopsky_entomb_runs(run_ids);
     delete from public.conversation_messages m where m.session_key = old.session_key and m.conversation_run_id is null;
     return null;
 end

@@ -1,5 +1,6 @@
 drop function public.chopsky_ingest(json);
 drop function public.chopsky_open_runs(json);
+drop function public.chopsky_refuse_runs(uuid[]);
 drop function public.chopsky_link_resumed(uuid[]);
 drop function public.chopsky_settle_scope(uuid[]);
 drop function public.chopsky_join_runs(uuid[]);

@@ -17,6 +17,7 @@ drop index public.idx_messages_session_key;
 drop table public.conversation_sessions;
 drop function public.conversation_session_id(text, text, text, text);
 drop function public.chopsky_on_session_gone();
+drop function public.chopsky_entomb_runs(uuid[]);
 drop function public.chopsky_on_session_moved();
 drop function public.update_session_activity();
 drop function public.chopsky_session_moves(text);
