@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from chopsky_trace import __version__
-from chopsky_trace.commands import present, retention, sample
+from chopsky_trace.commands import present, retention, sample, transfer
 from chopsky_trace.commands import reprice as repricing
 from chopsky_trace.commands import serve as serving
 from chopsky_trace.commands import show as views
@@ -57,6 +57,7 @@ main.add_command(realtime)
 main.add_command(costs)
 main.add_command(db)
 retention.add_to(main)
+transfer.add_to(main)
 
 
 @command(main, examples="migrate\nmigrate --verify")

@@ -73,6 +73,10 @@ class RetentionError(TraceError):
     """Nothing was changed."""
 
 
+class TransferError(TraceError):
+    """Mend it and run the command again; what is imported already stays as it is."""
+
+
 class UndecodableError(TraceError):
     """Send an OTLP export request in the encoding that Content-Type names: protobuf, or OTLP's JSON with ids in hex."""
 

@@ -1832,6 +1832,69 @@ begin
 end
 $functionx$;
 
+--: function public.chopsky_export_runs(run_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_export_runs(run_ids uuid[])
+ RETURNS TABLE(id uuid, exported text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+declare
+    run record;
+    rated json;
+begin
+    for run in
+        select r.* from public.conversation_runs r where r.id = any (run_ids) order by r.created_at, r.id
+    loop
+        rated := null;
+        if to_regclass('public.conversation_feedback') is not null then
+            execute 'select json_agg(f order by f.id) from public.conversation_feedback f where f.conversation_run_id = $1'
+            into rated using run.id;
+        end if;
+        id := run.id;
+        exported := (
+            -- Line ends in it are only those that json_agg puts between: in strings they are escaped.
+            select replace(json_build_object(
+                'run', row_to_json(r),
+                'session', (select row_to_json(s) from public.conversation_sessions s where s.session_key = r.session_key),
+                'analytics', (select row_to_json(a) from public.conversation_analytics a where a.conversation_run_id = r.id),
+                'spans', (select json_agg(s order by s.started_at, s.id) from public.conversation_spans s where s.conversation_run_id = r.id),
+                'messages', (select json_agg(m order by m.sequence, m.id) from public.conversation_messages m where m.conversation_run_id = r.id),
+                'contents', (select json_agg(c order by c.id) from public.conversation_contents c where c.conversation_run_id = r.id),
+                'prefixes', (
+                    select json_agg(p order by p.length, p.id) from public.conversation_prefixes p
+                    where p.id in (select n from public.chopsky_named_ids(array[r.id]) n)
+                ),
+                'feedback', rated
+            )::text, E'\n', '')
+            from public.conversation_runs r where r.id = run.id
+        );
+        return next;
+    end loop;
+end
+$function$;
+
+--: function public.chopsky_export_sessions(session_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_export_sessions(session_ids uuid[])
+ RETURNS TABLE(id uuid, exported text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select s.id, replace(json_build_object(
+        'session', row_to_json(s),
+        'messages', (
+            select json_agg(m order by m.created_at, m.id) from public.conversation_messages m
+            where m.session_key = s.session_key and m.conversation_run_id is null
+        )
+    )::text, E'\n', '')
+    from public.conversation_sessions s
+    where s.id = any (session_ids)
+    order by s.created_at, s.id
+$function$;
+
 --: function public.chopsky_feedback_targets(feedback_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_feedback_targets(feedback_ids uuid[])
  RETURNS TABLE(id uuid, conversation_run_id uuid, span_id uuid, message_id uuid, session_id text, tenant_id text, user_id text, is_internal boolean, is_pending boolean)
@@ -2063,6 +2126,99 @@ begin
             messages := messages + given;
         end if;
     end loop;
+end
+$function$;
+
+--: function public.chopsky_import(lines json)
+CREATE OR REPLACE FUNCTION public.chopsky_import(lines json)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0}';
+    line json;
+    run_id uuid;
+    fresh uuid[] := '{}';
+    said uuid[] := '{}';
+    keys uuid[] := '{}';
+    refused uuid[];
+    sessions bigint;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(coalesce(e -> 'run' ->> 'session_id', e -> 'session' ->> 'session_id'), 0) as key
+        from json_array_elements(lines) e order by 1
+    ) k
+    where k.key is not null;
+    for line in
+        select e from json_array_elements(lines) e order by (e -> 'run' ->> 'id')::uuid nulls last
+    loop
+        sessions := 0;
+        if json_typeof(line -> 'session') = 'object' then
+            sessions := public.chopsky_import_rows('conversation_sessions', json_build_array(line -> 'session'));
+            counts := public.chopsky_add_counts(counts, jsonb_build_object('sessions', sessions));
+        end if;
+        run_id := (line -> 'run' ->> 'id')::uuid;
+        if run_id is not null and public.chopsky_import_rows('conversation_runs', json_build_array(line -> 'run')) = 0 then
+            counts := public.chopsky_add_counts(counts, '{"present": 1}');
+            continue;
+        end if;
+        if run_id is not null then
+            fresh := fresh || run_id;
+            keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
+            perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
+            where json_typeof(line -> 'analytics') = 'object';
+        else
+            said := said || array(
+                select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
+            );
+        end if;
+        counts := public.chopsky_add_counts(counts, jsonb_build_object(
+            'runs', case when run_id is null then 0 else 1 end,
+            'prefixes', public.chopsky_import_rows('conversation_prefixes', line -> 'prefixes'),
+            'spans', public.chopsky_import_rows('conversation_spans', line -> 'spans'),
+            'messages', public.chopsky_import_rows('conversation_messages', line -> 'messages'),
+            'contents', public.chopsky_import_rows('conversation_contents', line -> 'contents'),
+            'feedback', public.chopsky_import_rows('conversation_feedback', line -> 'feedback')
+        ));
+    end loop;
+    refused := public.chopsky_refuse_runs(fresh);
+    fresh := array(select u from unnest(fresh) u where u <> all (refused));
+    perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
+    if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
+        execute 'select public.chopsky_count_usage($1)' using fresh || said;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return public.chopsky_add_counts(counts, jsonb_build_object('refused', cardinality(refused), 'runs', -cardinality(refused)));
+end
+$function$;
+
+--: function public.chopsky_import_rows(table_name text, rows json)
+CREATE OR REPLACE FUNCTION public.chopsky_import_rows(table_name text, rows json)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    columns text;
+    written bigint;
+begin
+    if rows is null or json_typeof(rows) <> 'array' or to_regclass('public.' || quote_ident(table_name)) is null then
+        return 0;
+    end if;
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into columns
+    from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('public.' || quote_ident(table_name)) and a.attnum > 0 and not a.attisdropped and a.attgenerated = '';
+    execute format(
+        'insert into public.%1$I (%2$s) select %2$s from json_populate_recordset(null::public.%1$I, $1) on conflict do nothing',
+        table_name, columns
+    ) using rows;
+    get diagnostics written = row_count;
+    return written;
 end
 $function$;
 
@@ -6884,6 +7040,12 @@ grant execute on function public.chopsky_entomb_runs(run_ids uuid[]) to service_
 --: grant public.chopsky_erase_on_auth_delete(wanted boolean) to service_role
 grant execute on function public.chopsky_erase_on_auth_delete(wanted boolean) to service_role;
 
+--: grant public.chopsky_export_runs(run_ids uuid[]) to service_role
+grant execute on function public.chopsky_export_runs(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_export_sessions(session_ids uuid[]) to service_role
+grant execute on function public.chopsky_export_sessions(session_ids uuid[]) to service_role;
+
 --: grant public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_feedback_targets(feedback_ids uuid[]) to service_role;
 
@@ -6901,6 +7063,12 @@ grant execute on function public.chopsky_forget_usage(user_id text, tenant_id te
 
 --: grant public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role
 grant execute on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role;
+
+--: grant public.chopsky_import(lines json) to service_role
+grant execute on function public.chopsky_import(lines json) to service_role;
+
+--: grant public.chopsky_import_rows(table_name text, rows json) to service_role
+grant execute on function public.chopsky_import_rows(table_name text, rows json) to service_role;
 
 --: grant public.chopsky_ingest(payload json) to service_role
 grant execute on function public.chopsky_ingest(payload json) to service_role;
@@ -7343,6 +7511,12 @@ comment on function public.chopsky_entomb_runs(run_ids uuid[]) is 'Late records 
 --: comment public.chopsky_erase_on_auth_delete(wanted boolean)
 comment on function public.chopsky_erase_on_auth_delete(wanted boolean) is 'Whether a user who is deleted in auth.users is erased here; false where there is no such table.';
 
+--: comment public.chopsky_export_runs(run_ids uuid[])
+comment on function public.chopsky_export_runs(run_ids uuid[]) is 'Each run with its session, spans, messages, contents, prefixes, analytics and feedback, as a line of JSON.';
+
+--: comment public.chopsky_export_sessions(session_ids uuid[])
+comment on function public.chopsky_export_sessions(session_ids uuid[]) is 'Each session with its messages outside any run, as a line of JSON.';
+
 --: comment public.chopsky_feedback_version(moment timestamp with time zone)
 comment on function public.chopsky_feedback_version(moment timestamp with time zone) is 'Of feedback given by hand: nanoseconds since 1970 in 20 digits, as records have it.';
 
@@ -7351,6 +7525,9 @@ comment on function public.chopsky_forget_usage(user_id text, tenant_id text) is
 
 --: comment public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
 comment on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
+
+--: comment public.chopsky_import(lines json)
+comment on function public.chopsky_import(lines json) is 'Writes lines of an export as they were; what is here already stays. Returns how much was written.';
 
 --: comment public.chopsky_ingest(payload json)
 comment on function public.chopsky_ingest(payload json) is 'Writes a batch of runs, spans and messages; repeating it changes nothing.';

@@ -1053,3 +1053,163 @@ $$;
 comment on function public.chopsky_erase_on_auth_delete(boolean) is 'Whether a user who is deleted in auth.users is erased here; false where there is no such table.';
 revoke all on function public.chopsky_erase_on_auth_delete(boolean) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_erase_on_auth_delete(boolean) to service_role;
+
+-- What of the mirror goes into a file, and comes back from it, row for row.
+
+-- A run with all that is its own, as one JSON object; what it begins long prompts with, and its session.
+create function public.chopsky_export_runs(run_ids uuid[]) returns table (id uuid, exported text)
+language plpgsql stable set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    run record;
+    rated json;
+begin
+    for run in
+        select r.* from public.conversation_runs r where r.id = any (run_ids) order by r.created_at, r.id
+    loop
+        rated := null;
+        if to_regclass('public.conversation_feedback') is not null then
+            execute 'select json_agg(f order by f.id) from public.conversation_feedback f where f.conversation_run_id = $1'
+            into rated using run.id;
+        end if;
+        id := run.id;
+        exported := (
+            -- Line ends in it are only those that json_agg puts between: in strings they are escaped.
+            select replace(json_build_object(
+                'run', row_to_json(r),
+                'session', (select row_to_json(s) from public.conversation_sessions s where s.session_key = r.session_key),
+                'analytics', (select row_to_json(a) from public.conversation_analytics a where a.conversation_run_id = r.id),
+                'spans', (select json_agg(s order by s.started_at, s.id) from public.conversation_spans s where s.conversation_run_id = r.id),
+                'messages', (select json_agg(m order by m.sequence, m.id) from public.conversation_messages m where m.conversation_run_id = r.id),
+                'contents', (select json_agg(c order by c.id) from public.conversation_contents c where c.conversation_run_id = r.id),
+                'prefixes', (
+                    select json_agg(p order by p.length, p.id) from public.conversation_prefixes p
+                    where p.id in (select n from public.chopsky_named_ids(array[r.id]) n)
+                ),
+                'feedback', rated
+            )::text, E'\n', '')
+            from public.conversation_runs r where r.id = run.id
+        );
+        return next;
+    end loop;
+end
+$$;
+comment on function public.chopsky_export_runs(uuid[]) is 'Each run with its session, spans, messages, contents, prefixes, analytics and feedback, as a line of JSON.';
+revoke all on function public.chopsky_export_runs(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_export_runs(uuid[]) to service_role;
+
+-- A session with what was written by hand outside any run.
+create function public.chopsky_export_sessions(session_ids uuid[]) returns table (id uuid, exported text)
+language sql stable set search_path = ''
+as $$
+    select s.id, replace(json_build_object(
+        'session', row_to_json(s),
+        'messages', (
+            select json_agg(m order by m.created_at, m.id) from public.conversation_messages m
+            where m.session_key = s.session_key and m.conversation_run_id is null
+        )
+    )::text, E'\n', '')
+    from public.conversation_sessions s
+    where s.id = any (session_ids)
+    order by s.created_at, s.id
+$$;
+comment on function public.chopsky_export_sessions(uuid[]) is 'Each session with its messages outside any run, as a line of JSON.';
+revoke all on function public.chopsky_export_sessions(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_export_sessions(uuid[]) to service_role;
+
+-- Rows as they were, of a table whose names the caller does not choose; those that are there stay as they are.
+create function public.chopsky_import_rows(table_name text, rows json) returns bigint
+language plpgsql set search_path = ''
+as $$
+declare
+    columns text;
+    written bigint;
+begin
+    if rows is null or json_typeof(rows) <> 'array' or to_regclass('public.' || quote_ident(table_name)) is null then
+        return 0;
+    end if;
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into columns
+    from pg_catalog.pg_attribute a
+    where a.attrelid = to_regclass('public.' || quote_ident(table_name)) and a.attnum > 0 and not a.attisdropped and a.attgenerated = '';
+    execute format(
+        'insert into public.%1$I (%2$s) select %2$s from json_populate_recordset(null::public.%1$I, $1) on conflict do nothing',
+        table_name, columns
+    ) using rows;
+    get diagnostics written = row_count;
+    return written;
+end
+$$;
+revoke all on function public.chopsky_import_rows(text, json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_import_rows(text, json) to service_role;
+
+-- Lines of an export. Rows are settled already: nothing of a run is derived again, but a session's row follows from all its
+-- runs that are here. A run that is here stays as it is; one that was erased is refused, as everywhere.
+create function public.chopsky_import(lines json) returns jsonb
+language plpgsql set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0}';
+    line json;
+    run_id uuid;
+    fresh uuid[] := '{}';
+    said uuid[] := '{}';
+    keys uuid[] := '{}';
+    refused uuid[];
+    sessions bigint;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(coalesce(e -> 'run' ->> 'session_id', e -> 'session' ->> 'session_id'), 0) as key
+        from json_array_elements(lines) e order by 1
+    ) k
+    where k.key is not null;
+    for line in
+        select e from json_array_elements(lines) e order by (e -> 'run' ->> 'id')::uuid nulls last
+    loop
+        sessions := 0;
+        if json_typeof(line -> 'session') = 'object' then
+            sessions := public.chopsky_import_rows('conversation_sessions', json_build_array(line -> 'session'));
+            counts := public.chopsky_add_counts(counts, jsonb_build_object('sessions', sessions));
+        end if;
+        run_id := (line -> 'run' ->> 'id')::uuid;
+        if run_id is not null and public.chopsky_import_rows('conversation_runs', json_build_array(line -> 'run')) = 0 then
+            counts := public.chopsky_add_counts(counts, '{"present": 1}');
+            continue;
+        end if;
+        if run_id is not null then
+            fresh := fresh || run_id;
+            keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
+            perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
+            where json_typeof(line -> 'analytics') = 'object';
+        else
+            said := said || array(
+                select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
+            );
+        end if;
+        counts := public.chopsky_add_counts(counts, jsonb_build_object(
+            'runs', case when run_id is null then 0 else 1 end,
+            'prefixes', public.chopsky_import_rows('conversation_prefixes', line -> 'prefixes'),
+            'spans', public.chopsky_import_rows('conversation_spans', line -> 'spans'),
+            'messages', public.chopsky_import_rows('conversation_messages', line -> 'messages'),
+            'contents', public.chopsky_import_rows('conversation_contents', line -> 'contents'),
+            'feedback', public.chopsky_import_rows('conversation_feedback', line -> 'feedback')
+        ));
+    end loop;
+    refused := public.chopsky_refuse_runs(fresh);
+    fresh := array(select u from unnest(fresh) u where u <> all (refused));
+    perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
+    if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
+        execute 'select public.chopsky_count_usage($1)' using fresh || said;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+    return public.chopsky_add_counts(counts, jsonb_build_object('refused', cardinality(refused), 'runs', -cardinality(refused)));
+end
+$$;
+comment on function public.chopsky_import(json) is 'Writes lines of an export as they were; what is here already stays. Returns how much was written.';
+revoke all on function public.chopsky_import(json) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_import(json) to service_role;

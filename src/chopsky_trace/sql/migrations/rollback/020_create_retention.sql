@@ -1,3 +1,7 @@
+drop function public.chopsky_import(json);
+drop function public.chopsky_import_rows(text, json);
+drop function public.chopsky_export_sessions(uuid[]);
+drop function public.chopsky_export_runs(uuid[]);
 select public.chopsky_erase_on_auth_delete(false);
 drop function public.chopsky_erase_on_auth_delete(boolean);
 drop index public.idx_conversation_prefixes_extends;

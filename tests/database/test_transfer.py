@@ -1,0 +1,98 @@
+"""Export and import by command: filters, CSV, and a file that is not what it should be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from retained import left, turn
+
+from chopsky_trace.cli import main
+from chopsky_trace.database.connect import Connection
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(database_url: str) -> Invoke:
+    def run_command(*arguments: str, given: str | None = None) -> Result:
+        return CliRunner().invoke(main, arguments, given, env={"CHOPSKY_TRACE_DATABASE_URL": database_url})
+
+    return run_command
+
+
+def exported(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()][1:]
+
+
+def test_what_is_asked_for_is_exported(connection: Connection, invoke: Invoke):
+    for number in range(120):
+        scope = {"user_id": f"u{number % 3}", "tenant_id": "acme" if number % 2 else None, "project": "p"}
+        turn(connection, f"r{number}", number, session_id=f"s{number % 5}", **scope)
+    assert len(exported(invoke("export"))) == 120, "more than a page"
+    for arguments, count in (
+        (["--user", "u1"], 40),
+        (["--tenant", "acme"], 60),
+        (["--session", "s4"], 24),
+        (["--project", "q"], 0),
+        (["--status", "failed"], 0),
+        (["--since", "2026-03-01T12:01:00Z"], 60),
+        (["--until", "2026-03-01T12:01:00Z"], 60),
+    ):
+        assert len(exported(invoke("export", *arguments))) == count, arguments
+    [one] = exported(invoke("export", "--user", "u1", "--session", "s4", "--until", "2026-03-01T12:00:10Z"))
+    assert (one["run"]["user_id"], one["session"]["session_id"], len(one["spans"])) == ("u1", "s4", 2)
+
+
+def test_csv_is_for_people(connection: Connection, invoke: Invoke, tmp_path: Path):
+    turn(connection, 'a "quoted", run', user_id="ann")
+    rows = list(csv.DictReader(io.StringIO(invoke("export", "--format", "csv").stdout)))
+    assert [(row["role"], row["content"]) for row in rows] == [
+        ("user", 'a "quoted", run asks'),
+        ("assistant", 'a "quoted", run hears'),
+    ]
+    file = tmp_path / "runs.csv"
+    assert json.loads(invoke("export", str(file), "--rows", "runs", "--json").stdout)["lines"] == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert next(csv.DictReader(io.StringIO(file.read_text("utf-8"))))["user_id"] == "ann"
+
+
+def test_a_line_that_is_none_is_named_and_those_before_it_are_in(connection: Connection, invoke: Invoke):
+    for name in ("a", "b", "c"):
+        turn(connection, name)
+    lines = invoke("export").stdout.splitlines()
+    for bad, told in (
+        ("{", "Line 3 is no JSON"),
+        ("[]", "Line 3 is neither a run nor a session"),
+        ('{"run": 5}', "Line 3 is neither a run nor a session"),
+        ('{"run": {"id": "x"}}', "refuses line 3"),
+        (lines[2].replace('"status":"completed"', '"status":"odd"'), "refuses line 3"),
+        ('{"chopsky_trace_export": 1, "schema": 999}', "Line 3: the file is of a newer release"),
+    ):
+        connection.execute("delete from conversation_runs")
+        done = invoke("import", "-", given="\n".join([*lines[:2], bad, lines[3]]) + "\n")
+        assert done.exit_code == 1
+        assert told in done.stderr
+        assert "Traceback" not in done.output
+        # A file is read ahead: what is no line at all is found before the batch is written.
+        assert len(left(connection)) == (1 if "refuses" in told else 0)
+        assert json.loads(invoke("import", "-", "--json", given="\n".join(lines)).stdout)["present"] < 3
+        assert len(left(connection)) == 3
+
+
+def test_who_was_erased_is_not_imported_again(connection: Connection, invoke: Invoke):
+    turn(connection, "a", session_id="s", user_id="ann")
+    turn(connection, "b", user_id="ben")
+    text = invoke("export").stdout
+    connection.execute("select erase_user('ann')")
+    counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (counts["runs"], counts["present"], counts["refused"]) == (0, 1, 1)
+    assert connection.execute("select user_id from conversation_sessions").fetchall() == []
+    assert len(left(connection)) == 1
