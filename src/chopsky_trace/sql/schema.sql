@@ -2000,40 +2000,41 @@ CREATE OR REPLACE FUNCTION public.chopsky_forget_usage(user_id text, tenant_id t
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
+#variable_conflict use_column
 declare
-    named bigint := 0;
-    summed text;
-    part text;
-    columns text;
-    changed bigint;
+    named public.usage_metrics[];
+    nameless public.usage_metrics[];
 begin
-    if to_regclass('public.usage_kept') is null then
-        return 0;
-    end if;
     -- Alone: others add to these rows in an order of their own.
     perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
-    foreach part in array array['usage_kept', 'usage_metrics'] loop
-        select
-            string_agg(format('%I', a.attname), ', '),
-            string_agg(case
-                when a.atttypid = 'bigint[]'::regtype then format(
-                    '%1$I = array(select coalesce(u.a, 0) + coalesce(u.b, 0) from unnest(t.%1$I, excluded.%1$I) with ordinality u (a, b, place) order by u.place)', a.attname
-                )
-                else format('%1$I = coalesce(t.%1$I + excluded.%1$I, t.%1$I, excluded.%1$I)', a.attname)
-            end, ', ') filter (where a.attname not in ('day', 'tenant_id', 'provider', 'model'))
-        into columns, summed
-        from pg_catalog.pg_attribute a
-        where a.attrelid = to_regclass('public.' || part) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-            and a.attname <> 'user_id';
-        execute format(
-            'with taken as (delete from public.%1$I where user_id = $1 and ($2 is null or tenant_id = $2) returning *)
-            insert into public.%1$I as t (%2$s) select %2$s from taken order by key on conflict (key) do update set %3$s',
-            part, columns, summed
-        ) using chopsky_forget_usage.user_id, chopsky_forget_usage.tenant_id;
-        get diagnostics changed = row_count;
-        named := named + changed;
-    end loop;
-    return named;
+    with taken as (
+        delete from public.usage_kept k
+        where k.user_id = chopsky_forget_usage.user_id
+            and (chopsky_forget_usage.tenant_id is null or k.tenant_id = chopsky_forget_usage.tenant_id)
+        returning k.*
+    )
+    select
+        array_agg(row(
+            t.key, t.day, t.tenant_id, t.user_id, t.provider, t.model, -t.contributions,
+            array(select -u.n from unnest(t.known) with ordinality u (n, place) order by u.place), -t.calls, -t.failed_calls,
+            -t.input_tokens, -t.output_tokens, -t.total_tokens, -t.cache_read_tokens, -t.cache_write_tokens, -t.reasoning_tokens,
+            -t.total_cost, -t.unpriced_calls, -t.unmeasured_calls, -t.response_time_ms, -t.timed_calls, -t.messages,
+            -t.user_messages, -t.assistant_messages
+        )::public.usage_metrics),
+        array_agg(row(
+            public.chopsky_usage_key(t.day, t.tenant_id, null, t.provider, t.model), t.day, t.tenant_id, null, t.provider, t.model,
+            t.contributions, t.known, t.calls, t.failed_calls, t.input_tokens, t.output_tokens, t.total_tokens,
+            t.cache_read_tokens, t.cache_write_tokens, t.reasoning_tokens, t.total_cost, t.unpriced_calls, t.unmeasured_calls,
+            t.response_time_ms, t.timed_calls, t.messages, t.user_messages, t.assistant_messages
+        )::public.usage_metrics)
+    into named, nameless
+    from taken t;
+    if named is null then
+        return 0;
+    end if;
+    perform public.chopsky_add_usage(nameless, true, true);
+    perform public.chopsky_add_usage(named, false, true);
+    return cardinality(named);
 end
 $function$;
 
@@ -2141,7 +2142,7 @@ declare
     line json;
     run_id uuid;
     fresh uuid[] := '{}';
-    said uuid[] := '{}';
+    said_ids uuid[] := '{}';
     keys uuid[] := '{}';
     refused uuid[];
     sessions bigint;
@@ -2173,7 +2174,7 @@ begin
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
         else
-            said := said || array(
+            said_ids := said_ids || array(
                 select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
             );
         end if;
@@ -2190,7 +2191,7 @@ begin
     fresh := array(select u from unnest(fresh) u where u <> all (refused));
     perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
     if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
-        execute 'select public.chopsky_count_usage($1)' using fresh || said;
+        execute 'select public.chopsky_count_usage($1)' using fresh || said_ids;
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
     return public.chopsky_add_counts(counts, jsonb_build_object('refused', cardinality(refused), 'runs', -cardinality(refused)));
@@ -3965,8 +3966,8 @@ begin
 end
 $function$;
 
---: function public.chopsky_remove_content(run_ids uuid[], said boolean)
-CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], said boolean)
+--: function public.chopsky_remove_content(run_ids uuid[], and_said boolean)
+CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], and_said boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -3981,11 +3982,11 @@ declare
     contents bigint;
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
-    if said then
+    if and_said then
         select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
         update public.conversation_messages m
         set body_id = null, content = null, parts = null, tool_calls = null, tool_call_id = null, questions_asked = null,
-            delegation_plan = null, metadata = '{}'
+            delegation_plan = null, metadata = '{}', said = null
         where m.conversation_run_id = any (run_ids);
         -- What a call was given is gone, so nothing says any more what it was.
         update public.conversation_spans s
@@ -4020,9 +4021,9 @@ begin
     delete from public.conversation_contents c
     where c.conversation_run_id = any (run_ids) and c.kind = 'text' and c.id <> all (named);
     update public.conversation_runs r
-    set content_removed = case when said then 'messages' else 'payloads' end, updated_at = now(),
-        error = case when not said then r.error end,
-        metadata = case when not said then r.metadata when r.metadata ? 'resume' then '{"resume": true}' else '{}' end
+    set content_removed = case when and_said then 'messages' else 'payloads' end, updated_at = now(),
+        error = case when not and_said then r.error end,
+        metadata = case when not and_said then r.metadata when r.metadata ? 'resume' then '{"resume": true}' else '{}' end
     where r.id = any (run_ids);
     if heirs <> '{}' then
         perform public.recompute_runs(heirs);
@@ -4108,7 +4109,7 @@ declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     session public.conversation_sessions;
     run_ids uuid[];
-    said uuid[];
+    said_ids uuid[];
     counts jsonb;
 begin
     select s.* into session from public.conversation_sessions s where s.id = session_uuid and not s.legal_hold;
@@ -4128,18 +4129,18 @@ begin
         return counts;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
-    said := array(
+    said_ids := array(
         select m.id from public.conversation_messages m
         where m.session_key = session.session_key and m.conversation_run_id is null
     );
-    if said <> '{}' and to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
-        execute 'select public.chopsky_keep_usage($1)' using said;
+    if said_ids <> '{}' and to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        execute 'select public.chopsky_keep_usage($1)' using said_ids;
     end if;
-    delete from public.conversation_messages m where m.id = any (said);
+    delete from public.conversation_messages m where m.id = any (said_ids);
     -- One that nobody drove went with its last run.
     delete from public.conversation_sessions s where s.id = session_uuid;
     perform set_config('chopsky_trace.recompute', was, true);
-    return counts || jsonb_build_object('sessions', 1, 'messages', (counts ->> 'messages')::bigint + cardinality(said));
+    return counts || jsonb_build_object('sessions', 1, 'messages', (counts ->> 'messages')::bigint + cardinality(said_ids));
 end
 $function$;
 
@@ -5731,7 +5732,7 @@ declare
     tenant constant text := erase_user.tenant_id;
     run_ids uuid[];
     further uuid[];
-    said uuid[];
+    said_ids uuid[];
     touched uuid[];
     prefixes uuid[];
     counts jsonb;
@@ -5776,7 +5777,7 @@ begin
         )
         order by r.id for update
     );
-    said := array(
+    said_ids := array(
         select m.id from public.conversation_messages m
         where m.user_id = person and (tenant is null or m.tenant_id = tenant)
             and (m.conversation_run_id is null or m.conversation_run_id <> all (run_ids))
@@ -5786,21 +5787,21 @@ begin
         select p.id from public.conversation_prefixes p where p.id in (select n from public.chopsky_named_ids(run_ids) n)
     );
     if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
-        execute 'select public.chopsky_keep_usage($1)' using run_ids || said;
+        execute 'select public.chopsky_keep_usage($1)' using run_ids || said_ids;
     end if;
     perform public.chopsky_entomb_runs(run_ids);
     counts := public.chopsky_remove_runs(run_ids, true);
     touched := array(
         select distinct m.conversation_run_id from public.conversation_messages m
-        where m.id = any (said) and m.conversation_run_id is not null
+        where m.id = any (said_ids) and m.conversation_run_id is not null
     );
     perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
-    delete from public.conversation_messages m where m.id = any (said);
+    delete from public.conversation_messages m where m.id = any (said_ids);
     perform public.recompute_runs(touched);
     -- The sessions that nobody made went with their runs.
     tables := jsonb_build_object(
         'conversation_runs', counts -> 'runs', 'conversation_spans', counts -> 'spans',
-        'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said), 'conversation_contents', counts -> 'contents'
+        'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said_ids), 'conversation_contents', counts -> 'contents'
     );
     delete from public.conversation_sessions s
     where s.user_id = person and (tenant is null or s.tenant_id = tenant) and not s.legal_hold;
@@ -7154,8 +7155,8 @@ grant execute on function public.chopsky_refuse_runs(run_ids uuid[]) to service_
 --: grant public.chopsky_related_calls(seeds uuid[]) to service_role
 grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_role;
 
---: grant public.chopsky_remove_content(run_ids uuid[], said boolean) to service_role
-grant execute on function public.chopsky_remove_content(run_ids uuid[], said boolean) to service_role;
+--: grant public.chopsky_remove_content(run_ids uuid[], and_said boolean) to service_role
+grant execute on function public.chopsky_remove_content(run_ids uuid[], and_said boolean) to service_role;
 
 --: grant public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role
 grant execute on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role;
@@ -7580,8 +7581,8 @@ comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) i
 --: comment public.chopsky_refuse_runs(run_ids uuid[])
 comment on function public.chopsky_refuse_runs(run_ids uuid[]) is 'Takes out those of these runs that were erased, or are of a person who was and began before; returns them.';
 
---: comment public.chopsky_remove_content(run_ids uuid[], said boolean)
-comment on function public.chopsky_remove_content(run_ids uuid[], said boolean) is 'Takes from claimed runs their payloads, and with said their messages'' texts; the numbers stay.';
+--: comment public.chopsky_remove_content(run_ids uuid[], and_said boolean)
+comment on function public.chopsky_remove_content(run_ids uuid[], and_said boolean) is 'Takes from claimed runs their payloads, and with and_said their messages'' texts; the numbers stay.';
 
 --: comment public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean)
 comment on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';

@@ -174,6 +174,7 @@ class Delivery:
         from chopsky_trace.database.write import runs_of_traces
 
         return runs_of_traces(self.connected(), trace_ids)
+
     def prune(self) -> None:
         """Removes what is kept long enough, if there is a connection: a little at a time, records wait meanwhile."""
         if self._connection is not None:
