@@ -378,9 +378,10 @@ def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, 
     help="Holds the bearer token. Default: the variable CHOPSKY_TRACE_SERVER_TOKEN.",
 )
 def serve(call: Call, host: str, port: int, token_file: Path | None) -> None:
-    """Receive OpenTelemetry spans.
+    """Receive OpenTelemetry spans, and answer for what is stored.
 
-    OTLP over HTTP: /v1/traces and /v1/logs, protobuf or JSON. SIGTERM or Ctrl-C ends it.
+    OTLP over HTTP: /v1/traces and /v1/logs, protobuf or JSON. The API: /conversations, /runs, /stats, described by
+    /openapi.json. SIGTERM or Ctrl-C ends it.
     """
     serving.run(call, host, port, token_file)
 

@@ -7,6 +7,7 @@ class TraceError(Exception):
     """chopsky-trace could not do what was asked."""
 
     def __init__(self, detail: str = "") -> None:
+        self.detail = detail
         remedy = " ".join((type(self).__doc__ or "").split())
         super().__init__(f"{detail.rstrip('.')}. {remedy}" if detail else remedy)
 
@@ -59,6 +60,18 @@ class ConversationAmbiguousError(AmbiguousError):
 
 class ConversationError(TraceError):
     """Nothing was changed."""
+
+
+class CursorError(TraceError):
+    """Take the cursor that the page before named, as it was."""
+
+
+class BusyError(TraceError):
+    """Ask again in a moment."""
+
+
+class HeldError(TraceError):
+    """Set its legal_hold to false first."""
 
 
 class PricesError(TraceError):

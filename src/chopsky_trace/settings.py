@@ -104,7 +104,42 @@ class Settings:
     server_token: str | None = field(
         default=None,
         repr=False,
-        metadata={"doc": "What clients of `serve` must send as `Authorization: Bearer ...`", "secret": True},
+        metadata={
+            "doc": "What clients of `serve` must send as `Authorization: Bearer ...` to send; reads nothing",
+            "secret": True,
+        },
+    )
+    server_read_token: str | None = field(
+        default=None, repr=False, metadata={"doc": "With it a client of `serve` may read everything", "secret": True}
+    )
+    server_admin_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"doc": "With it a client of `serve` may send, read and clear everything", "secret": True},
+    )
+    server_tokens_file: Path | None = field(
+        default=None, metadata={"doc": "More tokens: lines like `read,ingest TOKEN`; scopes are ingest, read, admin"}
+    )
+    server_jwt_secret: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"doc": "Supabase's JWT secret (HS256): its signed-in users may read what is theirs", "secret": True},
+    )
+    server_jwks_url: str | None = field(
+        default=None,
+        metadata={"doc": "The same by public keys: `https://<project>.supabase.co/auth/v1/.well-known/jwks.json`"},
+    )
+    server_jwt_audience: str = field(
+        default="authenticated", metadata={"doc": "Audience that users' tokens must be for"}
+    )
+    server_origins: str | None = field(
+        default=None, metadata={"doc": "Origins of pages that may read (CORS), separated by commas"}
+    )
+    server_read_connections: int = field(
+        default=4, metadata={"doc": "Most connections to the database for reading in `serve`"}
+    )
+    server_read_timeout_s: float = field(
+        default=15.0, metadata={"doc": "Longest time for one statement of the API in `serve`"}
     )
     server_max_body_bytes: int = field(
         default=67_108_864, metadata={"doc": "Longest body that `serve` takes, as it was sent"}

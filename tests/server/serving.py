@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from chopsky_trace.server import app, custody, listening
+from chopsky_trace.server.access import Tokens
 from chopsky_trace.server.refusals import Limits
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.telemetry.conventions.native import NativeLog, NativeSpan
@@ -70,7 +71,9 @@ def running(
     keeper = custody.Keeper(Journalled(writer), writer, settings.journal_max_bytes)
     ready = threading.Event()
     with listening.listen("127.0.0.1", 0) as socket:
-        server = listening.make_server(app.application(keeper, limits, token), ready.set, grace_s=5.0)
+        server = listening.make_server(
+            app.application(keeper, limits, Tokens({token: {"ingest"}} if token else None)), ready.set, grace_s=5.0
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
         thread.start()
         try:

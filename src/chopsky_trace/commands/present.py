@@ -6,11 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, cast
-from uuid import UUID
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -18,6 +16,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from chopsky_trace.database.encode import encode
 
 Row = dict[str, Any]
 
@@ -63,20 +63,7 @@ def one_line(text: object, limit: int = 200) -> str:
 def dump(data: object, *, indent: int | None = 2) -> str:
     """JSON: money and other decimals as strings, times as ISO 8601 in UTC."""
     # Where the output's encoding is not UTF-8 every program still reads ASCII.
-    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    return json.dumps(data, default=_jsonable, indent=indent, ensure_ascii=ascii_only)
-
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, UUID | Path | date):
-        return str(value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return encode(data, indent=indent, ascii_only="utf" not in (sys.stdout.encoding or "").lower())
 
 
 def money(amount: Decimal | None) -> str:

@@ -1,4 +1,4 @@
-"""`chopsky-trace serve`: a receiver of OTLP over HTTP in front of the journal."""
+"""`chopsky-trace serve`: a receiver of OTLP over HTTP in front of the journal, and the API that reads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from chopsky_trace.commands.command import Call
 from chopsky_trace.database import migrate
 from chopsky_trace.errors import ServeError, TraceError
-from chopsky_trace.settings import PREFIX, Settings
+from chopsky_trace.settings import PREFIX
 from chopsky_trace.writer import Writer, writer_for
 
 HOST, PORT = "127.0.0.1", 4318
-LEAST_TOKEN_CHARS = 16
 GC_THRESHOLD = 200_000, 20, 50
 BUSY_S = 0.01
 """The writer is most of what this process does; no request is held up by so little."""
@@ -27,7 +26,7 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         NoDatabaseError: no database is configured.
     """
     try:
-        from chopsky_trace.server import app, custody, listening, refusals
+        from chopsky_trace.server import api, app, custody, listening, refusals
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("chopsky_trace"):
             raise
@@ -36,12 +35,14 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
     from chopsky_trace.sources.otel.intake import Intake
 
     settings = call.settings
-    token = _token(settings, token_file)
-    if token is None and not listening.is_loopback(host):
+    tokens = api.tokens_of(settings, _token(token_file))
+    is_loopback = listening.is_loopback(host)
+    if not tokens.guard("ingest") and not is_loopback:
         raise ServeError(
             f"{host or 'Every interface'} can be reached from other machines: set {PREFIX}SERVER_TOKEN (or give "
             "--token-file), which clients then send as `Authorization: Bearer ...`, or leave out --host"
         )
+    guard = api.guard_of(settings, tokens, is_open=is_loopback)
     # Traces under way are many objects that live for seconds: no need to go through them every few hundred spans.
     gc.set_threshold(*GC_THRESHOLD)
     writer = writer_for(call.target, settings)
@@ -53,28 +54,31 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         settings.server_buffer_bytes,
         settings.server_body_timeout_s,
     )
-    receiver = app.application(custody.Keeper(intake, writer, settings.journal_max_bytes), limits, token)
+    receiver = app.application(custody.Keeper(intake, writer, settings.journal_max_bytes), limits, tokens)
+    reading = api.ReadApi(api.requests_of(settings, call.database_url), guard.access, api.origins_of(settings))
     with listening.listen(host, port) as socket:
         _look_at_database(call)
         # Also stores what an earlier process left.
         writer.start()
         address = listening.address(socket)
-        server = listening.make_server(receiver, lambda: _ready(call, address, token), settings.shutdown_timeout_s)
+        both = app.beside(receiver, reading)
+        server = listening.make_server(
+            both, lambda: _ready(call, address, tokens.guard("ingest"), guard.is_open), settings.shutdown_timeout_s
+        )
         listening.run(server, socket)
+    reading.close()
     deadline = time.monotonic() + settings.shutdown_timeout_s
     intake.close(settings.shutdown_timeout_s)
     writer.close(max(0.1, deadline - time.monotonic()))
     _ended(call, writer)
 
 
-def _token(settings: Settings, token_file: Path | None) -> str | None:
-    token = settings.server_token
-    if token_file is not None:
-        token = token_file.read_text("utf-8").strip()
-        if not token:
-            raise ServeError(f"The file {token_file} is empty, but must hold the token")
-    if token is not None and (len(token) < LEAST_TOKEN_CHARS or not token.isascii() or not token.isprintable()):
-        raise ServeError(f"The token must have {LEAST_TOKEN_CHARS} characters or more, all of them printable ASCII")
+def _token(token_file: Path | None) -> str | None:
+    if token_file is None:
+        return None
+    token = token_file.read_text("utf-8").strip()
+    if not token:
+        raise ServeError(f"The file {token_file} is empty, but must hold the token")
     return token
 
 
@@ -87,13 +91,16 @@ def _look_at_database(call: Call) -> None:
         call.stderr.print(f"Records will wait in the journal: {error}", style="yellow", soft_wrap=True)
 
 
-def _ready(call: Call, address: str, token: str | None) -> None:
-    guarded = "with the bearer token" if token else "without a token, from this machine only"
+def _ready(call: Call, address: str, guarded: bool, is_open: bool) -> None:
+    sending = "with a bearer token" if guarded else "without a token, from this machine only"
+    reading = "without a token, from this machine only" if is_open else "with a token that may read"
     call.answer(
-        {"listening": address, "database": call.target.shown, "origin": call.target.origin, "token": token is not None},
-        f"Listening on {address} for OTLP over HTTP ({guarded}). Ctrl-C ends it.",
+        {"listening": address, "database": call.target.shown, "origin": call.target.origin, "token": guarded,
+         "open_reading": is_open},
+        f"Listening on {address} for OTLP over HTTP ({sending}). Ctrl-C ends it.",
+        f"Reading: {address}/conversations ({reading}); {address}/openapi.json says what there is.",
         f"Database: {call.target.shown} (from {call.target.origin})",
-    )
+    )  # fmt: skip
     call.console.file.flush()
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from chopsky_trace.commands.call_tree import call_tree
 from chopsky_trace.commands.command import Call
 from chopsky_trace.commands.present import dump, header, one_line, plain, print_feedback, print_messages
+from chopsky_trace.database.pages import run_page
 from chopsky_trace.database.payloads import Tally, raw_spans
 from chopsky_trace.database.read import Found, Reader
 from chopsky_trace.errors import NotFoundError
@@ -22,32 +23,15 @@ MAX_FEEDBACK = 100
 def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, after: str | None) -> None:
     """A run's header, transcript and call tree; a page of each, and where the next begins."""
     number, span = _run_cursor(after)
-    run = reader.run(run_id)
-    # With the run itself: a later page is of its messages or spans.
-    feedback = reader.feedback(run_id, limit=MAX_FEEDBACK) if after is None else []
-    messages = spans = None
-    next_message = next_span = None
-    if view != "tree" and span is None:
-        messages = reader.messages(run_id, limit=limit + 1, after=number or 0, internal=view == "messages")
-        messages, more = messages[:limit], len(messages) > limit
-        next_message = messages[-1]["sequence"] if more else None
-    if view != "messages" and number is None:
-        spans = reader.spans(run_id, limit=limit + 1, after=span)
-        spans, more = spans[:limit], len(spans) > limit
-        next_span = spans[-1]["id"] if more else None
+    wants_messages, wants_spans = view != "tree" and span is None, view != "messages" and number is None
+    page = run_page(
+        reader, run_id, limit=limit, messages=wants_messages, spans=wants_spans, internal=view == "messages",
+        after_message=number or 0, after_span=span, feedback=MAX_FEEDBACK,
+    )  # fmt: skip
     if call.as_json:
-        call.answer(
-            {
-                "kind": "run",
-                "run": run,
-                "messages": messages,
-                "spans": spans,
-                "feedback": feedback,
-                "next_messages": next_message,
-                "next_spans": next_span,
-            }
-        )
+        call.answer(page)
         return
+    run, messages, spans, feedback = page["run"], page["messages"], page["spans"], page["feedback"]
     call.console.print(header(run, call.console))
     if feedback and view == "all":
         _heading(call, "Feedback")
@@ -55,11 +39,11 @@ def show_run(call: Call, reader: Reader, run_id: UUID, view: View, limit: int, a
     if messages is not None:
         _heading(call, "Messages, internal ones too" if view == "messages" else "Transcript")
         print_messages(call.console, messages)
-        _more(call, run_id, "messages", next_message)
+        _more(call, run_id, "messages", page["next_messages"])
     if spans is not None:
         _heading(call, "Calls")
         call.console.print(call_tree(Text(one_line(run["name"] or run_id), style="bold"), spans))
-        _more(call, run_id, "spans", next_span)
+        _more(call, run_id, "spans", page["next_spans"])
 
 
 def show_session(call: Call, reader: Reader, found: Found, view: View, limit: int, after: str | None) -> None:

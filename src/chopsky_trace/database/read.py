@@ -127,12 +127,14 @@ class Reader:
             self._connection.execute("set local jit = off")
             yield
 
-    def runs(self, wanted: RunFilter, *, limit: int, after: UUID | None = None) -> list[Row]:
-        """A page of runs, newest first; `after` is the last id of the page before.
+    def runs(
+        self, wanted: RunFilter, *, limit: int, after: UUID | None = None, after_at: datetime | None = None
+    ) -> list[Row]:
+        """A page of runs, newest first; `after` is the last id of the page before, `after_at` its created_at if known.
 
         Each row has `short_id`: the fewest characters of its id that stand for this run alone.
         """
-        found = self.rows("runs", limit=limit, after=after, **asdict(wanted))
+        found = self.rows("runs", limit=limit, after=after, after_at=after_at, **asdict(wanted))
         for row in found:
             row["short_id"] = _short(str(row["id"]), [str(row.pop(name) or "") for name in ("id_before", "id_after")])
         return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from collections import Counter
 from typing import Any
@@ -16,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chopsky_trace.errors import UndecodableError
+from chopsky_trace.server.access import Tokens, bearer
 from chopsky_trace.server.bodies import Bodies, inflated
 from chopsky_trace.server.custody import Keeper
 from chopsky_trace.server.refusals import BROKEN_S, BUSY_S, Limits, NotTakenError, come_back
@@ -38,13 +38,13 @@ class Receiver:
     Args:
         keeper: takes custody of what was sent.
         limits: how much is taken at once.
-        token: what clients must send as a bearer token; None: nothing.
+        tokens: bearer tokens of clients; where none of them is good for ingest, nobody needs one.
     """
 
-    def __init__(self, keeper: Keeper, limits: Limits, token: str | None = None) -> None:
+    def __init__(self, keeper: Keeper, limits: Limits, tokens: Tokens | None = None) -> None:
         self._keeper = keeper
         self._bodies = Bodies(limits)
-        self._token = None if token is None else _digest(token.encode())
+        self._tokens = tokens if tokens is not None and tokens.guard("ingest") else None
         # One body is read at a time: more would not be faster, and each may take many times its size in memory.
         self._turn = anyio.CapacityLimiter(1)
         self._counts: Counter[str] = Counter()
@@ -135,16 +135,14 @@ class Receiver:
         return _told(refusal, encoding or "json")
 
     def _is_authorized(self, request: Request) -> bool:
-        if self._token is None:
+        if self._tokens is None:
             return True
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Digests are of one length, and reading them apart takes as long for a wrong token as for the right one.
-        return hmac.compare_digest(_digest(given.strip().encode("latin-1")), self._token) and scheme.lower() == "bearer"
+        return "ingest" in self._tokens.scopes(bearer(request) or "")
 
 
-def application(keeper: Keeper, limits: Limits, token: str | None = None) -> Starlette:
+def application(keeper: Keeper, limits: Limits, tokens: Tokens | None = None) -> Starlette:
     """The receiver as an ASGI application."""
-    receiver = Receiver(keeper, limits, token)
+    receiver = Receiver(keeper, limits, tokens)
     return Starlette(
         routes=[
             Route("/v1/traces", receiver.traces, methods=["POST"]),
@@ -161,6 +159,16 @@ def _stumbled(signal: Signal, error: Exception) -> NotTakenError:
     # Not the error's words, which may quote what was sent.
     logger.warning("A request to /v1/%s could not be taken (%s)", signal, type(error).__name__)
     return come_back("The receiver stumbled", BROKEN_S)
+
+
+def beside(receiver: ASGIApp, api: ASGIApp) -> ASGIApp:
+    """Both in one application: what the receiver has no path for goes to the API."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+        await (receiver if path == "/health" or path.startswith("/v1/") else api)(scope, receive, send)
+
+    return both
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -188,7 +196,3 @@ def _is_zipped(request: Request) -> bool:
     if named not in ("", "identity", *GZIP):
         raise NotTakenError(415, "Content-Encoding must be gzip or none", {"Accept-Encoding": "gzip"})
     return named in GZIP
-
-
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()

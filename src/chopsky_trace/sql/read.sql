@@ -20,7 +20,7 @@ where not r.merged
         r.created_at >= %(since)s::timestamptz - interval '1 day' and coalesce(r.started_at, r.created_at) >= %(since)s::timestamptz
     ))
     and (%(after)s::uuid is null or (r.created_at, r.id) < (
-        select c.created_at, c.id from public.conversation_runs c where c.id = %(after)s
+        coalesce(%(after_at)s::timestamptz, (select c.created_at from public.conversation_runs c where c.id = %(after)s)), %(after)s::uuid
     ))
 order by r.created_at desc, r.id desc
 limit %(limit)s
