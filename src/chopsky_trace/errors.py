@@ -90,6 +90,10 @@ class TransferError(TraceError):
     """Mend it and run the command again; what is imported already stays as it is."""
 
 
+class LinesRefusedError(TransferError):
+    """Mend that line, or take it out, and run the command again."""
+
+
 class UndecodableError(TraceError):
     """Send an OTLP export request in the encoding that Content-Type names: protobuf, or OTLP's JSON with ids in hex."""
 

@@ -313,6 +313,7 @@ def test_migrate_and_rollback(invoke: Invoke, fresh_database: str):
         "applied": [],
         "pending": [],
         "verified": False,
+        "supabase_ledger": {"state": "absent", "versions": []},
     }
     assert answer(invoke("migrate", "--verify", "--json", url=fresh_database))["pending"] == []
     refused = invoke("rollback", url=fresh_database)

@@ -11,7 +11,6 @@ from typing import IO, Any, Literal, cast
 
 import click
 import orjson
-import psycopg
 from rich.progress import Progress
 
 from chopsky_trace.commands import present
@@ -21,7 +20,7 @@ from chopsky_trace.database import transfer as store
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.read import explained
 from chopsky_trace.database.transfer import Chosen
-from chopsky_trace.errors import TransferError, described
+from chopsky_trace.errors import LinesRefusedError, TransferError
 
 VERSION = 1
 HEAD = "chopsky_trace_export"
@@ -189,13 +188,10 @@ def _batches(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, byt
 def _write(connection: Connection, batch: list[tuple[int, bytes]]) -> dict[str, int]:
     try:
         return store.import_lines(connection, [line for _, line in batch])
-    except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as error:
+    except LinesRefusedError as error:
         if len(batch) == 1:
-            told = present.one_line(described(error), 300)
+            told = present.one_line(str(error), 300)
             raise TransferError(f"The database refuses line {batch[0][0]}: {told}") from None
-    except psycopg.Error as error:
-        with explained():
-            raise error
     # One of them is to blame: those before it go in, and it is named.
     counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
     for one in batch:

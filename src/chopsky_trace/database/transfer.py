@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
+from psycopg import errors as pg
 from psycopg.rows import dict_row
 
 from chopsky_trace.database import statements
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.read import explained
+from chopsky_trace.errors import LinesRefusedError, described
 
 Row = dict[str, Any]
 Table = Literal["messages", "runs"]
@@ -59,9 +61,15 @@ def import_lines(connection: Connection, lines: Sequence[bytes]) -> dict[str, in
     """Writes lines of an export, all or none; returns how many rows of what.
 
     Raises:
-        psycopg.Error: the database refuses one of them.
+        LinesRefusedError: the database refuses what one of them says.
+        TraceError: it cannot be written to.
     """
-    row = connection.execute(_statement("import"), {"lines": (b"[" + b",".join(lines) + b"]").decode()}).fetchone()
+    with explained():
+        try:
+            values = {"lines": (b"[" + b",".join(lines) + b"]").decode()}
+            row = connection.execute(_statement("import"), values).fetchone()
+        except (pg.DataError, pg.IntegrityError, pg.NotSupportedError) as error:
+            raise LinesRefusedError(described(error)) from None
     assert row is not None
     return row[0]
 
