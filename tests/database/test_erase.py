@@ -35,6 +35,16 @@ KNOWN = {
 """What erase_user looks after itself."""
 
 
+USAGE = (
+    "select day, tenant_id, provider, model, calls, total_tokens, total_cost, messages from usage_totals order by key"
+)
+SUMS = "day, tenant_id, user_id, provider, model, contributions, known, calls, total_tokens, total_cost, messages"
+WRONG = (
+    f"(select {SUMS} from usage_metrics except select {SUMS} from usage_sums)"
+    f" union all (select {SUMS} from usage_sums except select {SUMS} from usage_metrics)"
+)
+
+
 def erase(connection: Connection, user: str, tenant: str | None = None) -> dict[str, Any]:
     row = connection.execute("select erase_user(%s, %s)", [user, tenant]).fetchone()
     assert row is not None
@@ -76,7 +86,11 @@ def test_a_person_is_gone_from_every_table(connection: Connection):
     connection.execute("insert into conversation_sessions (user_id, title) values ('ann@x', 'Soup')")
     connection.execute("insert into conversation_messages (session_id, user_id, role) values ('h', 'ann@x', 'user')")
     kept = connection.execute("select * from conversation_messages where user_id = 'ben' order by id").fetchall()
+    totals = connection.execute(USAGE).fetchall()
     receipt = erase(connection, "ann@x")
+    assert receipt["usage_rows_made_nobodys"] > 0
+    assert connection.execute(USAGE).fetchall() == totals
+    assert connection.execute(WRONG).fetchall() == [], "the roll-up is still what its parts sum up to"
     assert receipt["rows"]["conversation_runs"] == 2
     assert receipt["rows"]["conversation_messages"] == 5
     assert "LangSmith" in receipt["out_of_reach"][0]
@@ -264,6 +278,15 @@ def test_a_conversation_that_its_user_removed_does_not_come_back(connection: Con
     assert left(connection) == set()
     turn(connection, "b", session_id="s", user_id="ann")
     assert left(connection) == {UUID(ident("b"))}
+
+
+def test_a_conversation_that_was_cleared_does_not_come_back(connection: Connection):
+    turn(connection, "a", session_id="s", user_id="ann")
+    connection.execute("select clear_conversation_session(id) from conversation_sessions")
+    for piece in pieces("a", "ann"):
+        send(connection, *piece)
+    assert left(connection) == set()
+    assert connection.execute("select session_id from conversation_sessions").fetchall() == [("s",)]
 
 
 @pytest.fixture

@@ -79,10 +79,12 @@ def test_a_tenants_own_rule_goes_before_the_general_one(connection: Connection):
     policy(connection, "runs", 10, "acme")
     policy(connection, "runs", None, "bolt")
     due = {("acme", 20), ("acme", 50), ("cook", 50), (None, 50)}
+    usage = connection.execute("select * from usage_metrics order by key").fetchall()
     dry = prune(connection, 100, 1000, True)
     assert len(left(connection)) == 12
     done = prune(connection)
     assert {name for name, one in runs.items() if one not in left(connection)} == due
+    assert connection.execute("select * from usage_metrics order by key").fetchall() == usage
     counted = ("sessions", "runs", "spans", "messages", "contents")
     assert [dry[name] for name in counted] == [done[name] for name in counted] == [0, 4, 8, 8, 8]
     assert findings(connection) == []

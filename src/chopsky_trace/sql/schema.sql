@@ -5416,6 +5416,7 @@ begin
         select count(*) from public.conversation_messages m join public.conversation_runs r on r.id = m.conversation_run_id
         where r.session_key = session.session_key
     );
+    perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
     delete from public.conversation_runs r where r.session_key = session.session_key;
     with gone as (
         delete from public.conversation_messages m
@@ -5796,6 +5797,8 @@ begin
         where m.id = any (said_ids) and m.conversation_run_id is not null
     );
     perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    -- Else what an application said of it would come back in its place.
+    update public.conversation_messages m set said = null where m.id = any (said_ids) and m.said is not null;
     delete from public.conversation_messages m where m.id = any (said_ids);
     perform public.recompute_runs(touched);
     -- The sessions that nobody made went with their runs.

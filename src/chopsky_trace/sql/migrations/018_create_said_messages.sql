@@ -288,6 +288,7 @@ begin
         select count(*) from public.conversation_messages m join public.conversation_runs r on r.id = m.conversation_run_id
         where r.session_key = session.session_key
     );
+    perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
     delete from public.conversation_runs r where r.session_key = session.session_key;
     with gone as (
         delete from public.conversation_messages m

@@ -956,6 +956,8 @@ begin
         where m.id = any (said_ids) and m.conversation_run_id is not null
     );
     perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    -- Else what an application said of it would come back in its place.
+    update public.conversation_messages m set said = null where m.id = any (said_ids) and m.said is not null;
     delete from public.conversation_messages m where m.id = any (said_ids);
     perform public.recompute_runs(touched);
     -- The sessions that nobody made went with their runs.
