@@ -16,6 +16,18 @@ from pydantic import BaseModel, Field, JsonValue
 
 
 
+class PublicChopskyKeys(BaseModel):
+    key: bytes = Field(alias="key")
+    name: str = Field(alias="name")
+
+class PublicChopskyKeysInsert(TypedDict):
+    key: NotRequired[Annotated[bytes, Field(alias="key")]]
+    name: Annotated[str, Field(alias="name")]
+
+class PublicChopskyKeysUpdate(TypedDict):
+    key: NotRequired[Annotated[bytes, Field(alias="key")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+
 class PublicChopskyMigrations(BaseModel):
     applied_at: datetime.datetime = Field(alias="applied_at")
     name: str = Field(alias="name")
@@ -43,6 +55,7 @@ class PublicConversationAnalytics(BaseModel):
     id: uuid.UUID = Field(alias="id")
     metadata: JsonValue = Field(alias="metadata")
     retry_count: int = Field(alias="retry_count")
+    scores_by_hand: List[str] = Field(alias="scores_by_hand")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_engagement_score: Optional[float] = Field(alias="user_engagement_score")
 
@@ -55,6 +68,7 @@ class PublicConversationAnalyticsInsert(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     retry_count: NotRequired[Annotated[int, Field(alias="retry_count")]]
+    scores_by_hand: NotRequired[Annotated[List[str], Field(alias="scores_by_hand")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_engagement_score: NotRequired[Annotated[Optional[float], Field(alias="user_engagement_score")]]
 
@@ -67,6 +81,7 @@ class PublicConversationAnalyticsUpdate(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     retry_count: NotRequired[Annotated[int, Field(alias="retry_count")]]
+    scores_by_hand: NotRequired[Annotated[List[str], Field(alias="scores_by_hand")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_engagement_score: NotRequired[Annotated[Optional[float], Field(alias="user_engagement_score")]]
 
@@ -102,6 +117,96 @@ class PublicConversationContentsUpdate(TypedDict):
     media_type: NotRequired[Annotated[Optional[str], Field(alias="media_type")]]
     size_bytes: NotRequired[Annotated[int, Field(alias="size_bytes")]]
     text: NotRequired[Annotated[Optional[str], Field(alias="text")]]
+
+class PublicConversationErasures(BaseModel):
+    erased_at: datetime.datetime = Field(alias="erased_at")
+    id: uuid.UUID = Field(alias="id")
+    receipt: JsonValue = Field(alias="receipt")
+
+class PublicConversationErasuresInsert(TypedDict):
+    erased_at: NotRequired[Annotated[datetime.datetime, Field(alias="erased_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    receipt: Annotated[JsonValue, Field(alias="receipt")]
+
+class PublicConversationErasuresUpdate(TypedDict):
+    erased_at: NotRequired[Annotated[datetime.datetime, Field(alias="erased_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    receipt: NotRequired[Annotated[JsonValue, Field(alias="receipt")]]
+
+class PublicConversationFeedback(BaseModel):
+    about_id: uuid.UUID = Field(alias="about_id")
+    answer: Optional[int] = Field(alias="answer")
+    comment: Optional[str] = Field(alias="comment")
+    conversation_run_id: Optional[uuid.UUID] = Field(alias="conversation_run_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    given_by: Optional[str] = Field(alias="given_by")
+    id: uuid.UUID = Field(alias="id")
+    is_internal: bool = Field(alias="is_internal")
+    is_pending: bool = Field(alias="is_pending")
+    key: str = Field(alias="key")
+    message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    metadata: JsonValue = Field(alias="metadata")
+    score: Optional[float] = Field(alias="score")
+    session_id: Optional[str] = Field(alias="session_id")
+    source: str = Field(alias="source")
+    span_id: Optional[uuid.UUID] = Field(alias="span_id")
+    target_id: uuid.UUID = Field(alias="target_id")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    thumbs: Optional[str] = Field(alias="thumbs")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: Optional[str] = Field(alias="user_id")
+    value: Optional[JsonValue] = Field(alias="value")
+    version: str = Field(alias="version")
+
+class PublicConversationFeedbackInsert(TypedDict):
+    about_id: Annotated[uuid.UUID, Field(alias="about_id")]
+    answer: NotRequired[Annotated[Optional[int], Field(alias="answer")]]
+    comment: NotRequired[Annotated[Optional[str], Field(alias="comment")]]
+    conversation_run_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="conversation_run_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    given_by: NotRequired[Annotated[Optional[str], Field(alias="given_by")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_internal: NotRequired[Annotated[bool, Field(alias="is_internal")]]
+    is_pending: NotRequired[Annotated[bool, Field(alias="is_pending")]]
+    key: NotRequired[Annotated[str, Field(alias="key")]]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
+    score: NotRequired[Annotated[Optional[float], Field(alias="score")]]
+    session_id: NotRequired[Annotated[Optional[str], Field(alias="session_id")]]
+    source: NotRequired[Annotated[str, Field(alias="source")]]
+    span_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="span_id")]]
+    target_id: NotRequired[Annotated[uuid.UUID, Field(alias="target_id")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    thumbs: NotRequired[Annotated[Optional[str], Field(alias="thumbs")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    value: NotRequired[Annotated[Optional[JsonValue], Field(alias="value")]]
+    version: Annotated[str, Field(alias="version")]
+
+class PublicConversationFeedbackUpdate(TypedDict):
+    about_id: NotRequired[Annotated[uuid.UUID, Field(alias="about_id")]]
+    answer: NotRequired[Annotated[Optional[int], Field(alias="answer")]]
+    comment: NotRequired[Annotated[Optional[str], Field(alias="comment")]]
+    conversation_run_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="conversation_run_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    given_by: NotRequired[Annotated[Optional[str], Field(alias="given_by")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_internal: NotRequired[Annotated[bool, Field(alias="is_internal")]]
+    is_pending: NotRequired[Annotated[bool, Field(alias="is_pending")]]
+    key: NotRequired[Annotated[str, Field(alias="key")]]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
+    score: NotRequired[Annotated[Optional[float], Field(alias="score")]]
+    session_id: NotRequired[Annotated[Optional[str], Field(alias="session_id")]]
+    source: NotRequired[Annotated[str, Field(alias="source")]]
+    span_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="span_id")]]
+    target_id: NotRequired[Annotated[uuid.UUID, Field(alias="target_id")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    thumbs: NotRequired[Annotated[Optional[str], Field(alias="thumbs")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    value: NotRequired[Annotated[Optional[JsonValue], Field(alias="value")]]
+    version: NotRequired[Annotated[str, Field(alias="version")]]
 
 class PublicConversationMessages(BaseModel):
     action_taken: Optional[str] = Field(alias="action_taken")
@@ -291,6 +396,7 @@ class PublicConversationRepricingsUpdate(TypedDict):
 
 class PublicConversationRuns(BaseModel):
     average_response_time: Optional[float] = Field(alias="average_response_time")
+    content_removed: Optional[str] = Field(alias="content_removed")
     created_at: datetime.datetime = Field(alias="created_at")
     ended_at: Optional[datetime.datetime] = Field(alias="ended_at")
     environment: Optional[str] = Field(alias="environment")
@@ -323,6 +429,7 @@ class PublicConversationRuns(BaseModel):
 
 class PublicConversationRunsInsert(TypedDict):
     average_response_time: NotRequired[Annotated[Optional[float], Field(alias="average_response_time")]]
+    content_removed: NotRequired[Annotated[Optional[str], Field(alias="content_removed")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     ended_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="ended_at")]]
     environment: NotRequired[Annotated[Optional[str], Field(alias="environment")]]
@@ -355,6 +462,7 @@ class PublicConversationRunsInsert(TypedDict):
 
 class PublicConversationRunsUpdate(TypedDict):
     average_response_time: NotRequired[Annotated[Optional[float], Field(alias="average_response_time")]]
+    content_removed: NotRequired[Annotated[Optional[str], Field(alias="content_removed")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     ended_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="ended_at")]]
     environment: NotRequired[Annotated[Optional[str], Field(alias="environment")]]
@@ -655,6 +763,27 @@ class PublicConversationSpansUpdate(TypedDict):
     usage_details: NotRequired[Annotated[Optional[JsonValue], Field(alias="usage_details")]]
     usage_source: NotRequired[Annotated[Optional[str], Field(alias="usage_source")]]
 
+class PublicConversationTombstones(BaseModel):
+    erased_at: datetime.datetime = Field(alias="erased_at")
+    hash: bytes = Field(alias="hash")
+    kind: str = Field(alias="kind")
+    last_refused_at: Optional[datetime.datetime] = Field(alias="last_refused_at")
+    refused_runs: int = Field(alias="refused_runs")
+
+class PublicConversationTombstonesInsert(TypedDict):
+    erased_at: NotRequired[Annotated[datetime.datetime, Field(alias="erased_at")]]
+    hash: Annotated[bytes, Field(alias="hash")]
+    kind: Annotated[str, Field(alias="kind")]
+    last_refused_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_refused_at")]]
+    refused_runs: NotRequired[Annotated[int, Field(alias="refused_runs")]]
+
+class PublicConversationTombstonesUpdate(TypedDict):
+    erased_at: NotRequired[Annotated[datetime.datetime, Field(alias="erased_at")]]
+    hash: NotRequired[Annotated[bytes, Field(alias="hash")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    last_refused_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_refused_at")]]
+    refused_runs: NotRequired[Annotated[int, Field(alias="refused_runs")]]
+
 class PublicModelPrices(BaseModel):
     batch_factor: Optional[float] = Field(alias="batch_factor")
     cache_read_mtok: Optional[float] = Field(alias="cache_read_mtok")
@@ -726,6 +855,336 @@ class PublicModelPricesUpdate(TypedDict):
     tiers: NotRequired[Annotated[JsonValue, Field(alias="tiers")]]
     valid_from: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="valid_from")]]
     valid_until: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="valid_until")]]
+
+class PublicRetentionPolicies(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: uuid.UUID = Field(alias="id")
+    keep_for: Optional[str] = Field(alias="keep_for")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    what: str = Field(alias="what")
+
+class PublicRetentionPoliciesInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    keep_for: NotRequired[Annotated[Optional[str], Field(alias="keep_for")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    what: Annotated[str, Field(alias="what")]
+
+class PublicRetentionPoliciesUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    keep_for: NotRequired[Annotated[Optional[str], Field(alias="keep_for")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    what: NotRequired[Annotated[str, Field(alias="what")]]
+
+class PublicUsageContributions(BaseModel):
+    assistant_messages: int = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: int = Field(alias="calls")
+    day: datetime.date = Field(alias="day")
+    failed_calls: int = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: uuid.UUID = Field(alias="key")
+    messages: int = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    owner_id: uuid.UUID = Field(alias="owner_id")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: int = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: int = Field(alias="unmeasured_calls")
+    unpriced_calls: int = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: int = Field(alias="user_messages")
+
+class PublicUsageContributionsInsert(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    day: Annotated[datetime.date, Field(alias="day")]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: Annotated[uuid.UUID, Field(alias="key")]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageContributionsUpdate(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    day: NotRequired[Annotated[datetime.date, Field(alias="day")]]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: NotRequired[Annotated[uuid.UUID, Field(alias="key")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageKept(BaseModel):
+    assistant_messages: int = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: int = Field(alias="calls")
+    contributions: int = Field(alias="contributions")
+    day: datetime.date = Field(alias="day")
+    failed_calls: int = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: uuid.UUID = Field(alias="key")
+    known: List[int] = Field(alias="known")
+    messages: int = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: int = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: int = Field(alias="unmeasured_calls")
+    unpriced_calls: int = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: int = Field(alias="user_messages")
+
+class PublicUsageKeptInsert(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: Annotated[datetime.date, Field(alias="day")]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: Annotated[uuid.UUID, Field(alias="key")]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageKeptUpdate(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: NotRequired[Annotated[datetime.date, Field(alias="day")]]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: NotRequired[Annotated[uuid.UUID, Field(alias="key")]]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageMetrics(BaseModel):
+    assistant_messages: int = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: int = Field(alias="calls")
+    contributions: int = Field(alias="contributions")
+    day: datetime.date = Field(alias="day")
+    failed_calls: int = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: uuid.UUID = Field(alias="key")
+    known: List[int] = Field(alias="known")
+    messages: int = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: int = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: int = Field(alias="unmeasured_calls")
+    unpriced_calls: int = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: int = Field(alias="user_messages")
+
+class PublicUsageMetricsInsert(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: Annotated[datetime.date, Field(alias="day")]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: Annotated[uuid.UUID, Field(alias="key")]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageMetricsUpdate(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: NotRequired[Annotated[datetime.date, Field(alias="day")]]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: NotRequired[Annotated[uuid.UUID, Field(alias="key")]]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_id: NotRequired[Annotated[Optional[str], Field(alias="user_id")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageTotals(BaseModel):
+    assistant_messages: int = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: int = Field(alias="calls")
+    contributions: int = Field(alias="contributions")
+    day: datetime.date = Field(alias="day")
+    failed_calls: int = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: uuid.UUID = Field(alias="key")
+    known: List[int] = Field(alias="known")
+    messages: int = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: int = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: int = Field(alias="unmeasured_calls")
+    unpriced_calls: int = Field(alias="unpriced_calls")
+    user_messages: int = Field(alias="user_messages")
+
+class PublicUsageTotalsInsert(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: Annotated[datetime.date, Field(alias="day")]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: Annotated[uuid.UUID, Field(alias="key")]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
+
+class PublicUsageTotalsUpdate(TypedDict):
+    assistant_messages: NotRequired[Annotated[int, Field(alias="assistant_messages")]]
+    cache_read_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_read_tokens")]]
+    cache_write_tokens: NotRequired[Annotated[Optional[int], Field(alias="cache_write_tokens")]]
+    calls: NotRequired[Annotated[int, Field(alias="calls")]]
+    contributions: NotRequired[Annotated[int, Field(alias="contributions")]]
+    day: NotRequired[Annotated[datetime.date, Field(alias="day")]]
+    failed_calls: NotRequired[Annotated[int, Field(alias="failed_calls")]]
+    input_tokens: NotRequired[Annotated[Optional[int], Field(alias="input_tokens")]]
+    key: NotRequired[Annotated[uuid.UUID, Field(alias="key")]]
+    known: NotRequired[Annotated[List[int], Field(alias="known")]]
+    messages: NotRequired[Annotated[int, Field(alias="messages")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    output_tokens: NotRequired[Annotated[Optional[int], Field(alias="output_tokens")]]
+    provider: NotRequired[Annotated[Optional[str], Field(alias="provider")]]
+    reasoning_tokens: NotRequired[Annotated[Optional[int], Field(alias="reasoning_tokens")]]
+    response_time_ms: NotRequired[Annotated[Optional[float], Field(alias="response_time_ms")]]
+    tenant_id: NotRequired[Annotated[Optional[str], Field(alias="tenant_id")]]
+    timed_calls: NotRequired[Annotated[int, Field(alias="timed_calls")]]
+    total_cost: NotRequired[Annotated[Optional[float], Field(alias="total_cost")]]
+    total_tokens: NotRequired[Annotated[Optional[int], Field(alias="total_tokens")]]
+    unmeasured_calls: NotRequired[Annotated[int, Field(alias="unmeasured_calls")]]
+    unpriced_calls: NotRequired[Annotated[int, Field(alias="unpriced_calls")]]
+    user_messages: NotRequired[Annotated[int, Field(alias="user_messages")]]
 
 class PublicUserProfiles(BaseModel):
     avatar_url: Optional[str] = Field(alias="avatar_url")
@@ -877,6 +1336,57 @@ class PublicConversationSessionTotals(BaseModel):
     unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
     user_id: Optional[str] = Field(alias="user_id")
 
+class PublicCurrentDayUsage(BaseModel):
+    calls: Optional[int] = Field(alias="calls")
+    day: datetime.date = Field(alias="day")
+    failed_calls: Optional[int] = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    messages: Optional[int] = Field(alias="messages")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+
+class PublicDailyMessageVolume(BaseModel):
+    assistant_messages: Optional[int] = Field(alias="assistant_messages")
+    day: datetime.date = Field(alias="day")
+    messages: Optional[int] = Field(alias="messages")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: Optional[int] = Field(alias="user_messages")
+
+class PublicMessageFeedbackSummary(BaseModel):
+    average_score: Optional[float] = Field(alias="average_score")
+    comments: Optional[int] = Field(alias="comments")
+    conversation_run_id: Optional[uuid.UUID] = Field(alias="conversation_run_id")
+    feedback_count: Optional[int] = Field(alias="feedback_count")
+    last_feedback_at: Optional[datetime.datetime] = Field(alias="last_feedback_at")
+    message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    thumbs_down: Optional[int] = Field(alias="thumbs_down")
+    thumbs_up: Optional[int] = Field(alias="thumbs_up")
+
+class PublicMonthlyUsageSummary(BaseModel):
+    active_days: Optional[int] = Field(alias="active_days")
+    calls: Optional[int] = Field(alias="calls")
+    failed_calls: Optional[int] = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    messages: Optional[int] = Field(alias="messages")
+    month: Optional[datetime.date] = Field(alias="month")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+
 class PublicPerformanceStats(BaseModel):
     database_bytes: Optional[int] = Field(alias="database_bytes")
     dead_rows: Optional[int] = Field(alias="dead_rows")
@@ -892,6 +1402,21 @@ class PublicPerformanceStats(BaseModel):
     table_bytes: Optional[int] = Field(alias="table_bytes")
     table_name: Optional[PgCatalogName] = Field(alias="table_name")
     total_bytes: Optional[int] = Field(alias="total_bytes")
+
+class PublicProviderUsageStats(BaseModel):
+    average_response_time: Optional[float] = Field(alias="average_response_time")
+    failed_calls: Optional[int] = Field(alias="failed_calls")
+    first_used_on: Optional[datetime.date] = Field(alias="first_used_on")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    last_used_on: Optional[datetime.date] = Field(alias="last_used_on")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    request_count: Optional[int] = Field(alias="request_count")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
 
 class PublicUsageLogs(BaseModel):
     action: Optional[str] = Field(alias="action")
@@ -909,6 +1434,57 @@ class PublicUsageLogs(BaseModel):
     tokens_used: Optional[int] = Field(alias="tokens_used")
     user_id: Optional[str] = Field(alias="user_id")
 
+class PublicUsageSums(BaseModel):
+    assistant_messages: Optional[int] = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: Optional[int] = Field(alias="calls")
+    contributions: Optional[int] = Field(alias="contributions")
+    day: Optional[datetime.date] = Field(alias="day")
+    failed_calls: Optional[int] = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: Optional[uuid.UUID] = Field(alias="key")
+    known: Optional[List[int]] = Field(alias="known")
+    messages: Optional[int] = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: Optional[int] = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: Optional[int] = Field(alias="user_messages")
+
+class PublicUsageTotalSums(BaseModel):
+    assistant_messages: Optional[int] = Field(alias="assistant_messages")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: Optional[int] = Field(alias="calls")
+    contributions: Optional[int] = Field(alias="contributions")
+    day: Optional[datetime.date] = Field(alias="day")
+    failed_calls: Optional[int] = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    key: Optional[uuid.UUID] = Field(alias="key")
+    known: Optional[List[int]] = Field(alias="known")
+    messages: Optional[int] = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    response_time_ms: Optional[float] = Field(alias="response_time_ms")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    timed_calls: Optional[int] = Field(alias="timed_calls")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_messages: Optional[int] = Field(alias="user_messages")
+
 class PublicUserActivitySummary(BaseModel):
     display_name: Optional[str] = Field(alias="display_name")
     email: Optional[str] = Field(alias="email")
@@ -922,3 +1498,23 @@ class PublicUserActivitySummary(BaseModel):
     total_tokens_used: Optional[int] = Field(alias="total_tokens_used")
     unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
     user_id: Optional[str] = Field(alias="user_id")
+
+class PublicUserUsage(BaseModel):
+    assistant_messages: int = Field(alias="assistant_messages")
+    average_response_time: Optional[float] = Field(alias="average_response_time")
+    cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
+    cache_write_tokens: Optional[int] = Field(alias="cache_write_tokens")
+    calls: int = Field(alias="calls")
+    day: datetime.date = Field(alias="day")
+    failed_calls: int = Field(alias="failed_calls")
+    input_tokens: Optional[int] = Field(alias="input_tokens")
+    messages: int = Field(alias="messages")
+    model: Optional[str] = Field(alias="model")
+    output_tokens: Optional[int] = Field(alias="output_tokens")
+    provider: Optional[str] = Field(alias="provider")
+    reasoning_tokens: Optional[int] = Field(alias="reasoning_tokens")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: int = Field(alias="unmeasured_calls")
+    user_id: Optional[str] = Field(alias="user_id")
+    user_messages: int = Field(alias="user_messages")

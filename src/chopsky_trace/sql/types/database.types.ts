@@ -3,6 +3,22 @@ export type Json = string | number | boolean | null | { [key: string]: Json | un
 export type Database = {
   public: {
     Tables: {
+      chopsky_keys: {
+        Row: {
+          key: string;
+          name: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          key?: string;
+          name: string;
+        };
+        Update: {
+          key?: string;
+          name?: string;
+        };
+        Relationships: [];
+      };
       chopsky_migrations: {
         Row: {
           applied_at: string;
@@ -35,6 +51,7 @@ export type Database = {
           id: string;
           metadata: NonNullable<Json>;
           retry_count: number;
+          scores_by_hand: string[];
           updated_at: string;
           user_engagement_score: number | null;
         };
@@ -48,6 +65,7 @@ export type Database = {
           id?: string;
           metadata?: NonNullable<Json>;
           retry_count?: number;
+          scores_by_hand?: string[];
           updated_at?: string;
           user_engagement_score?: number | null;
         };
@@ -60,6 +78,7 @@ export type Database = {
           id?: string;
           metadata?: NonNullable<Json>;
           retry_count?: number;
+          scores_by_hand?: string[];
           updated_at?: string;
           user_engagement_score?: number | null;
         };
@@ -117,6 +136,104 @@ export type Database = {
             referencedColumns: ["id"];
           },
         ];
+      };
+      conversation_erasures: {
+        Row: {
+          erased_at: string;
+          id: string;
+          receipt: NonNullable<Json>;
+        };
+        ComputedFields: never;
+        Insert: {
+          erased_at?: string;
+          id?: string;
+          receipt: NonNullable<Json>;
+        };
+        Update: {
+          erased_at?: string;
+          id?: string;
+          receipt?: NonNullable<Json>;
+        };
+        Relationships: [];
+      };
+      conversation_feedback: {
+        Row: {
+          about_id: string;
+          answer: number | null;
+          comment: string | null;
+          conversation_run_id: string | null;
+          created_at: string;
+          given_by: string | null;
+          id: string;
+          is_internal: boolean;
+          is_pending: boolean;
+          key: string;
+          message_id: string | null;
+          metadata: NonNullable<Json>;
+          score: number | null;
+          session_id: string | null;
+          source: string;
+          span_id: string | null;
+          target_id: string;
+          tenant_id: string | null;
+          thumbs: string | null;
+          updated_at: string;
+          user_id: string | null;
+          value: Json | null;
+          version: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          about_id: string;
+          answer?: number | null;
+          comment?: string | null;
+          conversation_run_id?: string | null;
+          created_at?: string;
+          given_by?: string | null;
+          id?: string;
+          is_internal?: boolean;
+          is_pending?: boolean;
+          key?: string;
+          message_id?: string | null;
+          metadata?: NonNullable<Json>;
+          score?: number | null;
+          session_id?: string | null;
+          source?: string;
+          span_id?: string | null;
+          target_id?: never;
+          tenant_id?: string | null;
+          thumbs?: string | null;
+          updated_at?: string;
+          user_id?: string | null;
+          value?: Json | null;
+          version: string;
+        };
+        Update: {
+          about_id?: string;
+          answer?: number | null;
+          comment?: string | null;
+          conversation_run_id?: string | null;
+          created_at?: string;
+          given_by?: string | null;
+          id?: string;
+          is_internal?: boolean;
+          is_pending?: boolean;
+          key?: string;
+          message_id?: string | null;
+          metadata?: NonNullable<Json>;
+          score?: number | null;
+          session_id?: string | null;
+          source?: string;
+          span_id?: string | null;
+          target_id?: never;
+          tenant_id?: string | null;
+          thumbs?: string | null;
+          updated_at?: string;
+          user_id?: string | null;
+          value?: Json | null;
+          version?: string;
+        };
+        Relationships: [];
       };
       conversation_messages: {
         Row: {
@@ -361,6 +478,7 @@ export type Database = {
       conversation_runs: {
         Row: {
           average_response_time: number | null;
+          content_removed: string | null;
           created_at: string;
           ended_at: string | null;
           environment: string | null;
@@ -394,6 +512,7 @@ export type Database = {
         ComputedFields: never;
         Insert: {
           average_response_time?: number | null;
+          content_removed?: string | null;
           created_at?: string;
           ended_at?: string | null;
           environment?: string | null;
@@ -426,6 +545,7 @@ export type Database = {
         };
         Update: {
           average_response_time?: number | null;
+          content_removed?: string | null;
           created_at?: string;
           ended_at?: string | null;
           environment?: string | null;
@@ -801,6 +921,31 @@ export type Database = {
           },
         ];
       };
+      conversation_tombstones: {
+        Row: {
+          erased_at: string;
+          hash: string;
+          kind: string;
+          last_refused_at: string | null;
+          refused_runs: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          erased_at?: string;
+          hash: string;
+          kind: string;
+          last_refused_at?: string | null;
+          refused_runs?: number;
+        };
+        Update: {
+          erased_at?: string;
+          hash?: string;
+          kind?: string;
+          last_refused_at?: string | null;
+          refused_runs?: number;
+        };
+        Relationships: [];
+      };
       model_prices: {
         Row: {
           batch_factor: number | null;
@@ -874,6 +1019,356 @@ export type Database = {
           tiers?: NonNullable<Json>;
           valid_from?: string | null;
           valid_until?: string | null;
+        };
+        Relationships: [];
+      };
+      retention_policies: {
+        Row: {
+          created_at: string;
+          id: string;
+          keep_for: string | null;
+          tenant_id: string | null;
+          updated_at: string;
+          what: string;
+        };
+        ComputedFields: never;
+        Insert: {
+          created_at?: string;
+          id?: string;
+          keep_for?: string | null;
+          tenant_id?: string | null;
+          updated_at?: string;
+          what: string;
+        };
+        Update: {
+          created_at?: string;
+          id?: string;
+          keep_for?: string | null;
+          tenant_id?: string | null;
+          updated_at?: string;
+          what?: string;
+        };
+        Relationships: [];
+      };
+      usage_contributions: {
+        Row: {
+          assistant_messages: number;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number;
+          day: string;
+          failed_calls: number;
+          input_tokens: number | null;
+          key: string;
+          messages: number;
+          model: string | null;
+          output_tokens: number | null;
+          owner_id: string;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number;
+          unpriced_calls: number;
+          user_id: string | null;
+          user_messages: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          day: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key: string;
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          owner_id: string;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Update: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          day?: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key?: string;
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          owner_id?: string;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Relationships: [];
+      };
+      usage_kept: {
+        Row: {
+          assistant_messages: number;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number;
+          contributions: number;
+          day: string;
+          failed_calls: number;
+          input_tokens: number | null;
+          key: string;
+          known: number[];
+          messages: number;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number;
+          unpriced_calls: number;
+          user_id: string | null;
+          user_messages: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Update: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day?: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key?: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Relationships: [];
+      };
+      usage_metrics: {
+        Row: {
+          assistant_messages: number;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number;
+          contributions: number;
+          day: string;
+          failed_calls: number;
+          input_tokens: number | null;
+          key: string;
+          known: number[];
+          messages: number;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number;
+          unpriced_calls: number;
+          user_id: string | null;
+          user_messages: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Update: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day?: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key?: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_id?: string | null;
+          user_messages?: number;
+        };
+        Relationships: [];
+      };
+      usage_totals: {
+        Row: {
+          assistant_messages: number;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number;
+          contributions: number;
+          day: string;
+          failed_calls: number;
+          input_tokens: number | null;
+          key: string;
+          known: number[];
+          messages: number;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number;
+          unpriced_calls: number;
+          user_messages: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_messages?: number;
+        };
+        Update: {
+          assistant_messages?: number;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number;
+          contributions?: number;
+          day?: string;
+          failed_calls?: number;
+          input_tokens?: number | null;
+          key?: string;
+          known?: number[];
+          messages?: number;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          response_time_ms?: number | null;
+          tenant_id?: string | null;
+          timed_calls?: number;
+          total_cost?: number | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number;
+          unpriced_calls?: number;
+          user_messages?: number;
         };
         Relationships: [];
       };
@@ -1053,6 +1548,73 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      current_day_usage: {
+        Row: {
+          calls: number | null;
+          day: string;
+          failed_calls: number | null;
+          input_tokens: number | null;
+          messages: number | null;
+          output_tokens: number | null;
+          tenant_id: string | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      daily_message_volume: {
+        Row: {
+          assistant_messages: number | null;
+          day: string;
+          messages: number | null;
+          tenant_id: string | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_id: string | null;
+          user_messages: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      message_feedback_summary: {
+        Row: {
+          average_score: number | null;
+          comments: number | null;
+          conversation_run_id: string | null;
+          feedback_count: number | null;
+          last_feedback_at: string | null;
+          message_id: string | null;
+          thumbs_down: number | null;
+          thumbs_up: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      monthly_usage_summary: {
+        Row: {
+          active_days: number | null;
+          calls: number | null;
+          failed_calls: number | null;
+          input_tokens: number | null;
+          messages: number | null;
+          month: string | null;
+          output_tokens: number | null;
+          tenant_id: string | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_id: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       performance_stats: {
         Row: {
           database_bytes: number | null;
@@ -1069,6 +1631,25 @@ export type Database = {
           table_bytes: number | null;
           table_name: unknown;
           total_bytes: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      provider_usage_stats: {
+        Row: {
+          average_response_time: number | null;
+          failed_calls: number | null;
+          first_used_on: string | null;
+          input_tokens: number | null;
+          last_used_on: string | null;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          request_count: number | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
         };
         ComputedFields: never;
         Relationships: [];
@@ -1093,6 +1674,65 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      usage_sums: {
+        Row: {
+          assistant_messages: number | null;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number | null;
+          contributions: number | null;
+          day: string | null;
+          failed_calls: number | null;
+          input_tokens: number | null;
+          key: string | null;
+          known: number[] | null;
+          messages: number | null;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_id: string | null;
+          user_messages: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      usage_total_sums: {
+        Row: {
+          assistant_messages: number | null;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number | null;
+          contributions: number | null;
+          day: string | null;
+          failed_calls: number | null;
+          input_tokens: number | null;
+          key: string | null;
+          known: number[] | null;
+          messages: number | null;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          response_time_ms: number | null;
+          tenant_id: string | null;
+          timed_calls: number | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_messages: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       user_activity_summary: {
         Row: {
           display_name: string | null;
@@ -1111,6 +1751,70 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      user_usage: {
+        Row: {
+          assistant_messages: number;
+          average_response_time: number | null;
+          cache_read_tokens: number | null;
+          cache_write_tokens: number | null;
+          calls: number;
+          day: string;
+          failed_calls: number;
+          input_tokens: number | null;
+          messages: number;
+          model: string | null;
+          output_tokens: number | null;
+          provider: string | null;
+          reasoning_tokens: number | null;
+          tenant_id: string | null;
+          total_tokens: number | null;
+          unmeasured_calls: number;
+          user_id: string | null;
+          user_messages: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          assistant_messages?: number | null;
+          average_response_time?: never;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number | null;
+          day?: string | null;
+          failed_calls?: number | null;
+          input_tokens?: number | null;
+          messages?: number | null;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          tenant_id?: string | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number | null;
+          user_id?: string | null;
+          user_messages?: number | null;
+        };
+        Update: {
+          assistant_messages?: number | null;
+          average_response_time?: never;
+          cache_read_tokens?: number | null;
+          cache_write_tokens?: number | null;
+          calls?: number | null;
+          day?: string | null;
+          failed_calls?: number | null;
+          input_tokens?: number | null;
+          messages?: number | null;
+          model?: string | null;
+          output_tokens?: number | null;
+          provider?: string | null;
+          reasoning_tokens?: number | null;
+          tenant_id?: string | null;
+          total_tokens?: number | null;
+          unmeasured_calls?: number | null;
+          user_id?: string | null;
+          user_messages?: number | null;
+        };
+        Relationships: [];
+      };
     };
     Functions: {
       archive_old_messages: {
@@ -1118,6 +1822,15 @@ export type Database = {
         Returns: number;
       };
       cancel_conversation_session: { Args: { session_uuid: string }; Returns: undefined };
+      chopsky_add_counts: { Args: { counts: Json; more: Json }; Returns: Json };
+      chopsky_add_usage: {
+        Args: {
+          deltas: Database["public"]["Tables"]["usage_metrics"]["Row"][];
+          to_kept: boolean;
+          to_metrics: boolean;
+        };
+        Returns: undefined;
+      };
       chopsky_as_told: {
         Args: {
           span: Omit<
@@ -1197,6 +1910,7 @@ export type Database = {
           other_id: string;
         }[];
       };
+      chopsky_claim_runs: { Args: { wanted: string[] }; Returns: string[] };
       chopsky_content: {
         Args: { content_id: string; run_id: string };
         Returns: {
@@ -1217,6 +1931,8 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      chopsky_count_due: { Args: { older_than?: string; tenant_id?: string }; Returns: Json };
+      chopsky_count_usage: { Args: { owner_ids: string[] }; Returns: undefined };
       chopsky_decide_calls: {
         Args: { members: string[] };
         Returns: {
@@ -1226,12 +1942,57 @@ export type Database = {
           place: number;
         }[];
       };
+      chopsky_due_runs: {
+        Args: { at_most: number; older_than?: string; tenant_id?: string; what: string };
+        Returns: string[];
+      };
+      chopsky_due_sessions: {
+        Args: { at_most: number; expired_only?: boolean; tenant_id?: string };
+        Returns: string[];
+      };
       chopsky_end_session: { Args: { session_uuid: string; state: string }; Returns: undefined };
+      chopsky_entomb_runs: { Args: { run_ids: string[] }; Returns: undefined };
+      chopsky_erase_on_auth_delete: { Args: { wanted: boolean }; Returns: boolean };
+      chopsky_export_runs: {
+        Args: { run_ids: string[] };
+        Returns: {
+          exported: string;
+          id: string;
+        }[];
+      };
+      chopsky_export_sessions: {
+        Args: { session_ids: string[] };
+        Returns: {
+          exported: string;
+          id: string;
+        }[];
+      };
+      chopsky_feedback_targets: {
+        Args: { feedback_ids: string[] };
+        Returns: {
+          conversation_run_id: string;
+          id: string;
+          is_internal: boolean;
+          is_pending: boolean;
+          message_id: string;
+          session_id: string;
+          span_id: string;
+          tenant_id: string;
+          user_id: string;
+        }[];
+      };
+      chopsky_feedback_version: { Args: { moment: string }; Returns: string };
       chopsky_fill_messages: { Args: { bodies: string[]; keys: string[] }; Returns: undefined };
+      chopsky_forget_usage: { Args: { tenant_id: string; user_id: string }; Returns: number };
+      chopsky_hand_over: { Args: { leaving: string[] }; Returns: Record<string, unknown> };
+      chopsky_import: { Args: { lines: Json }; Returns: Json };
+      chopsky_import_rows: { Args: { rows: Json; table_name: string }; Returns: number };
       chopsky_ingest: { Args: { payload: Json }; Returns: Json };
       chopsky_join_runs: { Args: { candidates: string[] }; Returns: string[] };
+      chopsky_keep_usage: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_link_resumed: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_merge_calls: { Args: { run_ids: string[] }; Returns: string[] };
+      chopsky_named_ids: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_nested_calls: {
         Args: { run_ids: string[] };
         Returns: {
@@ -1261,13 +2022,39 @@ export type Database = {
         Returns: undefined;
       };
       chopsky_pair_runs: { Args: { run_ids: string[] }; Returns: undefined };
+      chopsky_person_columns: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          column_name: string;
+          table_name: string;
+        }[];
+      };
+      chopsky_place_feedback: { Args: { feedback_ids: string[] }; Returns: undefined };
       chopsky_prefix_bodies: { Args: { prefix_id: string }; Returns: string[] };
       chopsky_prompt_bodies: { Args: { span_id: string }; Returns: string[] };
       chopsky_prompt_names: { Args: { span_id: string }; Returns: Json };
+      chopsky_prune: {
+        Args: {
+          at_most?: number;
+          batch?: number;
+          dry_run?: boolean;
+          older_than?: string;
+          tenant_id?: string;
+        };
+        Returns: Json;
+      };
+      chopsky_prune_rows: { Args: { at_most: number; tenant_id: string }; Returns: Json };
+      chopsky_prunes: { Args: Record<PropertyKey, never>; Returns: boolean };
+      chopsky_rate_runs: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_reads_tenant: { Args: Record<PropertyKey, never>; Returns: boolean };
       chopsky_reap: { Args: { at_most?: number; older_than: string }; Returns: number };
       chopsky_recompute: { Args: { run_ids: string[]; unordered: string[] }; Returns: undefined };
+      chopsky_refuse_runs: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_related_calls: { Args: { seeds: string[] }; Returns: string[] };
+      chopsky_remove_content: { Args: { and_said: boolean; run_ids: string[] }; Returns: Json };
+      chopsky_remove_runs: { Args: { is_erasure?: boolean; run_ids: string[] }; Returns: Json };
+      chopsky_remove_session: { Args: { at_most: number; session_uuid: string }; Returns: Json };
+      chopsky_resolve_feedback: { Args: { feedback_ids: string[] }; Returns: string[] };
       chopsky_restore: {
         Args: { is_document?: boolean; run_id: string; value: Json };
         Returns: Json;
@@ -1321,7 +2108,9 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      chopsky_schedule_prune: { Args: { wanted: boolean }; Returns: boolean };
       chopsky_session_moves: { Args: { state: string }; Returns: string[] };
+      chopsky_settle_feedback: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_settle_messages: { Args: { bodies: string[]; keys: string[] }; Returns: string[] };
       chopsky_settle_said: { Args: { message_ids: string[] }; Returns: undefined };
       chopsky_settle_scope: { Args: { run_ids: string[] }; Returns: string[] };
@@ -1340,11 +2129,21 @@ export type Database = {
         Args: { content: string; name: string; role: string; tool_call_id: string };
         Returns: string;
       };
+      chopsky_tombstone: {
+        Args: { id: string; kind: string; tenant_id?: string };
+        Returns: string;
+      };
+      chopsky_usage_key: {
+        Args: { day: string; model: string; provider: string; tenant_id: string; user_id: string };
+        Returns: string;
+      };
       chopsky_write_contents: { Args: { contents: Json }; Returns: undefined };
       chopsky_write_costs: { Args: { costs: Json }; Returns: string[] };
+      chopsky_write_feedback: { Args: { feedback: Json }; Returns: undefined };
       chopsky_write_messages: { Args: { messages: Json }; Returns: string[] };
       chopsky_write_prefixes: { Args: { prefixes: Json }; Returns: undefined };
       chopsky_write_spans: { Args: { spans: Json }; Returns: undefined };
+      cleanup_expired_conversations: { Args: Record<PropertyKey, never>; Returns: number };
       cleanup_test_data: { Args: Record<PropertyKey, never>; Returns: Json };
       clear_conversation_session: { Args: { session_uuid: string }; Returns: number };
       complete_conversation_session: { Args: { session_uuid: string }; Returns: undefined };
@@ -1394,6 +2193,7 @@ export type Database = {
           sequence: number;
         }[];
       };
+      erase_user: { Args: { tenant_id?: string; user_id: string }; Returns: Json };
       generate_sample_data: { Args: { email: string }; Returns: Json };
       get_conversation_history: {
         Args: { at_most?: number; session_uuid: string };
@@ -1418,6 +2218,40 @@ export type Database = {
           total_tokens: number;
         }[];
       };
+      increment_usage_metrics: {
+        Args: {
+          assistant_messages?: number;
+          cache_read_tokens?: number;
+          cache_write_tokens?: number;
+          calls?: number;
+          day?: string;
+          failed_calls?: number;
+          input_tokens?: number;
+          messages?: number;
+          model?: string;
+          output_tokens?: number;
+          provider?: string;
+          reasoning_tokens?: number;
+          response_time_ms?: number;
+          tenant_id?: string;
+          total_cost?: number;
+          total_tokens?: number;
+          user_id?: string;
+          user_messages?: number;
+        };
+        Returns: undefined;
+      };
+      rate_message: {
+        Args: {
+          comment?: string;
+          key?: string;
+          message_id: string;
+          score?: number;
+          thumbs?: string;
+        };
+        Returns: string;
+      };
+      rebuild_usage: { Args: { since?: string }; Returns: number };
       recompute_runs: { Args: { run_ids: string[] }; Returns: undefined };
     };
     Enums: {
