@@ -127,7 +127,9 @@ def test_hints_on_dead_rows(connection: Connection, database_url: str, monkeypat
 
 
 def test_the_text_is_a_table_each(counting: str):
-    result = CliRunner().invoke(main, ["db", "stats", "--database-url", counting], env={"COLUMNS": "100"})
+    result = CliRunner().invoke(
+        main, ["db", "stats", "--limit", "500", "--database-url", counting], env={"COLUMNS": "100"}
+    )
     assert result.exit_code == 0, result.output
     for words in ("conversation_runs", "conversation_runs_pkey", "Statement", "Connections", "in all"):
         assert words in result.stdout
