@@ -17,8 +17,8 @@ from chopsky_trace.database.migrate import migrate
 from chopsky_trace.database.write import write_batch
 from chopsky_trace.enrich.batch import Builder
 from chopsky_trace.settings import Settings, Target
-from chopsky_trace.sources.langchain_events import Recorder
-from chopsky_trace.sources.langchain_runs import Runs
+from chopsky_trace.sources.langchain.events import Recorder
+from chopsky_trace.sources.langchain.runs import Runs
 from chopsky_trace.telling.options import Options
 
 SEEN = 600

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from chopsky_trace.scope import context
     from chopsky_trace.settings import Settings
     from chopsky_trace.sources.feedback import feedback
-    from chopsky_trace.sources.langchain import SupabaseTracer
-    from chopsky_trace.sources.langchain_embeddings import traced_embeddings
-    from chopsky_trace.sources.langchain_history import SupabaseChatMessageHistory
+    from chopsky_trace.sources.langchain.embeddings import traced_embeddings
+    from chopsky_trace.sources.langchain.history import SupabaseChatMessageHistory
+    from chopsky_trace.sources.langchain.tracer import SupabaseTracer
     from chopsky_trace.sources.otel.exporter import SupabaseSpanExporter, SupabaseSpanProcessor
     from chopsky_trace.sources.otel.log_exporter import SupabaseLogExporter
     from chopsky_trace.writer import aflush_all as aflush
@@ -44,12 +44,12 @@ __all__ = [
 _HOMES = {
     "AsyncConversationStore": ("chopsky_trace.database.conversations", "AsyncConversationStore"),
     "ConversationStore": ("chopsky_trace.database.conversations", "ConversationStore"),
-    "SupabaseChatMessageHistory": ("chopsky_trace.sources.langchain_history", "SupabaseChatMessageHistory"),
-    "SupabaseTracer": ("chopsky_trace.sources.langchain", "SupabaseTracer"),
+    "SupabaseChatMessageHistory": ("chopsky_trace.sources.langchain.history", "SupabaseChatMessageHistory"),
+    "SupabaseTracer": ("chopsky_trace.sources.langchain.tracer", "SupabaseTracer"),
     "SupabaseSpanExporter": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanExporter"),
     "SupabaseSpanProcessor": ("chopsky_trace.sources.otel.exporter", "SupabaseSpanProcessor"),
     "SupabaseLogExporter": ("chopsky_trace.sources.otel.log_exporter", "SupabaseLogExporter"),
-    "traced_embeddings": ("chopsky_trace.sources.langchain_embeddings", "traced_embeddings"),
+    "traced_embeddings": ("chopsky_trace.sources.langchain.embeddings", "traced_embeddings"),
     "feedback": ("chopsky_trace.sources.feedback", "feedback"),
     "Settings": ("chopsky_trace.settings", "Settings"),
     "TraceError": ("chopsky_trace.errors", "TraceError"),
@@ -78,7 +78,7 @@ def _switch_on() -> None:
         # Nothing to trace in this process.
         return
     try:
-        importlib.import_module("chopsky_trace.sources.langchain").switch_on()
+        importlib.import_module("chopsky_trace.sources.langchain.tracer").switch_on()
     except Exception as error:
         # The application runs on, untraced, and hears why.
         logging.getLogger("chopsky_trace").warning("chopsky-trace could not be switched on: %s", error)

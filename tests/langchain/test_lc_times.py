@@ -25,7 +25,7 @@ pytest.importorskip("langchain_openai")
 
 from langchain_openai import ChatOpenAI
 
-from chopsky_trace.sources.langchain_streams import chunk_says, event_says
+from chopsky_trace.sources.langchain.streams import chunk_says, event_says
 
 ROLE = chunk({"role": "assistant", "content": ""})
 END_OF_IT = chunk({}, "stop")

@@ -22,9 +22,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from server.otlp_requests import log_request, request
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources import otlp, otlp_parts
-from chopsky_trace.sources.otlp_answers import Encoding, accepted, status
-from chopsky_trace.sources.otlp_parts import MOST_ATTRIBUTES, MOST_DEPTH, MOST_EVENTS, Decoded
+from chopsky_trace.sources.otlp import decode as otlp
+from chopsky_trace.sources.otlp import parts as otlp_parts
+from chopsky_trace.sources.otlp.answers import Encoding, accepted, status
+from chopsky_trace.sources.otlp.parts import MOST_ATTRIBUTES, MOST_DEPTH, MOST_EVENTS, Decoded
 from chopsky_trace.telemetry.conventions.native import CLIENT, ERROR, NativeEvent, NativeSpan
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "otel"

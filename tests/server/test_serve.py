@@ -26,7 +26,7 @@ from server.otlp_requests import request
 from server.process import COMMAND, ROOT, run_ids, serving
 from server.serving import PROTOBUF
 
-from chopsky_trace.sources.otlp_parts import MOST_ATTRIBUTES
+from chopsky_trace.sources.otlp.parts import MOST_ATTRIBUTES
 
 TOKEN = "a-token-for-tests-only"
 GENAI = {

@@ -13,7 +13,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from chopsky_trace.enrich.batch import Builder
 from chopsky_trace.enrich.estimate import estimated
 from chopsky_trace.records import Usage
-from chopsky_trace.sources.langchain_lengths import lengths_of
+from chopsky_trace.sources.langchain.lengths import lengths_of
 
 UNKNOWN: Usage = {"source": "unknown"}
 LENGTHS = {"messages": 2, "images": 1, "input_chars": 401, "output_chars": 9}

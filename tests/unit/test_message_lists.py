@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from chopsky_trace.sources.langchain_messages import Snapshot
+from chopsky_trace.sources.langchain.messages import Snapshot
 from chopsky_trace.telling.memory import PREFIX_MESSAGES, Root
 
 

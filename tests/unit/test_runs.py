@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chopsky_trace.sources.langchain_runs import ENDS_AT_ONCE, REMEMBERED_ENDS, OpenSpan, Runs
+from chopsky_trace.sources.langchain.runs import ENDS_AT_ONCE, REMEMBERED_ENDS, OpenSpan, Runs
 from chopsky_trace.telling.memory import MAX_LINKS, Entry, Root
 
 

@@ -21,8 +21,8 @@ from chopsky_trace.server.access import Tokens, bearer
 from chopsky_trace.server.bodies import Bodies, inflated
 from chopsky_trace.server.custody import Keeper
 from chopsky_trace.server.refusals import BROKEN_S, BUSY_S, Limits, NotTakenError, come_back
-from chopsky_trace.sources import otlp
-from chopsky_trace.sources.otlp_answers import Encoding, Signal, accepted, status
+from chopsky_trace.sources.otlp import decode as otlp
+from chopsky_trace.sources.otlp.answers import Encoding, Signal, accepted, status
 
 logger = logging.getLogger("chopsky_trace")
 

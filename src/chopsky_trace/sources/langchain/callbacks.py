@@ -15,9 +15,9 @@ from uuid import UUID
 from langchain_core.tracers.base import BaseTracer
 
 from chopsky_trace.records import Kind
-from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.langchain_events import MISSING, Recorder
-from chopsky_trace.sources.langchain_streams import event_says
+from chopsky_trace.sources.langchain import fields
+from chopsky_trace.sources.langchain.events import MISSING, Recorder
+from chopsky_trace.sources.langchain.streams import event_says
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

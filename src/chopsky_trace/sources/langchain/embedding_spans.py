@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chopsky_trace.records import Status
-from chopsky_trace.sources.langchain_ends import Ends
-from chopsky_trace.sources.langchain_fields import langsmith_trace
-from chopsky_trace.sources.langchain_starts import Starts, begun, running_config
+from chopsky_trace.sources.langchain.ends import Ends
+from chopsky_trace.sources.langchain.fields import langsmith_trace
+from chopsky_trace.sources.langchain.starts import Starts, begun, running_config
 from chopsky_trace.telling.memory import Draft
 
 

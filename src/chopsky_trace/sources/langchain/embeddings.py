@@ -11,12 +11,12 @@ from uuid import UUID
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import var_child_runnable_config
 
-from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.embedding_usage import Tally, seen_through
-from chopsky_trace.sources.langchain import SupabaseTracer
-from chopsky_trace.sources.langchain_callbacks import EMBEDDERS, retrieving
-from chopsky_trace.sources.langchain_embedding_spans import Embedded, Embedding
-from chopsky_trace.sources.langchain_events import Recorder
+from chopsky_trace.sources.langchain import fields
+from chopsky_trace.sources.langchain.callbacks import EMBEDDERS, retrieving
+from chopsky_trace.sources.langchain.embedding_spans import Embedded, Embedding
+from chopsky_trace.sources.langchain.embedding_usage import Tally, seen_through
+from chopsky_trace.sources.langchain.events import Recorder
+from chopsky_trace.sources.langchain.tracer import SupabaseTracer
 
 MODEL_FIELDS = ("model", "model_name", "model_id", "deployment")
 PROVIDERS = {

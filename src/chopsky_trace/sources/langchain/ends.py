@@ -12,10 +12,10 @@ from orjson import Fragment
 from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.usage import whole_stream
 from chopsky_trace.records import FORMAT, Kind, Status
-from chopsky_trace.sources.langchain_lengths import lengths_of
-from chopsky_trace.sources.langchain_out import Out
-from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
-from chopsky_trace.sources.langchain_turns import answer_of
+from chopsky_trace.sources.langchain.lengths import lengths_of
+from chopsky_trace.sources.langchain.out import Out
+from chopsky_trace.sources.langchain.runs import SOURCE, OpenSpan
+from chopsky_trace.sources.langchain.turns import answer_of
 from chopsky_trace.telling.memory import Draft, Root, Spent, answer_refs
 
 MISSING: Any = object()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chopsky_trace.sources.langchain_embedding_spans import EmbeddingSpans
-from chopsky_trace.sources.langchain_ends import MISSING
+from chopsky_trace.sources.langchain.embedding_spans import EmbeddingSpans
+from chopsky_trace.sources.langchain.ends import MISSING
 
 __all__ = ["MISSING", "Recorder"]
 

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage, message_to_dict, messages_from_
 
 from chopsky_trace.database.conversations import ConversationStore
 from chopsky_trace.settings import Settings
-from chopsky_trace.sources.langchain_blocks import as_traced
+from chopsky_trace.sources.langchain.blocks import as_traced
 from chopsky_trace.telling.turns import ROLES
 
 LANGCHAIN = "langchain"

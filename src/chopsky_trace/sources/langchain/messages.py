@@ -23,7 +23,7 @@ from orjson import OPT_SORT_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id, text_of
-from chopsky_trace.sources.langchain_blocks import as_traced, copy_blocks, same_blocks
+from chopsky_trace.sources.langchain.blocks import as_traced, copy_blocks, same_blocks
 from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
 from chopsky_trace.telling.memory import PREFIX_MESSAGES, Draft, Entry, Root, chars_of
 from chopsky_trace.telling.turns import ROLES

@@ -10,10 +10,10 @@ from uuid import UUID
 from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.secrets import is_open
-from chopsky_trace.sources.langchain_messages import Snapshot
-from chopsky_trace.sources.langchain_runs import OpenSpan, Runs
-from chopsky_trace.sources.langchain_streams import chunk_says
-from chopsky_trace.sources.langchain_turns import question_of
+from chopsky_trace.sources.langchain.messages import Snapshot
+from chopsky_trace.sources.langchain.runs import OpenSpan, Runs
+from chopsky_trace.sources.langchain.streams import chunk_says
+from chopsky_trace.sources.langchain.turns import question_of
 from chopsky_trace.telling.memory import Draft, Root, question_refs
 from chopsky_trace.telling.options import LostField, Options
 from chopsky_trace.telling.outlet import Outlet, Sink

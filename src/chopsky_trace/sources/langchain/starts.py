@@ -11,9 +11,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from chopsky_trace.records import FORMAT, RETRY_TAG, Kind, Scope
 from chopsky_trace.scope import current
-from chopsky_trace.sources import langchain_fields as fields
-from chopsky_trace.sources.langchain_out import Out
-from chopsky_trace.sources.langchain_runs import SOURCE, OpenSpan
+from chopsky_trace.sources.langchain import fields
+from chopsky_trace.sources.langchain.out import Out
+from chopsky_trace.sources.langchain.runs import SOURCE, OpenSpan
 from chopsky_trace.telling.memory import Draft, Entry, Root, growth, prompt_refs
 from chopsky_trace.telling.sampling import is_sampled
 

@@ -15,9 +15,9 @@ from chopsky_trace.errors import NoDatabaseError
 from chopsky_trace.settings import CaptureLevel
 from chopsky_trace.sources import feedback
 from chopsky_trace.sources.destination import Destination
-from chopsky_trace.sources.langchain_callbacks import Callbacks
-from chopsky_trace.sources.langchain_events import Recorder
-from chopsky_trace.sources.langchain_runs import Runs
+from chopsky_trace.sources.langchain.callbacks import Callbacks
+from chopsky_trace.sources.langchain.events import Recorder
+from chopsky_trace.sources.langchain.runs import Runs
 
 _runs: dict[str, Runs] = {}
 

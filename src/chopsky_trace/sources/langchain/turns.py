@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 from orjson import loads
 
-from chopsky_trace.sources.langchain_messages import Snapshot
+from chopsky_trace.sources.langchain.messages import Snapshot
 from chopsky_trace.telling.memory import Draft, Entry, Root
 from chopsky_trace.telling.turns import INPUT_ORDER, OUTPUT_ORDER, ROLES, closing, told_in
 

@@ -18,9 +18,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources import otlp_json
-from chopsky_trace.sources.otlp_answers import Encoding
-from chopsky_trace.sources.otlp_parts import MOST_DEPTH, MOST_EVENTS, NO_ID, Bounds, Decoded, RefusedError, cut
+from chopsky_trace.sources.otlp import from_json
+from chopsky_trace.sources.otlp.answers import Encoding
+from chopsky_trace.sources.otlp.parts import MOST_DEPTH, MOST_EVENTS, NO_ID, Bounds, Decoded, RefusedError, cut
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
@@ -35,7 +35,7 @@ def traces(body: bytes, encoding: Encoding) -> Decoded[NativeSpan]:
         UndecodableError: it is none.
     """
     if encoding == "json":
-        return otlp_json.traces(body)
+        return from_json.traces(body)
     request = _parsed(ExportTraceServiceRequest, body)
     taken: list[NativeSpan] = []
     bounds = Bounds()
@@ -58,7 +58,7 @@ def logs(body: bytes, encoding: Encoding) -> Decoded[NativeLog]:
         UndecodableError: it is none.
     """
     if encoding == "json":
-        return otlp_json.logs(body)
+        return from_json.logs(body)
     request = _parsed(ExportLogsServiceRequest, body)
     taken: list[NativeLog] = []
     bounds = Bounds()
@@ -123,7 +123,7 @@ def _log(record: LogRecord, scope: str, resource: Attributes, bounds: Bounds) ->
     return NativeLog(
         trace_id.hex(),
         span_id.hex(),
-        record.event_name or otlp_json.event_name(attributes),
+        record.event_name or from_json.event_name(attributes),
         record.time_unix_nano or record.observed_time_unix_nano,
         _value(record.body, 0, bounds),
         attributes,

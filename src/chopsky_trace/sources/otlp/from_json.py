@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 
 from chopsky_trace.errors import UndecodableError
-from chopsky_trace.sources.otlp_parts import (
+from chopsky_trace.sources.otlp.parts import (
     MOST_DEPTH,
     MOST_EVENTS,
     NO_ID,

@@ -1,0 +1,1 @@
+"""LangChain's and LangGraph's callbacks -> records."""

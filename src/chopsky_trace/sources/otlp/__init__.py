@@ -1,0 +1,1 @@
+"""OTLP request bodies -> native spans and log records, and what is answered."""
