@@ -17,7 +17,10 @@ from chopsky_trace.cli import main
 from chopsky_trace.settings import PREFIX, settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = [
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
+]
 SETTINGS = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 COMMANDS = main.commands if isinstance(main, click.Group) else {}
 
@@ -110,7 +113,7 @@ def test_links_lead_somewhere(name: str) -> None:
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
-        assert (ROOT / (path or name)).exists(), target
+        assert ((ROOT / name).parent / path if path else ROOT / name).exists(), target
         assert not anchor or anchor in anchors(page(path or name)), target
 
 

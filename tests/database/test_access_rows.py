@@ -1,7 +1,7 @@
 """Which rows each signed-in user reads, changes and removes, table by table, as PostgREST asks for them.
 
-In both of Supabase's regimes of default privileges, and on a plain PostgreSQL. `granted.py` says which verbs and columns
-there are at all; here it is whose rows. A table that comes to be granted and is not filled here fails.
+In both of Supabase's regimes of default privileges, and on a plain PostgreSQL. `granted.py` says which verbs and
+columns there are at all; here it is whose rows. A table that comes to be granted and is not filled here fails.
 """
 
 from __future__ import annotations

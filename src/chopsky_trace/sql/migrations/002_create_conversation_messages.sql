@@ -26,7 +26,7 @@ create table public.conversation_messages (
     action_taken text,
     questions_asked jsonb,
     delegation_plan jsonb,
-    -- How messages come to be stored once: see "Messages" in ARCHITECTURE.md.
+    -- How messages come to be stored once: see "Messages" in docs/design.md.
     session_key uuid,
     is_history boolean not null default false,
     occurrence integer not null default 0,
