@@ -32,8 +32,8 @@ help: ## this list
 demo: .venv/.demo ## a LangGraph agent traced into an embedded PostgreSQL, and what landed there
 	@$(BIN)/python examples/langgraph_agent.py
 
-test: .venv/.dev ## all tests, on a PostgreSQL 18 that they start themselves
-	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+test: .venv/.dev ## all tests but the conformance suite, on a PostgreSQL 18 that they start themselves
+	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli --ignore tests/conformance -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-supabase: .venv/.dev ## the real Supabase CLI: push, advisors, types; it comes from npm
 	$(BIN)/python -m pytest tests/supabase_cli -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)

@@ -161,8 +161,11 @@ def internals() -> list[str]:
     import importlib
 
     names: set[str] = set()
-    parts = ("langchain", "langchain_events", "langchain_fields", "langchain_messages", "langchain_out", "destination")
-    places = [*(f"sources.{part}" for part in parts), "telling.memory", "telling.bodies", "telling.outlet"]
+    parts = ("tracer", "events", "fields", "messages", "out")
+    places = [
+        *(f"sources.langchain.{part}" for part in parts),
+        *("sources.destination", "telling.memory", "telling.bodies", "telling.outlet"),
+    ]
     for place in places:
         module = importlib.import_module(f"chopsky_trace.{place}")
         for name, value in vars(module).items():

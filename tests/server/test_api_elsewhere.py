@@ -273,6 +273,7 @@ def test_connections_are_found_again_after_the_server_cut_them(
         assert client.get("/traces/stats").status_code == 200
         cut = (
             "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'chopsky-trace api'"
+            " and datname = current_database()"
         )
         assert admin.execute(cut).fetchall() == [(True,)]
         assert client.get("/traces/stats").status_code == 200
@@ -288,6 +289,7 @@ def test_a_connection_that_fell_silent_is_given_up(
         assert client.get("/traces/stats").status_code == 200
         found = admin.execute(
             "select pid from pg_stat_activity where application_name = 'chopsky-trace api'"
+            " and datname = current_database()"
         ).fetchone()
         assert found is not None
         os.kill(found[0], signal.SIGSTOP)
