@@ -5686,36 +5686,38 @@ $function$;
 
 --: view public.current_day_usage
 create view public.current_day_usage with (security_invoker=true) as
- SELECT day,
-    tenant_id,
-    user_id,
-    (sum(calls))::bigint AS calls,
-    (sum(failed_calls))::bigint AS failed_calls,
-    (sum(input_tokens))::bigint AS input_tokens,
-    (sum(output_tokens))::bigint AS output_tokens,
-    (sum(total_tokens))::bigint AS total_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
-    (sum(messages))::bigint AS messages
-   FROM public.usage_metrics m
-  WHERE (day = ((now() AT TIME ZONE 'UTC'::text))::date)
-  GROUP BY day, tenant_id, user_id;
+ SELECT m.day,
+    m.tenant_id,
+    m.user_id,
+    (sum(m.calls))::bigint AS calls,
+    (sum(m.failed_calls))::bigint AS failed_calls,
+    (sum(m.input_tokens))::bigint AS input_tokens,
+    (sum(m.output_tokens))::bigint AS output_tokens,
+    (sum(m.total_tokens))::bigint AS total_tokens,
+    sum(m.total_cost) AS total_cost,
+    (sum(m.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(m.unmeasured_calls))::bigint AS unmeasured_calls,
+    (sum(m.messages))::bigint AS messages
+   FROM (public.usage_metrics m
+     CROSS JOIN ( SELECT) o)
+  WHERE (m.day = ((now() AT TIME ZONE 'UTC'::text))::date)
+  GROUP BY m.day, m.tenant_id, m.user_id;
 
 --: view public.daily_message_volume
 create view public.daily_message_volume with (security_invoker=true) as
- SELECT day,
-    tenant_id,
-    user_id,
-    (sum(messages))::bigint AS messages,
-    (sum(user_messages))::bigint AS user_messages,
-    (sum(assistant_messages))::bigint AS assistant_messages,
-    (sum(total_tokens))::bigint AS total_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls
-   FROM public.usage_metrics m
-  GROUP BY day, tenant_id, user_id;
+ SELECT m.day,
+    m.tenant_id,
+    m.user_id,
+    (sum(m.messages))::bigint AS messages,
+    (sum(m.user_messages))::bigint AS user_messages,
+    (sum(m.assistant_messages))::bigint AS assistant_messages,
+    (sum(m.total_tokens))::bigint AS total_tokens,
+    sum(m.total_cost) AS total_cost,
+    (sum(m.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(m.unmeasured_calls))::bigint AS unmeasured_calls
+   FROM (public.usage_metrics m
+     CROSS JOIN ( SELECT) o)
+  GROUP BY m.day, m.tenant_id, m.user_id;
 
 --: function public.erase_user(user_id text, tenant_id text)
 CREATE OR REPLACE FUNCTION public.erase_user(user_id text, tenant_id text DEFAULT NULL::text)
@@ -6097,21 +6099,22 @@ create view public.message_feedback_summary with (security_invoker=true) as
 
 --: view public.monthly_usage_summary
 create view public.monthly_usage_summary with (security_invoker=true) as
- SELECT (date_trunc('month'::text, (day)::timestamp without time zone))::date AS month,
-    tenant_id,
-    user_id,
-    (sum(calls))::bigint AS calls,
-    (sum(failed_calls))::bigint AS failed_calls,
-    (sum(input_tokens))::bigint AS input_tokens,
-    (sum(output_tokens))::bigint AS output_tokens,
-    (sum(total_tokens))::bigint AS total_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
-    (sum(messages))::bigint AS messages,
-    count(DISTINCT day) AS active_days
-   FROM public.usage_metrics m
-  GROUP BY ((date_trunc('month'::text, (day)::timestamp without time zone))::date), tenant_id, user_id;
+ SELECT (date_trunc('month'::text, (m.day)::timestamp without time zone))::date AS month,
+    m.tenant_id,
+    m.user_id,
+    (sum(m.calls))::bigint AS calls,
+    (sum(m.failed_calls))::bigint AS failed_calls,
+    (sum(m.input_tokens))::bigint AS input_tokens,
+    (sum(m.output_tokens))::bigint AS output_tokens,
+    (sum(m.total_tokens))::bigint AS total_tokens,
+    sum(m.total_cost) AS total_cost,
+    (sum(m.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(m.unmeasured_calls))::bigint AS unmeasured_calls,
+    (sum(m.messages))::bigint AS messages,
+    count(DISTINCT m.day) AS active_days
+   FROM (public.usage_metrics m
+     CROSS JOIN ( SELECT) o)
+  GROUP BY ((date_trunc('month'::text, (m.day)::timestamp without time zone))::date), m.tenant_id, m.user_id;
 
 --: view public.performance_stats
 create view public.performance_stats with (security_invoker=true) as
@@ -6136,20 +6139,20 @@ create view public.performance_stats with (security_invoker=true) as
 
 --: view public.provider_usage_stats
 create view public.provider_usage_stats with (security_invoker=true) as
- SELECT provider,
-    model,
-    (sum(calls))::bigint AS request_count,
-    (sum(failed_calls))::bigint AS failed_calls,
-    (sum(input_tokens))::bigint AS input_tokens,
-    (sum(output_tokens))::bigint AS output_tokens,
-    (sum(total_tokens))::bigint AS total_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
-    round((sum(response_time_ms) / NULLIF(sum(timed_calls), (0)::numeric)), 3) AS average_response_time,
-    min(day) AS first_used_on,
-    max(day) AS last_used_on
-   FROM ( SELECT m.day,
+ SELECT u.provider,
+    u.model,
+    (sum(u.calls))::bigint AS request_count,
+    (sum(u.failed_calls))::bigint AS failed_calls,
+    (sum(u.input_tokens))::bigint AS input_tokens,
+    (sum(u.output_tokens))::bigint AS output_tokens,
+    (sum(u.total_tokens))::bigint AS total_tokens,
+    sum(u.total_cost) AS total_cost,
+    (sum(u.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(u.unmeasured_calls))::bigint AS unmeasured_calls,
+    round((sum(u.response_time_ms) / NULLIF(sum(u.timed_calls), (0)::numeric)), 3) AS average_response_time,
+    min(u.day) AS first_used_on,
+    max(u.day) AS last_used_on
+   FROM (( SELECT m.day,
             m.provider,
             m.model,
             m.calls,
@@ -6162,7 +6165,8 @@ create view public.provider_usage_stats with (security_invoker=true) as
             m.unmeasured_calls,
             m.response_time_ms,
             m.timed_calls
-           FROM public.usage_metrics m
+           FROM (public.usage_metrics m
+             CROSS JOIN ( SELECT) o_1)
           WHERE ((m.day > (((now() AT TIME ZONE 'UTC'::text))::date - 30)) AND ( SELECT ((CURRENT_USER = 'authenticated'::name) AND (NOT public.chopsky_reads_tenant()))))
         UNION ALL
          SELECT t.day,
@@ -6178,10 +6182,12 @@ create view public.provider_usage_stats with (security_invoker=true) as
             t.unmeasured_calls,
             t.response_time_ms,
             t.timed_calls
-           FROM public.usage_totals t
+           FROM (public.usage_totals t
+             CROSS JOIN ( SELECT) o_1)
           WHERE ((t.day > (((now() AT TIME ZONE 'UTC'::text))::date - 30)) AND ( SELECT ((CURRENT_USER <> 'authenticated'::name) OR public.chopsky_reads_tenant())))) u
-  WHERE ((calls > 0) OR (total_tokens IS NOT NULL) OR (total_cost IS NOT NULL))
-  GROUP BY provider, model;
+     CROSS JOIN ( SELECT) o)
+  WHERE ((u.calls > 0) OR (u.total_tokens IS NOT NULL) OR (u.total_cost IS NOT NULL))
+  GROUP BY u.provider, u.model;
 
 --: function public.rate_message(message_id uuid, thumbs text, score numeric, comment text, key text)
 CREATE OR REPLACE FUNCTION public.rate_message(message_id uuid, thumbs text DEFAULT NULL::text, score numeric DEFAULT NULL::numeric, comment text DEFAULT NULL::text, key text DEFAULT 'user_satisfaction'::text)
@@ -6470,31 +6476,31 @@ UNION ALL
 
 --: view public.usage_sums
 create view public.usage_sums with (security_invoker=true) as
- SELECT key,
-    day,
-    tenant_id,
-    user_id,
-    provider,
-    model,
-    (sum(contributions))::bigint AS contributions,
-    ARRAY[(sum(known[1]))::bigint, (sum(known[2]))::bigint, (sum(known[3]))::bigint, (sum(known[4]))::bigint, (sum(known[5]))::bigint, (sum(known[6]))::bigint, (sum(known[7]))::bigint, (sum(known[8]))::bigint] AS known,
-    (sum(calls))::bigint AS calls,
-    (sum(failed_calls))::bigint AS failed_calls,
-    (sum(input_tokens))::bigint AS input_tokens,
-    (sum(output_tokens))::bigint AS output_tokens,
-    (sum(total_tokens))::bigint AS total_tokens,
-    (sum(cache_read_tokens))::bigint AS cache_read_tokens,
-    (sum(cache_write_tokens))::bigint AS cache_write_tokens,
-    (sum(reasoning_tokens))::bigint AS reasoning_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
-    sum(response_time_ms) AS response_time_ms,
-    (sum(timed_calls))::bigint AS timed_calls,
-    (sum(messages))::bigint AS messages,
-    (sum(user_messages))::bigint AS user_messages,
-    (sum(assistant_messages))::bigint AS assistant_messages
-   FROM ( SELECT c.key,
+ SELECT x.key,
+    x.day,
+    x.tenant_id,
+    x.user_id,
+    x.provider,
+    x.model,
+    (sum(x.contributions))::bigint AS contributions,
+    ARRAY[(sum(x.known[1]))::bigint, (sum(x.known[2]))::bigint, (sum(x.known[3]))::bigint, (sum(x.known[4]))::bigint, (sum(x.known[5]))::bigint, (sum(x.known[6]))::bigint, (sum(x.known[7]))::bigint, (sum(x.known[8]))::bigint] AS known,
+    (sum(x.calls))::bigint AS calls,
+    (sum(x.failed_calls))::bigint AS failed_calls,
+    (sum(x.input_tokens))::bigint AS input_tokens,
+    (sum(x.output_tokens))::bigint AS output_tokens,
+    (sum(x.total_tokens))::bigint AS total_tokens,
+    (sum(x.cache_read_tokens))::bigint AS cache_read_tokens,
+    (sum(x.cache_write_tokens))::bigint AS cache_write_tokens,
+    (sum(x.reasoning_tokens))::bigint AS reasoning_tokens,
+    sum(x.total_cost) AS total_cost,
+    (sum(x.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(x.unmeasured_calls))::bigint AS unmeasured_calls,
+    sum(x.response_time_ms) AS response_time_ms,
+    (sum(x.timed_calls))::bigint AS timed_calls,
+    (sum(x.messages))::bigint AS messages,
+    (sum(x.user_messages))::bigint AS user_messages,
+    (sum(x.assistant_messages))::bigint AS assistant_messages
+   FROM (( SELECT c.key,
             c.day,
             c.tenant_id,
             c.user_id,
@@ -6518,7 +6524,8 @@ create view public.usage_sums with (security_invoker=true) as
             c.messages,
             c.user_messages,
             c.assistant_messages
-           FROM public.usage_contributions c
+           FROM (public.usage_contributions c
+             CROSS JOIN ( SELECT) o_1)
         UNION ALL
          SELECT k.key,
             k.day,
@@ -6544,36 +6551,39 @@ create view public.usage_sums with (security_invoker=true) as
             k.messages,
             k.user_messages,
             k.assistant_messages
-           FROM public.usage_kept k) x
-  GROUP BY key, day, tenant_id, user_id, provider, model;
+           FROM (public.usage_kept k
+             CROSS JOIN ( SELECT) o_1)) x
+     CROSS JOIN ( SELECT) o)
+  GROUP BY x.key, x.day, x.tenant_id, x.user_id, x.provider, x.model;
 
 --: view public.usage_total_sums
 create view public.usage_total_sums with (security_invoker=true) as
- SELECT public.chopsky_usage_key(day, tenant_id, NULL::text, provider, model) AS key,
-    day,
-    tenant_id,
-    provider,
-    model,
-    (sum(contributions))::bigint AS contributions,
-    ARRAY[(sum(known[1]))::bigint, (sum(known[2]))::bigint, (sum(known[3]))::bigint, (sum(known[4]))::bigint, (sum(known[5]))::bigint, (sum(known[6]))::bigint, (sum(known[7]))::bigint, (sum(known[8]))::bigint] AS known,
-    (sum(calls))::bigint AS calls,
-    (sum(failed_calls))::bigint AS failed_calls,
-    (sum(input_tokens))::bigint AS input_tokens,
-    (sum(output_tokens))::bigint AS output_tokens,
-    (sum(total_tokens))::bigint AS total_tokens,
-    (sum(cache_read_tokens))::bigint AS cache_read_tokens,
-    (sum(cache_write_tokens))::bigint AS cache_write_tokens,
-    (sum(reasoning_tokens))::bigint AS reasoning_tokens,
-    sum(total_cost) AS total_cost,
-    (sum(unpriced_calls))::bigint AS unpriced_calls,
-    (sum(unmeasured_calls))::bigint AS unmeasured_calls,
-    sum(response_time_ms) AS response_time_ms,
-    (sum(timed_calls))::bigint AS timed_calls,
-    (sum(messages))::bigint AS messages,
-    (sum(user_messages))::bigint AS user_messages,
-    (sum(assistant_messages))::bigint AS assistant_messages
-   FROM public.usage_sums s
-  GROUP BY day, tenant_id, provider, model;
+ SELECT public.chopsky_usage_key(s.day, s.tenant_id, NULL::text, s.provider, s.model) AS key,
+    s.day,
+    s.tenant_id,
+    s.provider,
+    s.model,
+    (sum(s.contributions))::bigint AS contributions,
+    ARRAY[(sum(s.known[1]))::bigint, (sum(s.known[2]))::bigint, (sum(s.known[3]))::bigint, (sum(s.known[4]))::bigint, (sum(s.known[5]))::bigint, (sum(s.known[6]))::bigint, (sum(s.known[7]))::bigint, (sum(s.known[8]))::bigint] AS known,
+    (sum(s.calls))::bigint AS calls,
+    (sum(s.failed_calls))::bigint AS failed_calls,
+    (sum(s.input_tokens))::bigint AS input_tokens,
+    (sum(s.output_tokens))::bigint AS output_tokens,
+    (sum(s.total_tokens))::bigint AS total_tokens,
+    (sum(s.cache_read_tokens))::bigint AS cache_read_tokens,
+    (sum(s.cache_write_tokens))::bigint AS cache_write_tokens,
+    (sum(s.reasoning_tokens))::bigint AS reasoning_tokens,
+    sum(s.total_cost) AS total_cost,
+    (sum(s.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(s.unmeasured_calls))::bigint AS unmeasured_calls,
+    sum(s.response_time_ms) AS response_time_ms,
+    (sum(s.timed_calls))::bigint AS timed_calls,
+    (sum(s.messages))::bigint AS messages,
+    (sum(s.user_messages))::bigint AS user_messages,
+    (sum(s.assistant_messages))::bigint AS assistant_messages
+   FROM (public.usage_sums s
+     CROSS JOIN ( SELECT) o)
+  GROUP BY s.day, s.tenant_id, s.provider, s.model;
 
 --: view public.user_activity_summary
 create view public.user_activity_summary with (security_invoker=true) as
@@ -6643,25 +6653,26 @@ create view public.user_activity_summary with (security_invoker=true) as
 
 --: view public.user_usage
 create view public.user_usage with (security_invoker=true) as
- SELECT day,
-    tenant_id,
-    user_id,
-    provider,
-    model,
-    calls,
-    failed_calls,
-    input_tokens,
-    output_tokens,
-    total_tokens,
-    cache_read_tokens,
-    cache_write_tokens,
-    reasoning_tokens,
-    unmeasured_calls,
-    round((response_time_ms / (NULLIF(timed_calls, 0))::numeric), 3) AS average_response_time,
-    messages,
-    user_messages,
-    assistant_messages
-   FROM public.usage_metrics m;
+ SELECT m.day,
+    m.tenant_id,
+    m.user_id,
+    m.provider,
+    m.model,
+    m.calls,
+    m.failed_calls,
+    m.input_tokens,
+    m.output_tokens,
+    m.total_tokens,
+    m.cache_read_tokens,
+    m.cache_write_tokens,
+    m.reasoning_tokens,
+    m.unmeasured_calls,
+    round((m.response_time_ms / (NULLIF(m.timed_calls, 0))::numeric), 3) AS average_response_time,
+    m.messages,
+    m.user_messages,
+    m.assistant_messages
+   FROM (public.usage_metrics m
+     CROSS JOIN ( SELECT) o);
 
 --: trigger public.conversation_analytics conversation_analytics_scored_by_hand
 CREATE TRIGGER conversation_analytics_scored_by_hand BEFORE INSERT OR UPDATE ON public.conversation_analytics FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_scores_by_hand();

@@ -552,6 +552,9 @@ comment on function public.increment_usage_metrics(text, text, text, text, date,
 revoke all on function public.increment_usage_metrics(text, text, text, text, date, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint) from public, anon, authenticated, service_role;
 grant execute on function public.increment_usage_metrics(text, text, text, text, date, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint) to service_role;
 
+-- Views have two range entries each: of one alone PostgreSQL 15 writes the definition differently than 16 and newer, and a
+-- schema is verified by its text.
+
 -- What usage_metrics should be.
 create view public.usage_sums with (security_invoker = true) as
 select
@@ -575,15 +578,15 @@ from (
         c.calls, c.failed_calls, c.input_tokens, c.output_tokens, c.total_tokens, c.cache_read_tokens, c.cache_write_tokens,
         c.reasoning_tokens, c.total_cost, c.unpriced_calls, c.unmeasured_calls, c.response_time_ms, c.timed_calls,
         c.messages, c.user_messages, c.assistant_messages
-    from public.usage_contributions c
+    from public.usage_contributions c cross join (select) o
     union all
     select
         k.key, k.day, k.tenant_id, k.user_id, k.provider, k.model, k.contributions, k.known, k.calls, k.failed_calls,
         k.input_tokens, k.output_tokens, k.total_tokens, k.cache_read_tokens, k.cache_write_tokens, k.reasoning_tokens,
         k.total_cost, k.unpriced_calls, k.unmeasured_calls, k.response_time_ms, k.timed_calls, k.messages, k.user_messages,
         k.assistant_messages
-    from public.usage_kept k
-) x
+    from public.usage_kept k cross join (select) o
+) x cross join (select) o
 group by x.key, x.day, x.tenant_id, x.user_id, x.provider, x.model;
 comment on view public.usage_sums is 'Contributions and kept sums together: what usage_metrics is rebuilt from, and checked against.';
 revoke all on table public.usage_sums from public, anon, authenticated, service_role;
@@ -605,7 +608,7 @@ select
     sum(s.response_time_ms) as response_time_ms, sum(s.timed_calls)::bigint as timed_calls,
     sum(s.messages)::bigint as messages, sum(s.user_messages)::bigint as user_messages,
     sum(s.assistant_messages)::bigint as assistant_messages
-from public.usage_sums s
+from public.usage_sums s cross join (select) o
 group by s.day, s.tenant_id, s.provider, s.model;
 comment on view public.usage_total_sums is 'The same without users: what usage_totals is rebuilt from, and checked against.';
 revoke all on table public.usage_total_sums from public, anon, authenticated, service_role;
@@ -799,17 +802,17 @@ from (
     select
         m.day, m.provider, m.model, m.calls, m.failed_calls, m.input_tokens, m.output_tokens, m.total_tokens, m.total_cost,
         m.unpriced_calls, m.unmeasured_calls, m.response_time_ms, m.timed_calls
-    from public.usage_metrics m
+    from public.usage_metrics m cross join (select) o
     where m.day > (now() at time zone 'UTC')::date - 30
         and (select current_user = 'authenticated' and not public.chopsky_reads_tenant())
     union all
     select
         t.day, t.provider, t.model, t.calls, t.failed_calls, t.input_tokens, t.output_tokens, t.total_tokens, t.total_cost,
         t.unpriced_calls, t.unmeasured_calls, t.response_time_ms, t.timed_calls
-    from public.usage_totals t
+    from public.usage_totals t cross join (select) o
     where t.day > (now() at time zone 'UTC')::date - 30
         and (select current_user <> 'authenticated' or public.chopsky_reads_tenant())
-) u
+) u cross join (select) o
 where u.calls > 0 or u.total_tokens is not null or u.total_cost is not null
 group by u.provider, u.model;
 comment on view public.provider_usage_stats is 'Calls, tokens, cost and mean response time (ms) by provider and model over the last 30 days (UTC, today included). For who may read costs.';
@@ -820,7 +823,7 @@ select
     sum(m.assistant_messages)::bigint as assistant_messages, sum(m.total_tokens)::bigint as total_tokens,
     sum(m.total_cost) as total_cost, sum(m.unpriced_calls)::bigint as unpriced_calls,
     sum(m.unmeasured_calls)::bigint as unmeasured_calls
-from public.usage_metrics m
+from public.usage_metrics m cross join (select) o
 group by m.day, m.tenant_id, m.user_id;
 comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
 
@@ -831,7 +834,7 @@ select
     sum(m.output_tokens)::bigint as output_tokens, sum(m.total_tokens)::bigint as total_tokens, sum(m.total_cost) as total_cost,
     sum(m.unpriced_calls)::bigint as unpriced_calls, sum(m.unmeasured_calls)::bigint as unmeasured_calls,
     sum(m.messages)::bigint as messages, count(distinct m.day) as active_days
-from public.usage_metrics m
+from public.usage_metrics m cross join (select) o
 group by 1, m.tenant_id, m.user_id;
 comment on view public.monthly_usage_summary is 'Calls, tokens, cost and messages by month (UTC) and user. For who may read costs.';
 comment on column public.monthly_usage_summary.month is 'Its first day.';
@@ -842,7 +845,7 @@ select
     sum(m.input_tokens)::bigint as input_tokens, sum(m.output_tokens)::bigint as output_tokens,
     sum(m.total_tokens)::bigint as total_tokens, sum(m.total_cost) as total_cost, sum(m.unpriced_calls)::bigint as unpriced_calls,
     sum(m.unmeasured_calls)::bigint as unmeasured_calls, sum(m.messages)::bigint as messages
-from public.usage_metrics m
+from public.usage_metrics m cross join (select) o
 where m.day = (now() at time zone 'UTC')::date
 group by m.day, m.tenant_id, m.user_id;
 comment on view public.current_day_usage is 'Today (UTC) so far, by user. For who may read costs.';
@@ -853,7 +856,7 @@ select
     m.cache_read_tokens, m.cache_write_tokens, m.reasoning_tokens, m.unmeasured_calls,
     round(m.response_time_ms / nullif(m.timed_calls, 0), 3) as average_response_time, m.messages, m.user_messages,
     m.assistant_messages
-from public.usage_metrics m;
+from public.usage_metrics m cross join (select) o;
 comment on view public.user_usage is 'One''s own usage by day (UTC), provider and model, without costs; the tenant''s for who may read that.';
 
 do $$
