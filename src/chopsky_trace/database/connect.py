@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 from typing import Any
 from urllib.parse import quote
 
@@ -68,6 +69,14 @@ def connect(target: Target, settings: Settings, *, application_name: str) -> Con
         return psycopg.connect(url, autocommit=True, prepare_threshold=None, **arguments)
     except psycopg.Error as error:
         raise ConnectError(explain(str(error), url, target.shown)) from None
+
+
+def is_hung_up(connection: Connection) -> bool:
+    """Whether an idle connection was ended: there is something to read where nothing was asked, and a server or a
+    pooler says that only to take its leave."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def parameters(url: str) -> dict[str, Any]:

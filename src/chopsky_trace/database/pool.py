@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from chopsky_trace.database import migrate
-from chopsky_trace.database.connect import Connection, connect
+from chopsky_trace.database.connect import Connection, connect, is_hung_up
 from chopsky_trace.errors import ConnectError
 from chopsky_trace.settings import Settings, Target
 
@@ -84,7 +83,7 @@ class Pool:
                 connection = idle.connections.pop()
             except IndexError:
                 return None
-            if not connection.closed and not _is_hung_up(connection.fileno()):
+            if not connection.closed and not is_hung_up(connection):
                 return connection
             connection.close()
 
@@ -105,10 +104,3 @@ def _close(idle: _Idle) -> None:
         return
     while idle.connections:
         idle.connections.pop().close()
-
-
-def _is_hung_up(fd: int) -> bool:
-    """Whether there is something to read where nothing was asked: a server says that only to take its leave."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

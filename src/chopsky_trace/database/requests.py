@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import threading
 import time
@@ -15,7 +14,7 @@ from psycopg import IsolationLevel
 from psycopg import errors as pg
 
 from chopsky_trace.database import statements
-from chopsky_trace.database.connect import Connection, connect
+from chopsky_trace.database.connect import Connection, connect, is_hung_up
 from chopsky_trace.database.read import Reader, explained
 from chopsky_trace.errors import BusyError, ConnectError
 from chopsky_trace.settings import Settings, Target
@@ -116,7 +115,7 @@ class Requests:
             found: Connection | None = None
             while self._idle and found is None:
                 found = self._idle.pop()
-                if found.closed or _has_hung_up(found):
+                if found.closed or is_hung_up(found):
                     found.close()
                     found = None
             self._busy[turn] = (time.monotonic(), found)
@@ -148,10 +147,3 @@ def _hang_up(connection: Connection | None) -> None:
         return
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
-
-
-def _has_hung_up(connection: Connection) -> bool:
-    """Whether there is something to read where nothing was asked: a server says that only to take its leave."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

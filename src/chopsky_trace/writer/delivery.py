@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -208,14 +207,15 @@ class Delivery:
         Raises:
             Exception: as `send`.
         """
+        from chopsky_trace.database.connect import connect, is_hung_up
+
         connection = self._connection
-        if connection is not None and not connection.closed and _is_hung_up(connection.fileno()):
+        if connection is not None and not connection.closed and is_hung_up(connection):
             # The server or a pooler has ended it while it lay idle: no need to fail over it first.
             self.disconnect()
             connection = None
         if connection is None or connection.closed:
             from chopsky_trace.database import migrate
-            from chopsky_trace.database.connect import connect
             from chopsky_trace.database.write import distance_s
 
             connection = connect(self.target, self._settings, application_name="chopsky-trace writer")
@@ -230,13 +230,6 @@ class Delivery:
             self._served = False
             logger.debug("Connected to %s", self.target.shown)
         return connection
-
-
-def _is_hung_up(fd: int) -> bool:
-    """Whether there is something to read where nothing was asked: a server says that only to take its leave."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def trouble(error: BaseException) -> Trouble:
