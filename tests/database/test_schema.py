@@ -75,6 +75,15 @@ def test_functions_pin_their_search_path_and_run_as_their_caller(connection: Con
     assert {name for name, definer, _ in rows if definer} == DEFINERS
 
 
+def test_functions_that_read_by_index_are_not_compiled(connection: Connection):
+    # Before PostgreSQL 18 a scan that cannot be avoided costs so much on paper that the plan is compiled, for seconds.
+    found = connection.execute(
+        "select proname from pg_proc where pronamespace = 'public'::regnamespace"
+        " and 'enable_seqscan=off' = any (proconfig) and 'jit=off' <> all (proconfig)"
+    ).fetchall()
+    assert found == []
+
+
 def test_views_check_their_callers_rights(connection: Connection):
     views = "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('v', 'm')"
     assert column(connection, views + " and coalesce(not ('security_invoker=true' = any (reloptions)), true)") == []

@@ -955,6 +955,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_add_usage(deltas public.usage_metrics[
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     empty uuid[];
@@ -1098,6 +1099,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_call_pairs(ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
     with mine as materialized (
         select t.id, t.response_id, t.input_tokens, t.is_provider, t.started_at, t.ended_at
@@ -1242,6 +1244,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_claim_runs(wanted uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     all_wanted uuid[];
@@ -1366,6 +1369,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_count_usage(owner_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     deltas public.usage_metrics[];
@@ -1550,6 +1554,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_decide_calls(members uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -2045,6 +2050,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_hand_over(leaving uuid[], OUT heirs uu
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     session record;
@@ -2230,6 +2236,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_ingest(payload json)
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     batch record;
@@ -2415,6 +2422,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_keep_usage(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     deltas public.usage_metrics[];
@@ -2484,6 +2492,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_merge_calls(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     -- Calls that this transaction wrote, or whose run it did: a row's age in transactions is then 0, or less in one within.
@@ -2602,6 +2611,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_named_ids(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
     with recursive told (text) as (
         select concat_ws(' ', s.inputs, s.outputs, s.invocation_params, s.metadata, s.end_metadata)
@@ -2641,6 +2651,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_nested_calls(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
     with recursive up (id, kind, run_id, next_id, step) as (
         select s.id, s.kind, s.conversation_run_id, s.parent_span_id, 1
@@ -3114,6 +3125,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_open_runs(runs json)
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3697,6 +3709,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_recompute(run_ids uuid[], unordered uu
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -3886,6 +3899,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_refuse_runs(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     hashes bytea[];
@@ -3933,6 +3947,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_related_calls(seeds uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     members uuid[] := seeds;
@@ -3973,6 +3988,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], and_sai
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -4040,6 +4056,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_remove_runs(run_ids uuid[], is_erasure
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -4320,6 +4337,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_feedback(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -4441,6 +4459,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_sessions(keys uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -4504,6 +4523,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_turns(run_ids uuid[])
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
  SET enable_nestloop TO 'off'
 AS $function$
     with recursive run as materialized (
@@ -4652,6 +4672,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_share_messages(ids uuid[], owners uuid
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
     with member as materialized (
         select
@@ -4799,6 +4820,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_share_numbers(ids uuid[], owners uuid[
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
     with member as materialized (
         select d.owner_id, d.place, d.is_sum, t.*
@@ -4969,6 +4991,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_write_costs(costs json)
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');

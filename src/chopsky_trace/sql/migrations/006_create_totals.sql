@@ -4,7 +4,7 @@ create function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) retur
 language plpgsql set search_path = ''
 -- One plan for good, and by index: planning anew costs more than it gains, and a table that was small when a plan was made
 -- may be large before its statistics say so.
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');

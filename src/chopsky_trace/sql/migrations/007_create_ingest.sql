@@ -420,7 +420,7 @@ returns table (
     id uuid, is_new boolean, is_late boolean, is_alone boolean, session_key uuid, session_id text, tenant_id text, user_id text
 )
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -489,7 +489,7 @@ grant execute on function public.chopsky_open_runs(json) to service_role;
 -- that rows may have come by COPY since; "copied" are those of their messages that other runs of a session may know, too.
 create function public.chopsky_ingest(payload json) returns jsonb
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     batch record;

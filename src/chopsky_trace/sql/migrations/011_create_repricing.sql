@@ -41,7 +41,7 @@ create policy conversation_repricings_service on public.conversation_repricings 
 create function public.chopsky_write_costs(costs json) returns setof uuid
 language plpgsql set search_path = ''
 -- Planned anew for each page: only then is it known how many runs and calls it is about.
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');

@@ -31,7 +31,7 @@ grant execute on function public.chopsky_as_told(public.conversation_spans) to s
 -- Calls inside a call of their kind, each with the nearest such. What a tool does within a call is its own.
 create function public.chopsky_nested_calls(run_ids uuid[]) returns table (id uuid, outer_id uuid)
 language sql stable set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
     with recursive up (id, kind, run_id, next_id, step) as (
         select s.id, s.kind, s.conversation_run_id, s.parent_span_id, 1
@@ -60,7 +60,7 @@ grant execute on function public.chopsky_nested_calls(uuid[]) to service_role;
 -- framework's is looked for. A cache's answer is no call of the model, and one id told twice by one source is two calls.
 create function public.chopsky_call_pairs(ids uuid[]) returns table (how integer, id uuid, other_id uuid)
 language sql stable set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
     with mine as materialized (
         select t.id, t.response_id, t.input_tokens, t.is_provider, t.started_at, t.ended_at
@@ -154,7 +154,7 @@ grant execute on function public.chopsky_call_pairs(uuid[]) to service_role;
 create function public.chopsky_decide_calls(members uuid[])
 returns table (id uuid, owner_id uuid, place integer, is_sum boolean)
 language plpgsql stable set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -304,7 +304,7 @@ grant execute on function public.chopsky_decide_calls(uuid[]) to service_role;
 -- where the first 2,000 must do.
 create function public.chopsky_related_calls(seeds uuid[]) returns uuid[]
 language plpgsql stable set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     members uuid[] := seeds;
@@ -343,7 +343,7 @@ grant execute on function public.chopsky_related_calls(uuid[]) to service_role;
 -- The numbers: the owner has the best usage that was told, as a whole, and what it lacks of the rest; the others have none.
 create function public.chopsky_share_numbers(ids uuid[], owners uuid[], places integer[], sums boolean[]) returns setof uuid
 language sql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
     with member as materialized (
         select d.owner_id, d.place, d.is_sum, t.*
@@ -427,7 +427,7 @@ grant execute on function public.chopsky_share_numbers(uuid[], uuid[], integer[]
 -- "as": carrier (has the call's numbers), apart (of another run than the call's: costs nothing), hidden, gone.
 create function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[]) returns setof uuid
 language sql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
     with member as materialized (
         select
@@ -574,7 +574,7 @@ grant execute on function public.chopsky_share_messages(uuid[], uuid[], integer[
 -- and others, in which something changed.
 create function public.chopsky_merge_calls(run_ids uuid[]) returns uuid[]
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     -- Calls that this transaction wrote, or whose run it did: a row's age in transactions is then 0, or less in one within.

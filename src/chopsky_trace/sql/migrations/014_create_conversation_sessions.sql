@@ -173,7 +173,7 @@ create trigger conversation_sessions_activity before insert or update on public.
 -- with the last of these where the application never touched them. A pure function of what is stored, whatever came when.
 create function public.chopsky_settle_sessions(keys uuid[]) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');

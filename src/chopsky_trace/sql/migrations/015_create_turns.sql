@@ -9,7 +9,7 @@
 create function public.chopsky_settle_turns(run_ids uuid[]) returns setof uuid
 language sql set search_path = ''
 -- How many calls a run has no plan knows: tables are read by index, each from where "offset 0" stands, all else by hash.
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_nestloop = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_nestloop = off
 as $$
     with recursive run as materialized (
         select u.id

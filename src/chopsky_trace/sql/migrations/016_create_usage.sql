@@ -169,7 +169,7 @@ create policy usage_kept_service on public.usage_kept for all to service_role us
 -- Adds differences, in the order of the keys: writers wait for each other instead of deadlocking.
 create function public.chopsky_add_usage(deltas public.usage_metrics[], to_kept boolean, to_metrics boolean) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     empty uuid[];
@@ -300,7 +300,7 @@ grant execute on function public.chopsky_add_usage(public.usage_metrics[], boole
 -- transaction, for all writers of a tenant meet there.
 create function public.chopsky_count_usage(owner_ids uuid[]) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     deltas public.usage_metrics[];
@@ -484,7 +484,7 @@ grant execute on function public.chopsky_count_usage(uuid[]) to service_role;
 -- stays as it is. Only of what is deleted whole; what of it arrives once more later counts once more.
 create function public.chopsky_keep_usage(run_ids uuid[]) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     deltas public.usage_metrics[];

@@ -439,7 +439,7 @@ grant execute on function public.chopsky_write_feedback(json) to service_role;
 -- The last thing in a transaction that brings rows: who waits for its lock waits for nothing of ours.
 create function public.chopsky_settle_feedback(run_ids uuid[]) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');

@@ -27,7 +27,7 @@ create index idx_conversation_runs_content_removed on public.conversation_runs (
 -- one is among them: it is asked what must stay.
 create function public.chopsky_named_ids(run_ids uuid[]) returns setof uuid
 language sql stable set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
     with recursive told (text) as (
         select concat_ws(' ', s.inputs, s.outputs, s.invocation_params, s.metadata, s.end_metadata)
@@ -67,7 +67,7 @@ grant execute on function public.chopsky_named_ids(uuid[]) to service_role;
 -- runs that got any, and how many messages.
 create function public.chopsky_hand_over(leaving uuid[], out heirs uuid[], out messages integer)
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
 declare
     session record;
@@ -160,7 +160,7 @@ grant execute on function public.chopsky_hand_over(uuid[]) to service_role;
 -- nobody. With them come runs that saw only what these carry, and are locked whose numbers or messages will follow.
 create function public.chopsky_claim_runs(wanted uuid[]) returns uuid[]
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
 declare
     all_wanted uuid[];
@@ -227,7 +227,7 @@ grant execute on function public.chopsky_claim_runs(uuid[]) to service_role;
 -- nothing over, and leaves no usage that the caller has not kept.
 create function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean default false) returns jsonb
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -292,7 +292,7 @@ grant execute on function public.chopsky_remove_runs(uuid[], boolean) to service
 -- Takes from claimed runs their payloads, and with `and_said` what was said, too. Numbers, times and states stay.
 create function public.chopsky_remove_content(run_ids uuid[], and_said boolean) returns jsonb
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
@@ -783,7 +783,7 @@ comment on function public.chopsky_entomb_runs(uuid[]) is 'Late records of these
 -- At the end of a batch, whichever way its rows came: what nobody else has seen yet is taken out again.
 create or replace function public.chopsky_refuse_runs(run_ids uuid[]) returns uuid[]
 language plpgsql set search_path = ''
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     hashes bytea[];
