@@ -33,10 +33,10 @@ from chopsky_trace.database.follow import Follower
 from chopsky_trace.database.read import COST_KEYS, Reader, RunFilter, explained
 from chopsky_trace.database.reprice import Wanted
 from chopsky_trace.errors import TraceError
+from chopsky_trace.records import STATUSES
 from chopsky_trace.settings import EMBEDDED
 from chopsky_trace.writer import journals
 
-STATUSES = ("active", "completed", "failed", "interrupted", "abandoned")
 LIMIT = click.IntRange(1, 10_000)
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast, get_args
 
 FORMAT = 1
 """Version of the record format; in each record."""
@@ -24,6 +24,7 @@ DOCUMENT_CHARS = 200
 Kind = Literal["llm", "chain", "agent", "tool", "retriever", "embedding", "prompt", "parser", "image", "other"]
 Role = Literal["user", "assistant", "system", "tool"]
 Status = Literal["active", "completed", "failed", "interrupted", "abandoned"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 Place = Literal["own", "out", "history"]
 """Whose a message row is: the root's own tail, a call's output, or known only as history."""
 

@@ -6,9 +6,8 @@ columns there are at all; here it is whose rows. A table that comes to be grante
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from fix_postgres import Regime
 from granted import COLUMNS, TABLES
 from psycopg import sql
 from read_rows import at, call, ingest, message, run, span
+from roles import signed_in
 
 from chopsky_trace.database import migrate
 from chopsky_trace.database.connect import Connection
@@ -95,17 +95,9 @@ def filled(request: pytest.FixtureRequest, make_database: Callable[[Regime], str
         yield connection
 
 
-@contextmanager
-def asking(connection: Connection, claims: dict[str, Any] | None) -> Iterator[None]:
-    """One request: role and claims for one transaction, which is undone."""
-    role = "anon" if claims is None else "authenticated"
-    with connection.transaction(force_rollback=True):
-        connection.execute(
-            "select set_config('search_path', 'public', true), set_config('role', %s, true),"
-            " set_config('request.jwt.claims', %s, true)",
-            [role, json.dumps({"role": role, **(claims or {})})],
-        )
-        yield
+def asking(connection: Connection, claims: dict[str, Any] | None) -> AbstractContextManager[None]:
+    """One request: of a signed-in user, or of nobody."""
+    return signed_in(connection, "anon" if claims is None else "authenticated", claims)
 
 
 def whose(connection: Connection, statement: sql.Composed) -> Seen:

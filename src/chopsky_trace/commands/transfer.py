@@ -21,6 +21,7 @@ from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.read import explained
 from chopsky_trace.database.transfer import Chosen
 from chopsky_trace.errors import LinesRefusedError, TransferError
+from chopsky_trace.records import STATUSES
 
 VERSION = 1
 HEAD = "chopsky_trace_export"
@@ -28,7 +29,6 @@ BATCH_LINES = 50
 BATCH_BYTES = 8_000_000
 """Lines of one transaction of an import: so many, or so large together."""
 COUNTS = ("runs", "present", "refused", "sessions", "spans", "messages", "contents", "prefixes", "feedback")
-STATUSES = ("active", "completed", "failed", "interrupted", "abandoned")
 FILTERS = (
     click.option("--project", help="Runs filed there."),
     click.option("--tenant", "tenant_id", help="Runs of this tenant."),

@@ -10,13 +10,13 @@ from uuid import UUID
 from chopsky_trace.database.read import Row, RunFilter
 from chopsky_trace.database.sessions import ConversationFilter, Sessions, Whose
 from chopsky_trace.errors import NotFoundError
+from chopsky_trace.records import STATUSES
 from chopsky_trace.server.parameters import Parameter, choice, flag, limit, moment, text
 
 Values = Mapping[str, Any]
 STATES = (
     "initial", "gathering", "clarifying", "planning", "confirming", "delegated", "reviewing", "delivered", "cancelled",
 )  # fmt: skip
-STATUSES = ("active", "completed", "failed", "interrupted", "abandoned")
 VIEWS = ("all", "messages", "tree")
 MOST_ROWS = 200
 MOST_MESSAGES = 1_000

@@ -57,9 +57,8 @@ class Records(Calls):
             if reading.prompt is None and reading.answers is None:
                 self._awaits(start, end, trace, native.span_id, reading)
             self._call(start, end, known, trace, reading)
-            if reading.outputs is not None:
-                # What came of an answer before the call failed.
-                self._outputs(end, root, reading)
+            # What came of an answer before the call failed.
+            self._payload(end, "outputs", root, reading.outputs, whole=self.with_outputs)
         else:
             self._payloads(start, end, root, reading)
             known.question, known.reply = reading.question, reading.reply

@@ -66,7 +66,7 @@ class Spans(Outlet):
             # One for each run would make a session of every turn.
             made_up = scope.pop("session_id", None)
             reading.metadata = {**(reading.metadata or {}), "conversation_id": made_up}
-        if _is_top(native):
+        if native.is_first:
             scope = {**self.options.scope, **scope}
         if scope:
             draft["scope"] = scope
@@ -112,7 +112,7 @@ class Spans(Outlet):
 
     def _describe(self, draft: Draft, root: Root, native: NativeSpan, reading: Reading) -> None:
         options = self.options
-        is_top = _is_top(native)
+        is_top = native.is_first
         tags = [*options.tags, *reading.tags] if is_top else list(reading.tags)
         metadata: dict[str, Any] = {**(options.metadata if is_top else {}), **(reading.metadata or {})}
         if reading.partial:
@@ -164,23 +164,13 @@ class Spans(Outlet):
             end["cached"] = True
 
     def _payloads(self, start: Draft, end: Draft, root: Root, reading: Reading) -> None:
-        shape = self.full.shape if self.options.with_shapes else None
-        if reading.inputs is not None:
-            if self.with_inputs:
-                self._field(start, "inputs", lambda: self.full.payload(root, start, reading.inputs))
-            elif shape:
-                start["inputs"] = shape(reading.inputs)
-        self._outputs(end, root, reading)
+        self._payload(start, "inputs", root, reading.inputs, whole=self.with_inputs)
+        self._payload(end, "outputs", root, reading.outputs, whole=self.with_outputs)
 
-    def _outputs(self, end: Draft, root: Root, reading: Reading) -> None:
-        shape = self.full.shape if self.options.with_shapes else None
-        if reading.outputs is not None:
-            if self.with_outputs:
-                self._field(end, "outputs", lambda: self.full.payload(root, end, reading.outputs))
-            elif shape:
-                end["outputs"] = shape(reading.outputs)
-
-
-def _is_top(native: NativeSpan) -> bool:
-    """Whether it is the first of its process: what holds for all of a trace stands there."""
-    return native.parent_id is None or native.remote_parent
+    def _payload(self, draft: Draft, name: str, root: Root, value: Any, *, whole: bool) -> None:
+        if value is None:
+            return
+        if whole:
+            self._field(draft, name, lambda: self.full.payload(root, draft, value))
+        elif self.options.with_shapes:
+            draft[name] = self.full.shape(value)

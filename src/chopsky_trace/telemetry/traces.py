@@ -30,7 +30,7 @@ class Known:
         "began",
         "ended",
         "hex",
-        "is_entry",
+        "is_first",
         "is_genai",
         "kind",
         "parent",
@@ -43,7 +43,7 @@ class Known:
     def __init__(self, span_hex: str, native: NativeSpan, reading: Reading | None) -> None:
         self.hex = span_hex
         self.parent = native.parent_id
-        self.is_entry = native.parent_id is None or native.remote_parent
+        self.is_first = native.is_first
         """Whether nothing above it is of this process."""
         self.is_genai = reading is not None and reading.is_genai
         self.kind: Kind = reading.kind if reading is not None else "other"
@@ -176,7 +176,7 @@ class Trace:
             above = parent
             if above.is_genai:
                 top = above
-        return top, above.is_entry
+        return top, above.is_first
 
 
 def _began(span: Known) -> tuple[int, str]:

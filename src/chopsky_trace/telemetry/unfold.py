@@ -246,7 +246,7 @@ class Unfolder:
             return trace
         native = in_time(native)
         reading = read(native)
-        trace.rooted = trace.rooted or native.parent_id is None or native.remote_parent
+        trace.rooted = trace.rooted or native.is_first
         trace.told_by = records
         if reading.is_genai:
             self._turned_out(records, trace)

@@ -55,6 +55,11 @@ class NativeSpan(NamedTuple):
     remote_parent: bool = False
     """Whether the parent is known to be in another process."""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing above it is of this process: what holds for all of a trace stands there."""
+        return self.parent_id is None or self.remote_parent
+
 
 class NativeLog(NamedTuple):
     """A log record that belongs to a span."""
