@@ -310,6 +310,16 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A UUID's 17th digit, of the one that the hash has there."""
 
 
+def storable(text: str) -> str:
+    """Text without NUL and lone surrogates, which neither UTF-8 nor Postgres can hold; halves of a pair are joined."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\0", "\ufffd") if "\0" in text else text
+
+
 def content_id(data: bytes) -> str:
     """The id of a content: the first 128 bits of its SHA-256, as 32 hex digits."""
     return hashlib.sha256(data).hexdigest()[:32]

@@ -175,7 +175,6 @@ def test_wrong_calls_are_told_plainly(conversations: ConversationStore):
     made = conversations.create_conversation()
     for role, content, columns in (
         ("human", "Hi", {}),
-        ("user", "\ud800", {}),
         ("user", "Hi", {"metadata": {"x": object()}}),
         ("user", "Hi", {"cost": -1}),
         ("user", "Hi", {"token_count": "many"}),
@@ -185,7 +184,8 @@ def test_wrong_calls_are_told_plainly(conversations: ConversationStore):
             conversations.add_message(made, role, content, **columns)  # pyright: ignore[reportArgumentType]
     assert contents(conversations, made) == []
     conversations.add_message(made, "user", "a\x00b and \\u0000", {"a\x00": "\x00"})
-    assert contents(conversations, made) == [("user", "a\ufffdb and \\u0000")]
+    conversations.add_message(made, "user", "a\ud800b \ud83c\udf72", {"\udfff": datetime(2026, 1, 1, tzinfo=UTC)})
+    assert contents(conversations, made) == [("user", "a\ufffdb and \\u0000"), ("user", "a\ufffdb \U0001f372")]
 
 
 def test_no_database_and_no_schema_say_what_to_do(

@@ -58,6 +58,7 @@ def test_csv_is_for_people(connection: Connection, invoke: Invoke, tmp_path: Pat
         ("user", 'a "quoted", run asks'),
         ("assistant", 'a "quoted", run hears'),
     ]
+    assert all("E" not in row["cost"] for row in rows)
     file = tmp_path / "runs.csv"
     assert json.loads(invoke("export", str(file), "--rows", "runs", "--json").stdout)["lines"] == 1
     assert file.stat().st_mode & 0o777 == 0o600

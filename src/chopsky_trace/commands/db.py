@@ -60,7 +60,7 @@ def tables_table(rows: Sequence[Row], width: int) -> Any:
     cells: list[list[present.Cell]] = [
         [
             row["name"],
-            _count(row["estimated_rows"]),
+            _count(row["live_rows"] if row["estimated_rows"] is None else row["estimated_rows"]),
             present.size(row["total_bytes"]),
             present.size(row["table_bytes"]),
             present.size(row["index_bytes"]),

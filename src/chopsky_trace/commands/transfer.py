@@ -6,6 +6,7 @@ import csv
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -114,7 +115,8 @@ def _csv(out: IO[str], rows: Iterable[dict[str, Any]]) -> int:
         if writer is None:
             writer = csv.DictWriter(out, row.keys())
             writer.writeheader()
-        writer.writerow(row)
+        # Nobody expects 0E-10 of a cost.
+        writer.writerow({k: f"{v:f}" if isinstance(v, Decimal) else v for k, v in row.items()})
         count += 1
     return count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -23,7 +24,7 @@ from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.pool import Pool
 from chopsky_trace.database.read import Row, explained
 from chopsky_trace.errors import ConversationAmbiguousError, ConversationError, ConversationNotFoundError
-from chopsky_trace.records import content_id, text_of
+from chopsky_trace.records import content_id, storable, text_of
 from chopsky_trace.settings import Settings, resolve_target
 
 ROLES = ("user", "assistant", "system", "tool")
@@ -431,7 +432,11 @@ def _dumped(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
-        raise ConversationError(f"What is not JSON cannot be stored: {error}.") from None
+        try:
+            # Texts with lone surrogates, as the tracer stores them.
+            return storable(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)).encode()
+        except (TypeError, ValueError):
+            raise ConversationError(f"What is not JSON cannot be stored: {error}.") from None
 
 
 def _json(value: Any) -> str:

@@ -38,6 +38,8 @@ from pathlib import PurePath
 from typing import Any, cast
 from uuid import UUID
 
+from chopsky_trace.records import storable
+
 MAX_DEPTH = 100
 """Levels kept; orjson writes 254, and a record needs some for itself."""
 MAX_VALUES = 200_000
@@ -131,7 +133,7 @@ class _Cleaner:
         if whole > room:
             text = text[:room]
         self.characters -= len(text)
-        text = _storable(text)
+        text = storable(text)
         return text if whole <= room else f"{text}… [cut: {whole} characters in all]"
 
     def _integer(self, value: int) -> Any:
@@ -160,13 +162,13 @@ class _Cleaner:
     def _key(self, key: object) -> str:
         if type(key) is str:
             if len(key) > MAX_REPR:
-                return f"{_storable(key[:MAX_REPR])}… [cut: {len(key)} characters in all]"
-            return _storable(key)
+                return f"{storable(key[:MAX_REPR])}… [cut: {len(key)} characters in all]"
+            return storable(key)
         try:
             text = str(key)
         except Exception as error:
             text = f"[{_type_name(key)}: {type(error).__name__}]"
-        return _storable(_ADDRESS.sub("", str.__str__(text)[:MAX_REPR]))
+        return storable(_ADDRESS.sub("", str.__str__(text)[:MAX_REPR]))
 
     def _sequence(self, items: Iterable[Any], size: int, depth: int) -> list[Any]:
         kept: list[Any] = []
@@ -296,16 +298,6 @@ class _Cleaner:
         return self.text(text if whole <= MAX_REPR else f"{text}… [cut: {whole} characters in all]")
 
 
-def _storable(text: str) -> str:
-    """Text without NUL and lone surrogates, which neither UTF-8 nor Postgres can hold; halves of a pair are joined."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text.replace("\0", "\ufffd") if "\0" in text else text
-
-
 def _float(value: float) -> Any:
     if math.isfinite(value):
         return value
@@ -348,7 +340,7 @@ def _outline(value: object) -> str:
 
 def _qualified(value: object) -> str:
     module, name = _attribute(value, "__module__"), _attribute(value, "__qualname__")
-    return _storable(f"{module}.{name}" if isinstance(module, str) else str(name))[:MAX_REPR]
+    return storable(f"{module}.{name}" if isinstance(module, str) else str(name))[:MAX_REPR]
 
 
 def _type_name(value: object) -> str:

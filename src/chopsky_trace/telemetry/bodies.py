@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Any, cast
 
 from orjson import Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import text_of
+from chopsky_trace.records import content_id, storable, text_of
 from chopsky_trace.telemetry.conventions.reading import Message
 from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
 from chopsky_trace.telling.memory import Draft, Entry, Root, chars_of, tail_of
@@ -79,8 +78,7 @@ class MessageBodies(Bodies):
         keys: list[str] = []
         for entry in self.entries(nowhere, draft, messages):
             if entry.text and not entry.has_calls:
-                text = entry.text.replace("\x00", "\ufffd").encode("utf-8", "replace")
-                keys.append(sha256(text).hexdigest()[:32])
+                keys.append(content_id(storable(entry.text).encode()))
             else:
                 keys.append(entry.id)
         return keys

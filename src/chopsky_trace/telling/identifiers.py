@@ -6,6 +6,8 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
+from chopsky_trace.records import storable
+
 MAX_ID_CHARS = 512
 
 
@@ -25,7 +27,7 @@ def identifier(value: Any) -> str | None:
 
 
 def _short_identifier(text: str) -> str:
-    clean = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+    clean = storable(text)
     if len(clean) <= MAX_ID_CHARS:
         return clean
     return f"{clean[: MAX_ID_CHARS - 40]}\u2026{hashlib.sha256(clean.encode()).hexdigest()[:32]}"
