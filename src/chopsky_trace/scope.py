@@ -21,6 +21,10 @@ _EMPTY = Context({}, (), {})
 _current: ContextVar[Context] = ContextVar("chopsky_trace_context", default=_EMPTY)
 
 
+traced: ContextVar[set[Any] | None] = ContextVar("chopsky_trace_traced", default=None)
+"""Where somebody asks: the writers that runs which began here are given to."""
+
+
 def current() -> Context:
     """What holds here."""
     return _current.get()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,8 @@ from chopsky_trace.errors import NoDatabaseError, SettingsError
 PREFIX = "CHOPSKY_TRACE_"
 EMBEDDED = "embedded"
 CaptureLevel = Literal["full", "masked", "metadata"]
+FlushOn = Literal["interval", "run_end"]
+FLUSH_ON: tuple[FlushOn, ...] = ("interval", "run_end")
 CAPTURE_LEVELS: tuple[CaptureLevel, ...] = ("full", "masked", "metadata")
 
 # Where nobody sits in front of the process: there an embedded database would be lost with its disk.
@@ -61,6 +64,13 @@ class Settings:
     )
     data_dir: Path | None = field(default=None, metadata={"doc": "Holds the journal and the embedded database"})
     debug: bool = field(default=False, metadata={"doc": "Log each step to stderr"})
+    flush_on: FlushOn | None = field(
+        default=None,
+        metadata={
+            "doc": "`run_end`: a run is stored before its last callback returns, which waits for that at most 2 seconds"
+            " and never on an event loop; `interval`: in the background. Default: `run_end` on AWS Lambda"
+        },
+    )
     flush_interval_s: float = field(default=0.25, metadata={"doc": "Longest wait before records are sent"})
     batch_records: int = field(default=1_000, metadata={"doc": "Most records in one transaction"})
     batch_bytes: int = field(default=8_000_000, metadata={"doc": "Most record bytes in one transaction"})
@@ -75,6 +85,12 @@ class Settings:
     journal_fsync: bool = field(default=False, metadata={"doc": "Also survive power loss; costs milliseconds a record"})
     shutdown_timeout_s: float = field(
         default=5.0, metadata={"doc": "Longest drain at exit; the rest stays in the journal"}
+    )
+    drain_on_sigterm: bool | None = field(
+        default=None,
+        metadata={
+            "doc": "When SIGTERM would end the process at once, write for up to 7 seconds first. Default: on Cloud Run"
+        },
     )
     connect_timeout_s: float = field(default=10.0, metadata={"doc": "Longest wait for a connection"})
     statement_timeout_s: float = field(default=60.0, metadata={"doc": "Longest time for one statement"})
@@ -158,6 +174,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.capture not in CAPTURE_LEVELS:
             raise SettingsError(f"capture is {self.capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
+        if self.flush_on is not None and self.flush_on not in FLUSH_ON:
+            raise SettingsError(f"flush_on is {self.flush_on!r}, but must be one of {', '.join(FLUSH_ON)}")
         if not 0 <= self.sample_rate <= 1:
             raise SettingsError(f"sample_rate is {self.sample_rate}, but must be from 0 to 1")
 
@@ -184,6 +202,9 @@ class Settings:
         """The folder for the journal and the embedded database; not created here."""
         if self.data_dir is not None:
             return Path(self.data_dir).expanduser()
+        if os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+            # The only place where a function may write.
+            return Path(tempfile.gettempdir()) / "chopsky-trace"
         if os.name == "posix" and os.geteuid() == 0:
             # The embedded server runs as another user there and must reach its data without opening root's home.
             return Path("/var/lib/chopsky-trace")

@@ -165,6 +165,15 @@ def test_sigterm_loses_nothing(database_url: str, tmp_path: Path) -> None:
     assert numbered("term", got) <= set(names(database_url))
 
 
+def test_where_the_disk_goes_with_the_process_sigterm_waits_for_the_database(database_url: str, tmp_path: Path) -> None:
+    accepted = Child("until_killed", database_url, tmp_path, "run", 3_000, K_SERVICE="kitchen").kill_after(
+        3_000, signal.SIGTERM
+    )
+    assert accepted == 3_000
+    assert sorted(names(database_url)) == sorted(numbered("run", 3_000))
+    assert waiting(tmp_path) == 0
+
+
 def test_two_destinations_never_mix(database_url: str, second_url: str, tmp_path: Path) -> None:
     """Both die with records in the journal; the heir of one stores its own and leaves the other's alone."""
     first = Child("until_killed", database_url, tmp_path, "first", 500).kill_after(500)

@@ -68,7 +68,7 @@ def running(
     """A receiver in a thread of this process."""
     settings = settings or Settings(data_dir=data_dir)
     writer = writer_for(Target(database_url, "test"), settings)
-    keeper = custody.Keeper(Journalled(writer), writer, settings.journal_max_bytes)
+    keeper = custody.Keeper(Journalled(writer), writer)
     ready = threading.Event()
     with listening.listen("127.0.0.1", 0) as socket:
         server = listening.make_server(

@@ -54,7 +54,7 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         settings.server_buffer_bytes,
         settings.server_body_timeout_s,
     )
-    receiver = app.application(custody.Keeper(intake, writer, settings.journal_max_bytes), limits, tokens)
+    receiver = app.application(custody.Keeper(intake, writer), limits, tokens)
     reading = api.ReadApi(api.requests_of(settings, call.database_url), guard.access, api.origins_of(settings))
     with listening.listen(host, port) as socket:
         _look_at_database(call)

@@ -38,10 +38,9 @@ class Keeper:
     but a client of ours still has what it sent, and is asked to keep it.
     """
 
-    def __init__(self, custody: Custody, writer: Writer, journal_max_bytes: int) -> None:
+    def __init__(self, custody: Custody, writer: Writer) -> None:
         self._custody = custody
         self._writer = writer
-        self._journal_max_bytes = journal_max_bytes
         self._lock = threading.Lock()
         self._in_doubt = False
         self._probed = (0.0, True)
@@ -56,7 +55,7 @@ class Keeper:
 
     def _keep(self, put: Callable[[], bool]) -> bool:
         before = self._writer.stats()
-        if before["backlog_bytes"] >= self._journal_max_bytes:
+        if before["backlog_bytes"] >= before["journal_max_bytes"]:
             # Not even tried, so that nothing is counted as lost that its sender still has.
             return False
         if before["memory_records"]:
@@ -79,7 +78,7 @@ class Keeper:
         return {
             "journal": {
                 "writable": writable,
-                "full": stats["backlog_bytes"] >= self._journal_max_bytes,
+                "full": stats["backlog_bytes"] >= stats["journal_max_bytes"],
                 "backlog_records": stats["backlog_records"],
                 "backlog_bytes": stats["backlog_bytes"],
                 "memory_records": stats["memory_records"],

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from chopsky_trace.errors import SettingsError, TraceError
 from chopsky_trace.records import Scope
-from chopsky_trace.settings import CAPTURE_LEVELS, CaptureLevel, Settings, resolve_target
+from chopsky_trace.settings import CAPTURE_LEVELS, FLUSH_ON, CaptureLevel, FlushOn, Settings, resolve_target
 from chopsky_trace.telling.options import Options
 from chopsky_trace.writer import Writer, writer_for
 
 logger = logging.getLogger("chopsky_trace")
 WARN_EVERY_S = 60.0
+RUN_END_S = 2.0
+"""Longest that a callback waits for its run to be stored, where it waits for that at all."""
 
 
 class Opened(NamedTuple):
@@ -28,6 +31,13 @@ class Opened(NamedTuple):
     """The destination's own name: sources that share it share what they remember of runs."""
     told: bytes | None
     """The options as `Options.told` has them."""
+    flushes: bool
+    """Whether a run is to be stored when it ends, because the process may be frozen then."""
+
+    def run_ended(self) -> None:
+        """Waits until all is stored, for a short while, unless an event loop would have to wait."""
+        if self.flushes and not _on_event_loop():
+            self.writer.flush(self.writer.patience(RUN_END_S))
 
 
 class Destination:
@@ -53,7 +63,10 @@ class Destination:
         capture: CaptureLevel | None = "full",
         redact: Callable[[str], str] | None = None,
         sample_rate: float = 1.0,
+        flush_on: FlushOn | None = None,
     ) -> None:
+        if flush_on is not None and flush_on not in FLUSH_ON:
+            raise SettingsError(f"flush_on is {flush_on!r}, but must be one of {', '.join(FLUSH_ON)}")
         if capture is not None and capture not in CAPTURE_LEVELS:
             raise SettingsError(f"capture is {capture!r}, but must be one of {', '.join(CAPTURE_LEVELS)}")
         if not isinstance(cast("object", sample_rate), (int, float)) or not 0 <= sample_rate <= 1:
@@ -75,6 +88,7 @@ class Destination:
         self._capture: CaptureLevel = capture or "full"
         self._redact = redact
         self._sample_rate = float(sample_rate)
+        self._flush_on: FlushOn | None = flush_on
         self._opened: Opened | None = None
         self.off = False
         self._troubles: dict[str, int] = {}
@@ -122,7 +136,10 @@ class Destination:
             max_string=settings.max_field_bytes,
             estimates=settings.estimate_usage,
         )
-        return Opened(writer, options, settings, target.folder(settings), options.told())
+        flush_on = (
+            self._flush_on or settings.flush_on or ("run_end" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None)
+        )
+        return Opened(writer, options, settings, target.folder(settings), options.told(), flush_on == "run_end")
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was accepted is in the database, at most `timeout_s` seconds; whether it is."""
@@ -163,6 +180,18 @@ class Destination:
             self._warned_at = now
             # Never the error's text: it may quote the payload.
             logger.warning("chopsky-trace %s (%s); it is counted in stats()", what, type(error).__name__)
+
+
+def _on_event_loop() -> bool:
+    """Whether this code was called by an event loop, which has others to serve."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _says_true(*names: str) -> bool:

@@ -14,7 +14,7 @@ from orjson import dumps
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.enrich.secrets import without_secrets
 from chopsky_trace.records import FORMAT, FeedbackTold, derived_id, span_id
-from chopsky_trace.scope import current
+from chopsky_trace.scope import current, traced
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.telling.identifiers import identifier
 from chopsky_trace.telling.options import Options
@@ -74,7 +74,12 @@ def give(destination: Destination, run_id: object, key: str, score: object, **sa
         opened = destination.opened()
         if opened is None:
             return False
-        return opened.writer.put(_encoded(opened.options, run_id, key, score, **said))
+        accepted = opened.writer.put(_encoded(opened.options, run_id, key, score, **said))
+        if (asked := traced.get()) is not None:
+            asked.add(opened.writer)
+        # As a run is that ends here.
+        opened.run_ended()
+        return accepted
     except Exception as error:
         destination.failed("feedback", error)
         return False

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from chopsky_trace.settings import Settings, Target
-from chopsky_trace.writer import loading
+from chopsky_trace.writer import loading, sigterm
 from chopsky_trace.writer.folders import JournalInfo, journals
 from chopsky_trace.writer.writer import Writer
 
@@ -31,6 +31,8 @@ def writer_for(target: Target, settings: Settings) -> Writer:
         writer = _writers.get(folder)
         if writer is None:
             writer = _writers[folder] = Writer(target, settings)
+            if sigterm.is_wanted(settings.drain_on_sigterm, os.environ):
+                sigterm.drain_first(_end)
         else:
             # Perhaps with the right password, this time.
             writer.target = target
@@ -53,14 +55,18 @@ def flush_all(timeout_s: float = 5.0) -> bool:
 
 
 async def aflush_all(timeout_s: float = 5.0) -> bool:
-    """`flush_all` without blocking the event loop."""
+    """`flush_all` without blocking the event loop, and without a thread that others may need."""
     import asyncio
 
-    return await asyncio.to_thread(flush_all, timeout_s)
+    return all(await asyncio.gather(*(writer.aflush(timeout_s) for writer in all_writers())))
 
 
-def _at_exit() -> None:
-    deadlines = [(writer, time.monotonic() + writer.shutdown_timeout_s) for writer in all_writers()]
+def _end(timeout_s: float | None = None) -> None:
+    """Writes as much as there is time for, each writer's own where none is given."""
+    now = time.monotonic()
+    deadlines = [
+        (writer, now + (writer.shutdown_timeout_s if timeout_s is None else timeout_s)) for writer in all_writers()
+    ]
     # Before anybody's leftovers: one destination's may take all the time there is.
     flush_all(max(0.0, max((deadline for _, deadline in deadlines), default=0.0) - time.monotonic()))
     for writer, deadline in deadlines:
@@ -89,5 +95,5 @@ def _after_fork_in_child() -> None:
         writer.after_fork_in_child()
 
 
-atexit.register(_at_exit)
+atexit.register(_end)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

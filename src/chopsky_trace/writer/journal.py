@@ -18,6 +18,7 @@ from typing import Protocol
 from zlib import crc32
 
 from chopsky_trace.settings import Settings
+from chopsky_trace.writer.bounds import journal_bytes
 from chopsky_trace.writer.folders import attend, folder_bytes, make_folder, segment_files
 from chopsky_trace.writer.losses import Losses
 from chopsky_trace.writer.segments import (
@@ -66,6 +67,8 @@ class Journal:
         self.destination = destination
         self.accepted = 0
         self.settled = 0
+        self.max_bytes = journal_bytes(folder, settings.journal_max_bytes)
+        """Most bytes on disk; less than what is set where the disk is memory."""
         self._settings = settings
         self._losses = losses
         self._presence = -1
@@ -263,7 +266,7 @@ class Journal:
         self._attend()
         # What was active until now, and is stored, makes room.
         self._next_own()
-        left = self._settings.journal_max_bytes - folder_bytes(self.folder)
+        left = self.max_bytes - folder_bytes(self.folder)
         room = min(max(self._settings.segment_bytes, wanted), left)
         if room < wanted:
             return room

@@ -76,6 +76,7 @@ class Worker:
         self._sent: Sent | None = None
         self._wake = threading.Event()
         self._waiting = 0
+        self._listeners: list[Callable[[], None]] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="chopsky-trace writer", daemon=True)
         self._limit = settings.batch_records
@@ -119,6 +120,42 @@ class Worker:
         finally:
             with self.settled:
                 self._waiting -= 1
+
+    async def await_for(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """`wait_for` on an event loop: no thread waits, so any number of requests may."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        news = asyncio.Event()
+
+        def tell() -> None:
+            # A loop that is closed has nobody waiting.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(news.set)
+
+        with self.settled:
+            self._waiting += 1
+            self._listeners.append(tell)
+        try:
+            self.wake()
+            while True:
+                # Before looking: what settles while we look is told again.
+                news.clear()
+                left = deadline - loop.time()
+                if done() or left <= 0 or not self.alive:
+                    return done()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(news.wait(), min(left, 0.5))
+        finally:
+            with self.settled:
+                self._waiting -= 1
+                self._listeners.remove(tell)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last try to reach the database failed."""
+        return self._failures > 0
 
     def stop(self, timeout_s: float) -> bool:
         """Asks the thread to end after what it is doing; tells whether it has ended."""
@@ -345,6 +382,8 @@ class Worker:
     def _notify(self) -> None:
         with self.settled:
             self.settled.notify_all()
+            for tell in self._listeners:
+                tell()
 
     def _stumbled(self, error: Exception) -> None:
         if self._sent is not None:

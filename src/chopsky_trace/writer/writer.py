@@ -13,7 +13,7 @@ from chopsky_trace.writer.batches import BUSY_S, Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses, logger, show_steps
-from chopsky_trace.writer.worker import Worker
+from chopsky_trace.writer.worker import IMPATIENT_S, Worker
 
 if TYPE_CHECKING:
     from chopsky_trace.telemetry.unfold import Unfolder
@@ -139,6 +139,27 @@ class Writer:
             self._settle(lambda: not self._journal.leftovers(), left)
         return stored
 
+    async def aflush(self, timeout_s: float = 5.0) -> bool:
+        """`flush` on an event loop, which goes on meanwhile; it takes no thread."""
+        mark = self._journal.mark()
+        if self._journal.settled_to(mark):
+            return True
+        if self._worker is None:
+            import asyncio
+
+            await asyncio.to_thread(self.start)
+        worker = self._worker
+        if worker is None:
+            return False
+        set_aside = worker.set_aside
+        finished = await worker.await_for(lambda: self._journal.settled_to(mark), timeout_s)
+        return finished and worker.set_aside == set_aside
+
+    def patience(self, timeout_s: float) -> float:
+        """How long somebody who answers a request should wait, in seconds: not long while the database fails."""
+        worker = self._worker
+        return min(timeout_s, IMPATIENT_S) if worker is not None and worker.is_failing else timeout_s
+
     def settle(self, timeout_s: float = 5.0) -> bool:
         """As `flush`; and what follows from nothing more coming to the traces under way is told, and stored too."""
         deadline = time.monotonic() + timeout_s
@@ -216,6 +237,7 @@ class Writer:
             "stored_records": self._stored + (worker.stored if worker else 0),
             "backlog_records": self._journal.accepted - self._journal.settled,
             "backlog_bytes": self._journal.backlog_bytes(),
+            "journal_max_bytes": self._journal.max_bytes,
             "memory_records": self._journal.in_memory(),
             "losses": self._losses.counts(),
             "prices": self._delivery.prices.stats(),

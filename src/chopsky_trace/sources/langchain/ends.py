@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import Any, cast
 from uuid import UUID
@@ -24,6 +24,9 @@ MISSING: Any = object()
 
 class Ends(Out):
     """What is known when a span ends."""
+
+    run_ended: Callable[[], None] | None = None
+    """Called when a run's own span has ended."""
 
     def end(
         self,
@@ -64,6 +67,8 @@ class Ends(Out):
                 self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
+        if self.run_ended is not None and span.is_top:
+            self.run_ended()
 
     def end_model(
         self, run_id: UUID, status: Status, results: Sequence[Any], said: Mapping[str, Any], error: str | None = None
@@ -97,6 +102,8 @@ class Ends(Out):
                 self._finish(draft, span, status)
             finally:
                 runs.closed(key, root)
+        if self.run_ended is not None and span.is_top:
+            self.run_ended()
 
     @staticmethod
     def _size(draft: Draft, span: OpenSpan, status: Status) -> None:

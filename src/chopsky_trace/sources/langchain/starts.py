@@ -10,7 +10,7 @@ from uuid import UUID
 from langchain_core.runnables.config import var_child_runnable_config
 
 from chopsky_trace.records import FORMAT, RETRY_TAG, Kind, Scope
-from chopsky_trace.scope import current
+from chopsky_trace.scope import current, traced
 from chopsky_trace.sources.langchain import fields
 from chopsky_trace.sources.langchain.out import Out
 from chopsky_trace.sources.langchain.runs import SOURCE, OpenSpan
@@ -174,6 +174,8 @@ class Starts(Out):
     def _without_parent(self, span: OpenSpan, span_hex: str, parent_id: UUID | None, started: int) -> Root:
         """The run of a span whose parent is none of our open spans."""
         runs = self.runs
+        if (asked := traced.get()) is not None:
+            asked.add(self.sink)
         if parent_id is None:
             span.parent = None
             span.is_top = True

@@ -12,7 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from chopsky_trace.errors import NoDatabaseError
-from chopsky_trace.settings import CaptureLevel
+from chopsky_trace.settings import CaptureLevel, FlushOn
 from chopsky_trace.sources import feedback
 from chopsky_trace.sources.destination import Destination
 from chopsky_trace.sources.langchain.callbacks import Callbacks
@@ -39,6 +39,9 @@ class SupabaseTracer(Callbacks):
         redact: Applied to each text before it touches the disk; a text it fails on is left out.
         sample_rate: Share of runs kept with content, by LangSmith's function of the trace id. Failed runs are always
             kept; of the others the numbers are.
+        flush_on: `run_end`: a run is stored before its last callback returns, which waits for that at most 2 seconds,
+            and never on a running event loop; `interval`: in the background. Default CHOPSKY_TRACE_FLUSH_ON, then
+            `run_end` on AWS Lambda, which freezes the process between requests, else `interval`.
 
     Any number of tracers share one writer per destination; making one costs microseconds.
 
@@ -64,6 +67,7 @@ class SupabaseTracer(Callbacks):
         capture: CaptureLevel | None = "full",
         redact: Callable[[str], str] | None = None,
         sample_rate: float = 1.0,
+        flush_on: FlushOn | None = None,
     ) -> None:
         super().__init__()
         self._destination = Destination(
@@ -78,6 +82,7 @@ class SupabaseTracer(Callbacks):
             capture=capture,
             redact=redact,
             sample_rate=sample_rate,
+            flush_on=flush_on,
         )
         self._recorder: Recorder | None = None
 
@@ -86,7 +91,9 @@ class SupabaseTracer(Callbacks):
             opened = self._destination.opened()
             if opened is not None:
                 runs = _runs.setdefault(opened.folder, Runs(opened.settings.max_open_roots))
-                self._recorder = Recorder(runs, opened.writer, opened.options, self._destination.lost_field)
+                recorder = Recorder(runs, opened.writer, opened.options, self._destination.lost_field)
+                recorder.run_ended = opened.run_ended if opened.flushes else None
+                self._recorder = recorder
         return self._recorder
 
     def recorder(self) -> Recorder | None:
