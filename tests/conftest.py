@@ -11,7 +11,7 @@ import pytest
 
 from chopsky_trace.settings import Settings
 
-pytest_plugins = ["fix_postgres"]
+pytest_plugins = ["fix_postgres", "fix_pgbouncer"]
 
 # What would lead a test to a real service, or to the settings of whoever runs it.
 FOREIGN = ("CHOPSKY_TRACE_", "LANGSMITH_", "LANGCHAIN_", "LANGFUSE_", "OTEL_", "SUPABASE_", "PG")

@@ -418,7 +418,7 @@ def test_an_unknown_id_names_the_remedy(invoke: Invoke):
 def test_doctor_is_content(invoke: Invoke, connection: Connection):
     data = answer(invoke("doctor", "--json"))
     assert data["ok"] is True
-    steps = ["url", "address", "connection", "tls", "role", "clock", "schema", "grants", "probe", "journal"]
+    steps = ["url", "address", "connection", "tls", "pooler", "role", "clock", "schema", "grants", "probe", "journal"]
     assert [step["step"] for step in data["steps"]] == steps
     assert connection.execute("select count(*) from conversation_runs").fetchone() == (0,)
 

@@ -188,6 +188,18 @@ def test_wrong_calls_are_told_plainly(conversations: ConversationStore):
     assert contents(conversations, made) == [("user", "a\ufffdb and \\u0000"), ("user", "a\ufffdb \U0001f372")]
 
 
+def test_a_store_is_closed_by_with(database_url: str):
+    with ConversationStore(database_url) as store:
+        assert store.create_conversation() is not None
+
+    async def use() -> int:
+        async with AsyncConversationStore(database_url) as store:
+            return (await store.stats())["total_conversations"]
+
+    # What is left open is warned about when it is collected, and a warning fails the test.
+    assert asyncio.run(use()) == 1
+
+
 def test_no_database_and_no_schema_say_what_to_do(
     make_database: Callable[[Regime], str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from chopsky_trace.database import migrate
 from chopsky_trace.database.connect import Connection, connect, is_local, parameters
+from chopsky_trace.database.pooler import Pooling, pooling
 from chopsky_trace.database.probe import probe
 from chopsky_trace.database.read import FUNCTIONS, TABLES, Reader, explained
 from chopsky_trace.errors import TraceError
@@ -53,7 +54,7 @@ def examine(settings: Settings, database_url: str | None = None) -> Iterator[Dia
         ("address", _address),
         ("connection", _connection),
     )
-    needs_connection = (("tls", _tls), ("role", _role), ("clock", _clock), ("schema", _schema))
+    needs_connection = (("tls", _tls), ("pooler", _pooler), ("role", _role), ("clock", _clock), ("schema", _schema))
     needs_schema = (("grants", _grants), ("probe", _probe))
     try:
         blocked = ""
@@ -94,6 +95,13 @@ REMEDIES = {
 }
 
 
+POOLERS: dict[Pooling, str] = {
+    "none": "none: straight to the server",
+    "transaction": "transaction mode: any number of processes may write",
+    "session": "session mode: each process that writes keeps one of its server connections",
+}
+
+
 def _url(patient: _Patient) -> Diagnosis:
     patient.target = resolve_target(patient.settings, patient.database_url)
     return Diagnosis("url", "ok", f"{patient.target.shown} (from {patient.target.origin})")
@@ -124,7 +132,7 @@ def unresolved(host: str, project: str | None) -> Diagnosis:
     if project and host.startswith("db."):
         remedy = (
             f"Check the project's name {project}, and that it runs. Supabase's direct host has IPv6 only, which "
-            f"some resolvers hide: {_pooler(project)}"
+            f"some resolvers hide: {_other_address(project)}"
         )
         return Diagnosis("address", "failed", f"The name {host} cannot be resolved", remedy)
     return Diagnosis(
@@ -135,12 +143,14 @@ def unresolved(host: str, project: str | None) -> Diagnosis:
 def only_ipv6(host: str, project: str | None) -> Diagnosis:
     """A host that has IPv6 addresses only, seen from a machine that has no IPv6."""
     remedy = (
-        f"Supabase's direct host has IPv6 only: {_pooler(project)}" if project else "Use a host with an IPv4 address"
+        f"Supabase's direct host has IPv6 only: {_other_address(project)}"
+        if project
+        else "Use a host with an IPv4 address"
     )
     return Diagnosis("address", "failed", f"{host} has only IPv6 addresses, and this machine has no IPv6", remedy)
 
 
-def _pooler(project: str) -> str:
+def _other_address(project: str) -> str:
     return (
         f"take the session pooler's connection string instead (Connect, session pooler: user postgres.{project}, host "
         "aws-<n>-<region>.pooler.supabase.com, port 5432), or the IPv4 add-on"
@@ -186,6 +196,15 @@ def _tls(patient: _Patient) -> Diagnosis:
     return Diagnosis(
         "tls", "failed", f"Not encrypted on the way to {host}", "Set sslmode=require (or verify-full) in the URL"
     )
+
+
+def _pooler(patient: _Patient) -> Diagnosis:
+    connection, target = patient.connection, patient.target
+    assert connection is not None
+    assert target is not None
+    with explained():
+        found = pooling(connection, lambda: connect(target, patient.settings, application_name="chopsky-trace doctor"))
+    return Diagnosis("pooler", "ok", POOLERS[found])
 
 
 def _role(patient: _Patient) -> Diagnosis:

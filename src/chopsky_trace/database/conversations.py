@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID, uuid4
 
 import orjson
@@ -266,6 +266,13 @@ class ConversationStore:
         """Close the connections that are free; the next call opens anew."""
         self._pool.close()
 
+    def __enter__(self) -> Self:
+        """The store; `with` closes it at its end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # -- SQL
 
     def _find(self, conversation_id: str | UUID) -> UUID:
@@ -359,6 +366,13 @@ class AsyncConversationStore:
     get_added_messages = _awaitable(ConversationStore.get_added_messages)
     forget_added_messages = _awaitable(ConversationStore.forget_added_messages)
     close = _awaitable(ConversationStore.close)
+
+    async def __aenter__(self) -> Self:
+        """The store; `async with` closes it at its end."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 @contextmanager
