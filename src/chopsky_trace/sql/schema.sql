@@ -6888,7 +6888,11 @@ with check (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS j
 
 --: policy public.conversation_feedback conversation_feedback_read
 create policy conversation_feedback_read on public.conversation_feedback as permissive for select to authenticated
-using (((NOT is_internal) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
+using (((NOT is_internal) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case")))));
 
 --: policy public.conversation_feedback conversation_feedback_service
 create policy conversation_feedback_service on public.conversation_feedback as permissive for all to service_role
@@ -6901,7 +6905,11 @@ using (((NOT is_internal) AND (user_id = ( SELECT (( SELECT auth.jwt() AS jwt) -
 
 --: policy public.conversation_messages conversation_messages_read
 create policy conversation_messages_read on public.conversation_messages as permissive for select to authenticated
-using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text])) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id))))));
+using (((NOT is_internal) AND (role = ANY (ARRAY['user'::text, 'assistant'::text])) AND (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case")))));
 
 --: policy public.conversation_messages conversation_messages_service
 create policy conversation_messages_service on public.conversation_messages as permissive for all to service_role
@@ -6920,7 +6928,11 @@ with check (true);
 
 --: policy public.conversation_runs conversation_runs_read
 create policy conversation_runs_read on public.conversation_runs as permissive for select to authenticated
-using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case"))));
 
 --: policy public.conversation_runs conversation_runs_service
 create policy conversation_runs_service on public.conversation_runs as permissive for all to service_role
@@ -6938,7 +6950,11 @@ with check (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text)))
 
 --: policy public.conversation_sessions conversation_sessions_read
 create policy conversation_sessions_read on public.conversation_sessions as permissive for select to authenticated
-using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case"))));
 
 --: policy public.conversation_sessions conversation_sessions_remove
 create policy conversation_sessions_remove on public.conversation_sessions as permissive for delete to authenticated
@@ -7012,7 +7028,11 @@ with check (((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text)))
 
 --: policy public.user_profiles user_profiles_read
 create policy user_profiles_read on public.user_profiles as permissive for select to authenticated
-using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (( SELECT public.chopsky_reads_tenant() AS chopsky_reads_tenant) AND (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))));
+using ((((user_id = ( SELECT (( SELECT auth.jwt() AS jwt) ->> 'sub'::text))) AND ((tenant_id IS NULL) OR (tenant_id = ( SELECT public.chopsky_tenant_id() AS chopsky_tenant_id)))) OR (tenant_id = ( SELECT
+        CASE
+            WHEN public.chopsky_reads_tenant() THEN public.chopsky_tenant_id()
+            ELSE NULL::text
+        END AS "case"))));
 
 --: policy public.user_profiles user_profiles_service
 create policy user_profiles_service on public.user_profiles as permissive for all to service_role

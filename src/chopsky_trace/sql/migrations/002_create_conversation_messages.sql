@@ -68,9 +68,6 @@ create policy conversation_messages_read on public.conversation_messages for sel
     not is_internal and role in ('user', 'assistant') and ((
         user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
-    ) or (
-        (select public.chopsky_reads_tenant())
-        and tenant_id = (select public.chopsky_tenant_id())
-    ))
+    ) or tenant_id = (select case when public.chopsky_reads_tenant() then public.chopsky_tenant_id() end))
 );
 create policy conversation_messages_service on public.conversation_messages for all to service_role using (true) with check (true);

@@ -84,10 +84,7 @@ create policy conversation_sessions_read on public.conversation_sessions for sel
     (
         user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
-    ) or (
-        (select public.chopsky_reads_tenant())
-        and tenant_id = (select public.chopsky_tenant_id())
-    )
+    ) or tenant_id = (select case when public.chopsky_reads_tenant() then public.chopsky_tenant_id() end)
 );
 create policy conversation_sessions_begin on public.conversation_sessions for insert to authenticated with check (
     user_id = (select (select auth.jwt()) ->> 'sub')

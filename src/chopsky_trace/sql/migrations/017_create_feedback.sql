@@ -63,10 +63,7 @@ create policy conversation_feedback_read on public.conversation_feedback for sel
     not is_internal and ((
         user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
-    ) or (
-        (select public.chopsky_reads_tenant())
-        and tenant_id = (select public.chopsky_tenant_id())
-    ))
+    ) or tenant_id = (select case when public.chopsky_reads_tenant() then public.chopsky_tenant_id() end))
 );
 -- That its target is the user's own the trigger below has proved, once, when it was given: it fills these columns.
 create policy conversation_feedback_give on public.conversation_feedback for insert to authenticated with check (

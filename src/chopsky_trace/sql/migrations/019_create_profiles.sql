@@ -39,10 +39,7 @@ create policy user_profiles_read on public.user_profiles for select to authentic
     (
         user_id = (select (select auth.jwt()) ->> 'sub')
         and (tenant_id is null or tenant_id = (select public.chopsky_tenant_id()))
-    ) or (
-        (select public.chopsky_reads_tenant())
-        and tenant_id = (select public.chopsky_tenant_id())
-    )
+    ) or tenant_id = (select case when public.chopsky_reads_tenant() then public.chopsky_tenant_id() end)
 );
 create policy user_profiles_edit on public.user_profiles for update to authenticated using (
     user_id = (select (select auth.jwt()) ->> 'sub')
