@@ -25,7 +25,13 @@ from chopsky_trace.database.read import Reader
 SPACE = UUID("0b0f62a8-5b0e-5c1a-9c53-2f6f4f9b7a01")
 MODELS = (("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude"), (None, None))
 USAGE = "select {} from usage_metrics order by day, tenant_id, user_id, provider, model"
-COST_VIEWS = ("provider_usage_stats", "daily_message_volume", "monthly_usage_summary", "current_day_usage")
+COST_VIEWS = (
+    "provider_usage_stats",
+    "daily_message_volume",
+    "daily_message_volume_by_user",
+    "monthly_usage_summary",
+    "current_day_usage",
+)
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
@@ -553,9 +559,13 @@ def test_the_views_sum_up(shared: Connection):
     with shared.transaction():
         shared.execute(service)
         volume = shared.execute(
-            "select user_id, messages, user_messages, total_cost from daily_message_volume order by 2, 1"
+            "select user_id, messages, user_messages, total_cost from daily_message_volume_by_user order by 2, 1"
         )
         assert volume.fetchall() == [("ann", 0, 0, 1), *((user, 2, 1, 1) for user in ("ann", "ben", "cleo", "dora"))]
+        volume = shared.execute(
+            "select tenant_id, messages, user_messages, total_cost from daily_message_volume order by 2, 1"
+        )
+        assert volume.fetchall() == [("one", 0, 0, 1), ("two", 2, 1, 1), (None, 2, 1, 1), ("one", 4, 2, 2)]
         months = shared.execute(
             "select month::text, calls, active_days from monthly_usage_summary where user_id = 'ann' order by 1"
         )

@@ -5728,6 +5728,45 @@ create view public.current_day_usage with (security_invoker=true) as
 
 --: view public.daily_message_volume
 create view public.daily_message_volume with (security_invoker=true) as
+ SELECT u.day,
+    u.tenant_id,
+    (sum(u.messages))::bigint AS messages,
+    (sum(u.user_messages))::bigint AS user_messages,
+    (sum(u.assistant_messages))::bigint AS assistant_messages,
+    (sum(u.total_tokens))::bigint AS total_tokens,
+    sum(u.total_cost) AS total_cost,
+    (sum(u.unpriced_calls))::bigint AS unpriced_calls,
+    (sum(u.unmeasured_calls))::bigint AS unmeasured_calls
+   FROM (( SELECT m.day,
+            m.tenant_id,
+            m.messages,
+            m.user_messages,
+            m.assistant_messages,
+            m.total_tokens,
+            m.total_cost,
+            m.unpriced_calls,
+            m.unmeasured_calls
+           FROM (public.usage_metrics m
+             CROSS JOIN ( SELECT) o_1)
+          WHERE ( SELECT ((CURRENT_USER = 'authenticated'::name) AND (NOT public.chopsky_reads_tenant())))
+        UNION ALL
+         SELECT t.day,
+            t.tenant_id,
+            t.messages,
+            t.user_messages,
+            t.assistant_messages,
+            t.total_tokens,
+            t.total_cost,
+            t.unpriced_calls,
+            t.unmeasured_calls
+           FROM (public.usage_totals t
+             CROSS JOIN ( SELECT) o_1)
+          WHERE ( SELECT ((CURRENT_USER <> 'authenticated'::name) OR public.chopsky_reads_tenant()))) u
+     CROSS JOIN ( SELECT) o)
+  GROUP BY u.day, u.tenant_id;
+
+--: view public.daily_message_volume_by_user
+create view public.daily_message_volume_by_user with (security_invoker=true) as
  SELECT m.day,
     m.tenant_id,
     m.user_id,
@@ -7395,6 +7434,12 @@ grant select on table public.daily_message_volume to authenticated;
 --: grant public.daily_message_volume to service_role
 grant select on table public.daily_message_volume to service_role;
 
+--: grant public.daily_message_volume_by_user to authenticated
+grant select on table public.daily_message_volume_by_user to authenticated;
+
+--: grant public.daily_message_volume_by_user to service_role
+grant select on table public.daily_message_volume_by_user to service_role;
+
 --: grant public.erase_user(user_id text, tenant_id text) to service_role
 grant execute on function public.erase_user(user_id text, tenant_id text) to service_role;
 
@@ -8113,7 +8158,10 @@ comment on function public.conversation_transcript(conversation_run_id uuid) is 
 comment on view public.current_day_usage is 'Today (UTC) so far, by user. For who may read costs.';
 
 --: comment public.daily_message_volume
-comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
+comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and tenant: one''s own, the tenant''s, or all, by who reads. For who may read costs.';
+
+--: comment public.daily_message_volume_by_user
+comment on view public.daily_message_volume_by_user is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
 
 --: comment public.erase_user(user_id text, tenant_id text)
 comment on function public.erase_user(user_id text, tenant_id text) is 'Removes a person from every table, but for sessions under a legal hold, and refuses late records of what was before. Returns a receipt; it is kept in conversation_erasures.';

@@ -788,8 +788,8 @@ create trigger conversation_runs_usage_deleted after delete on public.conversati
     referencing old table as changed for each statement
     when (current_setting('chopsky_trace.recompute', true) is distinct from 'on') execute function public.chopsky_on_runs();
 
--- The last 30 days by provider and model. A signed-in user reads their own rows; their tenant's administrator, and roles
--- that are not the API's, the tenant's or all, from the table without users.
+-- This view and the next: a signed-in user reads their own rows; their tenant's administrator, and roles that are not the
+-- API's, the tenant's or all, from the table without users. Of this one the last 30 days.
 create view public.provider_usage_stats with (security_invoker = true) as
 select
     u.provider, u.model, sum(u.calls)::bigint as request_count, sum(u.failed_calls)::bigint as failed_calls,
@@ -819,13 +819,35 @@ comment on view public.provider_usage_stats is 'Calls, tokens, cost and mean res
 
 create view public.daily_message_volume with (security_invoker = true) as
 select
+    u.day, u.tenant_id, sum(u.messages)::bigint as messages, sum(u.user_messages)::bigint as user_messages,
+    sum(u.assistant_messages)::bigint as assistant_messages, sum(u.total_tokens)::bigint as total_tokens,
+    sum(u.total_cost) as total_cost, sum(u.unpriced_calls)::bigint as unpriced_calls,
+    sum(u.unmeasured_calls)::bigint as unmeasured_calls
+from (
+    select
+        m.day, m.tenant_id, m.messages, m.user_messages, m.assistant_messages, m.total_tokens, m.total_cost, m.unpriced_calls,
+        m.unmeasured_calls
+    from public.usage_metrics m cross join (select) o
+    where (select current_user = 'authenticated' and not public.chopsky_reads_tenant())
+    union all
+    select
+        t.day, t.tenant_id, t.messages, t.user_messages, t.assistant_messages, t.total_tokens, t.total_cost, t.unpriced_calls,
+        t.unmeasured_calls
+    from public.usage_totals t cross join (select) o
+    where (select current_user <> 'authenticated' or public.chopsky_reads_tenant())
+) u cross join (select) o
+group by u.day, u.tenant_id;
+comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and tenant: one''s own, the tenant''s, or all, by who reads. For who may read costs.';
+
+create view public.daily_message_volume_by_user with (security_invoker = true) as
+select
     m.day, m.tenant_id, m.user_id, sum(m.messages)::bigint as messages, sum(m.user_messages)::bigint as user_messages,
     sum(m.assistant_messages)::bigint as assistant_messages, sum(m.total_tokens)::bigint as total_tokens,
     sum(m.total_cost) as total_cost, sum(m.unpriced_calls)::bigint as unpriced_calls,
     sum(m.unmeasured_calls)::bigint as unmeasured_calls
 from public.usage_metrics m cross join (select) o
 group by m.day, m.tenant_id, m.user_id;
-comment on view public.daily_message_volume is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
+comment on view public.daily_message_volume_by_user is 'Messages, tokens and cost by day (UTC) and user. For who may read costs.';
 
 create view public.monthly_usage_summary with (security_invoker = true) as
 select
@@ -864,7 +886,8 @@ declare
     name text;
 begin
     foreach name in array array[
-        'provider_usage_stats', 'daily_message_volume', 'monthly_usage_summary', 'current_day_usage', 'user_usage'
+        'provider_usage_stats', 'daily_message_volume', 'daily_message_volume_by_user', 'monthly_usage_summary',
+        'current_day_usage', 'user_usage'
     ] loop
         execute format('revoke all on table public.%I from public, anon, authenticated, service_role', name);
         execute format('grant select on table public.%I to authenticated, service_role', name);

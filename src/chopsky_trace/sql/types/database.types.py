@@ -1352,6 +1352,17 @@ class PublicCurrentDayUsage(BaseModel):
 
 class PublicDailyMessageVolume(BaseModel):
     assistant_messages: Optional[int] = Field(alias="assistant_messages")
+    day: Optional[datetime.date] = Field(alias="day")
+    messages: Optional[int] = Field(alias="messages")
+    tenant_id: Optional[str] = Field(alias="tenant_id")
+    total_cost: Optional[float] = Field(alias="total_cost")
+    total_tokens: Optional[int] = Field(alias="total_tokens")
+    unmeasured_calls: Optional[int] = Field(alias="unmeasured_calls")
+    unpriced_calls: Optional[int] = Field(alias="unpriced_calls")
+    user_messages: Optional[int] = Field(alias="user_messages")
+
+class PublicDailyMessageVolumeByUser(BaseModel):
+    assistant_messages: Optional[int] = Field(alias="assistant_messages")
     day: datetime.date = Field(alias="day")
     messages: Optional[int] = Field(alias="messages")
     tenant_id: Optional[str] = Field(alias="tenant_id")

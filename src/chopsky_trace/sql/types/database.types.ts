@@ -1569,6 +1569,21 @@ export type Database = {
       daily_message_volume: {
         Row: {
           assistant_messages: number | null;
+          day: string | null;
+          messages: number | null;
+          tenant_id: string | null;
+          total_cost: number | null;
+          total_tokens: number | null;
+          unmeasured_calls: number | null;
+          unpriced_calls: number | null;
+          user_messages: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      daily_message_volume_by_user: {
+        Row: {
+          assistant_messages: number | null;
           day: string;
           messages: number | null;
           tenant_id: string | null;

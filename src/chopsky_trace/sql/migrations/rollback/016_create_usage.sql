@@ -1,6 +1,7 @@
 drop view public.user_usage;
 drop view public.current_day_usage;
 drop view public.monthly_usage_summary;
+drop view public.daily_message_volume_by_user;
 drop view public.daily_message_volume;
 drop view public.provider_usage_stats;
 drop trigger conversation_runs_usage_deleted on public.conversation_runs;
