@@ -123,11 +123,12 @@ def test_conversations(database_url: str, connection: Connection):
     with asking(database_url) as ask:
         seen: list[str] = []
         last = None
-        while page := ask(ann, "listConversations", last, 2):
+        while page := ask(ann, "listConversations", ANN, last, 2):
             seen += [one["session_id"] for one in page]
             last = page[-1]
         assert sorted(seen) == [f"a{number}" for number in range(5)]
-        (mine,) = ask(ben, "listConversations")
+        (mine,) = ask(ben, "listConversations", BEN)
+        assert ask(ben, "listConversations", ANN) == [], "whose, not a way to theirs"
         assert ask(ben, "getConversation", mine["id"]) == mine
         assert ask(ann, "getConversation", mine["id"]) is None
         assert [one["content"] for one in ask(ben, "getMessages", mine["id"])] == ["b asks", "b hears"]
@@ -144,7 +145,7 @@ def test_conversations(database_url: str, connection: Connection):
         assert ask(ben, "getConversation", mine["id"])["title"] == "by ben"
         ask(ann, "removeConversation", mine["id"])
         ask(ben, "archiveConversation", mine["id"])
-        assert ask(ben, "listConversations") == []
+        assert ask(ben, "listConversations", BEN) == []
         assert ask(ben, "getConversation", mine["id"])["title"] == "by ben"
         ask(ben, "removeConversation", mine["id"])
         assert ask(ben, "getConversation", mine["id"]) is None

@@ -6,23 +6,25 @@ import { useEffect, useState } from "react";
 import { Usage } from "@/components/Usage";
 import { type Conversation, archiveConversation, listConversations } from "@/lib/queries";
 import { supabase } from "@/lib/supabase";
+import { useUser } from "@/lib/useUser";
 
 const PAGE = 20;
 
 export default function Conversations() {
   const [conversations, setConversations] = useState<Conversation[]>([]);
   const [hasMore, setHasMore] = useState(false);
+  const userId = useUser()?.id;
 
   function show(page: Conversation[], before: Conversation[]) {
     setConversations([...before, ...page]);
     setHasMore(page.length === PAGE);
   }
   useEffect(() => {
-    listConversations(supabase, undefined, PAGE).then((page) => show(page, []), console.error);
-  }, []);
+    if (userId) listConversations(supabase, userId, undefined, PAGE).then((page) => show(page, []), console.error);
+  }, [userId]);
 
   async function more() {
-    show(await listConversations(supabase, conversations.at(-1), PAGE), conversations);
+    if (userId) show(await listConversations(supabase, userId, conversations.at(-1), PAGE), conversations);
   }
   async function archive(id: string) {
     await archiveConversation(supabase, id);

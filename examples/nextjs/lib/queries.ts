@@ -1,5 +1,5 @@
-// Every query of this example. Row level security shows a signed-in user their own rows, so none of them filters by user;
-// columns are named, because a user is not granted all of them.
+// Every query of this example. Row level security shows a signed-in user their own rows, so none of them has to filter by
+// user; columns are named, because a user is not granted all of them.
 import type { RealtimeChannel, SupabaseClient } from "@supabase/supabase-js";
 
 export type Conversation = {
@@ -29,9 +29,17 @@ function taken<T>(answer: { data: unknown; error: { message: string } | null }):
   return answer.data as T;
 }
 
-/** A page of conversations that are not archived, the latest active first; `after` is the last one of the page before. */
-export async function listConversations(db: SupabaseClient, after?: Conversation, limit = 20): Promise<Conversation[]> {
-  let query = db.from("conversation_sessions").select(CONVERSATION).eq("is_archived", false);
+/**
+ * A page of the user's conversations that are not archived, the latest active first; `after` is the last one of the page
+ * before. To say whose they are lets the database begin with theirs, instead of looking for them among everybody's latest.
+ */
+export async function listConversations(
+  db: SupabaseClient,
+  userId: string,
+  after?: Conversation,
+  limit = 20,
+): Promise<Conversation[]> {
+  let query = db.from("conversation_sessions").select(CONVERSATION).eq("user_id", userId).eq("is_archived", false);
   if (after) {
     const at = `"${after.last_activity_at}"`;
     query = query.or(`last_activity_at.lt.${at},and(last_activity_at.eq.${at},id.lt.${after.id})`);
