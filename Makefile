@@ -64,8 +64,9 @@ types: .venv/.dev ## write sql/types again from the migrations, by the Supabase 
 bench: .venv/.dev ## caller's time per callback and rows per second, beside the alternatives
 	$(BIN)/python -m benchmarks
 
-bench-read: .venv/.dev ## what people ask of the tables, at 5 million messages (15 GB of disk, 20 minutes)
+bench-read: .venv/.dev ## what people ask of the tables, at 5 million messages (15 GB of disk, 20 minutes); writers in the same sessions
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.sharing
 
 clean: ## remove what the other targets made (not the embedded database)
 	rm -rf .venv .cache build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

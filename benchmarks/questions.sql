@@ -10,7 +10,7 @@ select
     w.session_id, 'bench', w.tenant_id, w.user_id, w.at, w.at, w.at
 from (
     select
-        'session-' || n as session_id, 'user-' || n %% %(users)s as user_id, 'tenant-' || (n %% %(users)s) %% 100 as tenant_id,
+        'session-' || n as session_id, 'user-' || n %% %(users)s as user_id, 'tenant-' || (n %% %(users)s) %% %(tenants)s as tenant_id,
         now() - interval '180 days' * (1 - n::float8 / %(sessions)s) as at
     from generate_series(0, %(sessions)s::integer - 1) n
 ) w
@@ -21,7 +21,7 @@ insert into public.conversation_runs (
     total_output_tokens, total_cost, average_response_time, started_at, ended_at, created_at, updated_at
 )
 select
-    md5('run ' || w.n)::uuid, 'bench', 'chat', 'tenant-' || (w.s %% %(users)s) %% 100, 'user-' || w.s %% %(users)s, 'session-' || w.s,
+    md5('run ' || w.n)::uuid, 'bench', 'chat', 'tenant-' || (w.s %% %(users)s) %% %(tenants)s, 'user-' || w.s %% %(users)s, 'session-' || w.s,
     'completed', 10, 1500, 1000, 500, 0.0042, 850, w.at, w.at + interval '9 seconds', w.at, w.at
 from (
     select n, n %% %(sessions)s as s, now() - interval '180 days' * (1 - n::float8 / %(runs)s) as at
