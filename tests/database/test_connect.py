@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from chopsky_trace.database.connect import connect, is_local, parameters
-from chopsky_trace.errors import ConnectError
+from chopsky_trace.database.pool import Pool
+from chopsky_trace.errors import BusyError, ConnectError
 from chopsky_trace.settings import Settings, Target
 
 SECRET = "hunter-22"
@@ -111,3 +114,68 @@ def test_an_error_says_what_it_means(closed_port: int, postgres_server: object):
         connect(Target(f"postgresql://u:{SECRET}@127.0.0.1:{closed_port}/x", "test"), Settings(), application_name="x")
     with pytest.raises(ConnectError, match="percent-encoded"):
         parameters("postgresql://u:p@ss@db.example.com/x")
+
+
+def test_a_pool_has_no_more_than_its_places(database_url: str):
+    opened: list[int] = []
+    pool = Pool(
+        Target(database_url, "test"), Settings(), size=1, application_name="chopsky-trace test", wait_s=0.0,
+        opened=lambda connection: opened.append(connection.info.backend_pid),
+    )  # fmt: skip
+    with pool.connection() as first, pytest.raises(BusyError, match="All 1"), pool.connection():
+        pass
+    with pool.connection() as second:
+        assert second is first
+    assert opened == [first.info.backend_pid]
+    pool.close()
+    assert first.closed
+    with pool.connection() as third:
+        assert third is not first
+    pool.close()
+
+
+def test_a_pool_waits_for_a_place(database_url: str):
+    pool = Pool(Target(database_url, "test"), Settings(), size=1, application_name="chopsky-trace test", wait_s=60.0)
+    asking = threading.Event()
+    found: list[object] = []
+
+    def ask() -> None:
+        asking.set()
+        with pool.connection() as connection:
+            found.append(connection)
+
+    with pool.connection() as first:
+        waiting = threading.Thread(target=ask)
+        waiting.start()
+        assert asking.wait(60)
+        assert found == []
+    waiting.join(60)
+    assert found == [first]
+    pool.close()
+
+
+def test_a_pool_hangs_up_on_what_hangs(database_url: str, admin: psycopg.Connection):
+    pool = Pool(Target(database_url, "test"), Settings(), size=2, application_name="chopsky-trace test", wait_s=0.0)
+    begun = threading.Event()
+    errors: list[Exception] = []
+
+    def hang() -> None:
+        try:
+            with pool.connection() as connection:
+                connection.execute("select 1")
+                begun.set()
+                connection.execute("select pg_sleep(600)")
+        except psycopg.OperationalError as error:
+            errors.append(error)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    assert begun.wait(60)
+    pool.hang_up(older_s=3600.0)
+    assert hanging.is_alive()
+    pool.hang_up()
+    hanging.join(60)
+    assert len(errors) == 1
+    with pool.connection() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    pool.close()

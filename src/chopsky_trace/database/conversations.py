@@ -19,7 +19,7 @@ import orjson
 from psycopg import errors as pg
 from psycopg.rows import dict_row
 
-from chopsky_trace.database import statements
+from chopsky_trace.database import migrate, statements
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.pool import Pool
 from chopsky_trace.database.read import Row, explained
@@ -50,6 +50,7 @@ class ConversationStore:
     - ConversationNotFoundError: there is no such conversation.
     - ConversationAmbiguousError: several are named so (of different users or tenants).
     - ConversationError: the database refused a value or a move.
+    - BusyError: all `max_connections` of this process were in use for the settings' `connect_timeout_s`.
     - ConnectError, EmbeddedError, SchemaError, ReadError: the database cannot be used.
 
     `conversation_id` is the id that `create_conversation` returned, or the `session_id` that was given to it.
@@ -75,11 +76,14 @@ class ConversationStore:
     ) -> None:
         settings = settings or Settings.from_env()
         self.ttl_hours = ttl_hours
+        target = resolve_target(settings, database_url)
         self._pool = Pool(
-            resolve_target(settings, database_url),
+            target,
             settings,
             size=max_connections,
             application_name="chopsky-trace conversations",
+            wait_s=settings.connect_timeout_s,
+            opened=_schema_check(auto=target.is_embedded),
         )
 
     # -- conversations
@@ -373,6 +377,19 @@ class AsyncConversationStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _schema_check(*, auto: bool) -> Callable[[Connection], None]:
+    """Checks the schema of the first connection; `auto` brings it up to date."""
+    is_checked = False
+
+    def check(connection: Connection) -> None:
+        nonlocal is_checked
+        if not is_checked:
+            migrate.ensure(connection, auto=auto)
+            is_checked = True
+
+    return check
 
 
 @contextmanager
