@@ -121,7 +121,7 @@ class Settings:
         default=None,
         repr=False,
         metadata={
-            "doc": "What clients of `serve` must send as `Authorization: Bearer ...` to send; reads nothing",
+            "doc": "With it clients of `serve` send spans and feedback (`Authorization: Bearer ...`); reads nothing",
             "secret": True,
         },
     )

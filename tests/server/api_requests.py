@@ -14,6 +14,7 @@ from chopsky_trace.database.connect import Connection
 from chopsky_trace.server.openapi import document
 
 READ, ADMIN, INGEST = "read-token-for-tests", "admin-token-for-tests", "ingest-token-for-tests"
+ORIGIN = "https://app.example"
 SECRET = "a-secret-for-tests-that-is-long-enough"
 ANN, BEN, EVE = "11111111-aaaa-4aaa-8aaa-000000000001", "11111111-aaaa-4aaa-8aaa-000000000002", "eve"
 

@@ -14,46 +14,28 @@ import jwt
 import psycopg
 import pytest
 from click.testing import CliRunner
-from fix_postgres import Server
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from read_rows import agent_turn, ident
-from server.api_requests import ADMIN, ANN, BEN, EVE, INGEST, READ, SECRET, bearer, matches, problem, said, turn, user
-from server.process import Serving, serving
+from server.api_requests import (
+    ADMIN,
+    ANN,
+    BEN,
+    EVE,
+    INGEST,
+    ORIGIN,
+    READ,
+    SECRET,
+    bearer,
+    matches,
+    problem,
+    said,
+    turn,
+    user,
+)  # fmt: skip
 from server.test_serve import genai_request
 
 from chopsky_trace.cli import main
 from chopsky_trace.database.connect import Connection
-
-ORIGIN = "https://app.example"
-
-
-@pytest.fixture(scope="module")
-def served(
-    postgres_server: Server, worker_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
-    """One `serve` for all tests here, with tokens, users and an origin."""
-    folder = tmp_path_factory.mktemp("served")
-    more = {"SERVER_READ_TOKEN": READ, "SERVER_ADMIN_TOKEN": ADMIN, "SERVER_TOKEN": INGEST, "SERVER_ORIGINS": ORIGIN}
-    more |= {"SERVER_JWT_SECRET": SECRET, "SERVER_READ_TIMEOUT_S": "2"}
-    named = {f"CHOPSKY_TRACE_{name}": value for name, value in more.items()}
-    with serving(folder, postgres_server.url(worker_database), **named) as server:
-        yield server
-        text = server.end()
-    assert not any(secret in text for secret in (READ, ADMIN, INGEST, SECRET))
-    assert "Traceback" not in text
-
-
-@pytest.fixture
-def client(served: Serving, database_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.address, trust_env=False, timeout=60) as made:
-        yield made
-
-
-@pytest.fixture
-def reader(client: httpx.Client) -> httpx.Client:
-    """May read everything."""
-    client.headers.update(bearer(READ))
-    return client
 
 
 def pages(client: httpx.Client, path: str, key: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
@@ -89,8 +71,12 @@ def test_the_document_is_valid(client: httpx.Client):
     OpenAPIV31SpecValidator(told).validate()
     assert set(told["paths"]) == {
         "/conversations", "/conversations/{id}", "/conversations/{id}/export", "/conversations/{id}/clear", "/runs",
-        "/runs/{id}", "/stats",
+        "/runs/{id}", "/stats", "/feedback", "/feedback/{id}", "/conversations/{id}/feedback",
     }  # fmt: skip
+    given = told["paths"]["/feedback"]["post"]
+    taken = given["requestBody"]["content"]["application/json"]["schema"]
+    assert taken == {"$ref": "#/components/schemas/FeedbackGiven"}
+    assert {"404", "413", "415"} <= given["responses"].keys()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +165,61 @@ def test_a_user_reads_no_costs(client: httpx.Client, connection: Connection):
     ]
     assert not any(word in text for text in found[:5] for word in ("cost", "0.000123", "is told", "tool_calls"))
     assert ["0.000123" in text for text in found[5:]] == [True, True, True, True, False]
+
+
+def test_costs_come_and_go_with_the_grant(client: httpx.Client, connection: Connection, database_url: str):
+    for name, owner in (("a", ANN), ("b", BEN)):
+        turn(connection, name, session_id=name, user_id=owner, tenant_id="acme")
+    say(connection, "a", "by hand", user_id=ANN, tenant_id="acme", token_count=3, cost="0.5")
+    costs = {"total_cost", "total_tokens_used", "unpriced_calls", "unmeasured_calls"}
+
+    def seen(token: str) -> list[Any]:
+        client.headers.update(bearer(token))
+        (run,) = matches("Runs", client.get("/runs", params={"user": ANN}))["runs"]
+        page = matches("RunPage", client.get(f"/runs/{ident('a')}"))
+        (listed,) = matches("Conversations", client.get("/conversations", params={"user": ANN}))["conversations"]
+        whole = matches("ConversationPage", client.get("/conversations/a"))
+        matches("Export", client.get("/conversations/a/export"))
+        rows = (run, page["run"], listed, whole["conversation"])
+        assert all(costs <= row.keys() or not costs & row.keys() for row in rows)
+        found = [*page["messages"], *whole["messages"]]
+        assert all(("token_count" in one) == ("model" in one) == ("cost" in one) for one in found)
+        told = [[row.get("total_cost", -1) for row in rows], [one.get("cost", -1) for one in found]]
+        return [[one and float(one) for one in part] for part in told]
+
+    def switch(to: str) -> None:
+        done = CliRunner().invoke(main, ["costs", to, "--database-url", database_url])
+        assert done.exit_code == 0, done.output
+
+    hidden = [[-1.0] * 4, [-1.0] * 5]
+    shown = [[0.000123, 0.000123, 0.500123, 0.500123], [None, 0.000123, None, 0.000123, 0.5]]
+    ann, boss = user(ANN, "acme"), user("boss", "acme", "admin")
+    try:
+        for to, expected in (("off", hidden), ("on", shown), ("off", hidden), ("on", shown)):
+            switch(to)
+            assert seen(ann) == seen(boss) == expected, to
+            assert problem(client.get("/conversations/b", headers=bearer(ann)))[0] == 404
+            assert matches("Runs", client.get("/runs", params={"user": BEN}, headers=bearer(ann)))["runs"] == []
+        # A grant on some of a table's columns only: the rest of them is not asked for either, and nothing fails.
+        connection.execute("revoke select (unpriced_calls) on conversation_runs from authenticated")
+        assert seen(ann) == [hidden[0], shown[1]]
+    finally:
+        switch("off")
+
+
+def test_how_long_conversations_are_kept(client: httpx.Client, connection: Connection):
+    def told(token: str) -> Any:
+        return matches("Stats", client.get("/stats", headers=bearer(token)))["ttl_hours"]
+
+    askers = (READ, user(ANN), user(ANN, "acme"))
+    assert [told(token) for token in askers] == [None] * 3
+    connection.execute(
+        "insert into retention_policies (what, tenant_id, keep_for) values"
+        " ('sessions', null, '1 day'), ('sessions', 'acme', '90 minutes'), ('runs', null, '1 hour')"
+    )
+    assert [told(token) for token in askers] == [24, 24, 1.5]
+    connection.execute("update retention_policies set keep_for = null where tenant_id = 'acme'")
+    assert [told(token) for token in askers] == [24, 24, None]
 
 
 def test_answers_are_as_the_document_says(reader: httpx.Client, connection: Connection):
@@ -307,6 +348,12 @@ def test_clearing(client: httpx.Client, connection: Connection):
     for headers in (as_ann, as_boss):
         # Who may read a tenant may not clear what is others'.
         assert problem(client.post("/conversations/b/clear", headers=headers))[0] == 404
+    strangers = (user(BEN, "acme"), user(ANN, "other"), user(EVE))
+    for token in strangers:
+        for path in ("/conversations/a/export", "/conversations/a/feedback"):
+            assert problem(client.get(path, headers=bearer(token)))[0] == 404
+        assert problem(client.post("/conversations/a/clear", headers=bearer(token)))[0] == 404
+    assert said(client.get("/conversations/a/export", headers=as_boss).json()) == ["a asks", "a hears", "by hand"]
     cleared = client.post("/conversations/a/clear", headers=as_ann)
     assert matches("Cleared", cleared) == {"conversation_id": "a", "messages": 4}
     assert said(matches("ConversationPage", client.get("/conversations/a", headers=as_ann))) == []
@@ -324,7 +371,8 @@ def test_ids_that_are_none(reader: httpx.Client, connection: Connection):
     found = reader.get("/conversations/with%2Fslash%20and%20%C3%BC%3F").json()["conversation"]
     for id in (found["id"], found["id"].upper(), found["session_key"]):
         assert reader.get(f"/conversations/{id}").json()["conversation"] == found
-    for path in ("/conversations/nothing", f"/conversations/{uuid4()}", "/conversations/%00", "/conversations/%FF",
+    for path in ("/conversations/x/feedback", "/conversations/nothing", f"/conversations/{uuid4()}",
+                 "/conversations/%00", "/conversations/%FF",
                  f"/conversations/{'x' * 5000}", f"/conversations/{uuid4()}/export", "/runs/nothing",
                  f"/runs/{uuid4()}", "/runs/a'--", "/nothing", "/"):  # fmt: skip
         assert problem(reader.get(path))[0] == 404, path

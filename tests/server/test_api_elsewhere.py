@@ -33,7 +33,7 @@ from chopsky_trace.database import requests
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.server import Access, ReadApi, api_app, listening
 from chopsky_trace.server.access import read_tokens
-from chopsky_trace.settings import Settings
+from chopsky_trace.settings import CaptureLevel, Settings
 
 
 @contextmanager
@@ -137,6 +137,26 @@ def test_mounted_it_asks_the_application(database_url: str, connection: Connecti
         assert told["servers"] == [{"url": "/traces"}]
     with pytest.raises(ValueError, match="nobody"):
         Access.user({"role": "authenticated"})
+
+
+@pytest.mark.parametrize(
+    ("capture", "comment", "value"),
+    [("full", "ask ann@example.com", {"who": "ann@example.com"}), ("masked", "ask [email]", {"who": "[email]"}),
+     ("metadata", None, None)],
+)  # fmt: skip
+def test_of_a_comment_is_stored_what_the_capture_level_lets_through(
+    database_url: str, connection: Connection, capture: CaptureLevel, comment: str | None, value: Any
+):
+    turn(connection, "a", session_id="s", user_id=ANN)
+    settings = Settings(capture=capture)
+    api = api_app(lambda request: Access.user({"sub": ANN}), database_url=database_url, settings=settings)
+    given = {"comment": "ask ann@example.com", "value": {"who": "ann@example.com"}, "thumbs": "up"}
+    with mounted(api) as client:
+        for about in ({"run_id": ident("a")}, {"message_id": ident("a", "message", "a hears")}):
+            told = client.post("/traces/feedback", json=about | given).raise_for_status().json()
+            assert (told["thumbs"], told["comment"], told["value"]) == ("up", comment, value)
+        assert len(client.get("/traces/conversations/s/feedback").json()["feedback"]) == 2
+        assert client.delete(f"/traces/feedback/{told['id']}").json() == {"id": told["id"]}
 
 
 def test_mounted_without_anybody_to_ask_it_refuses(database_url: str):

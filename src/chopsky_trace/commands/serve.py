@@ -31,7 +31,7 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         if (error.name or "").startswith("chopsky_trace"):
             raise
         raise ServeError(f"The package {error.name} is missing: pip install 'chopsky-trace[server]'") from None
-    from chopsky_trace.sources.destination import Destination
+    from chopsky_trace.sources.destination import Destination, options_of
     from chopsky_trace.sources.otel.intake import Intake
 
     settings = call.settings
@@ -55,7 +55,8 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         settings.server_body_timeout_s,
     )
     receiver = app.application(custody.Keeper(intake, writer), limits, tokens)
-    reading = api.ReadApi(api.requests_of(settings, call.database_url), guard.access, api.origins_of(settings))
+    requests = api.requests_of(settings, call.database_url)
+    reading = api.ReadApi(requests, guard.access, options_of(settings), api.origins_of(settings))
     with listening.listen(host, port) as socket:
         _look_at_database(call)
         # Also stores what an earlier process left.

@@ -82,6 +82,15 @@ class Requests:
                 self._pool.close()
 
 
+@contextmanager
+def as_server(reader: Reader) -> Generator[None]:
+    """In a signed-in user's transaction: what the server's own role is asked, for the same user's claims."""
+    reader.rows("step_in", file=FILE)
+    # After an error there is nothing more to ask.
+    yield
+    reader.rows("step_back", file=FILE)
+
+
 def _sign_in(connection: Connection, claims: str) -> None:
     try:
         connection.execute(statements.load(FILE)["sign_in"], {"claims": claims})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
 from chopsky_trace.database.pages import cursor, place, run_page
+from chopsky_trace.database.ratings import Ratings
 from chopsky_trace.database.read import Reader, Row, RunFilter
-from chopsky_trace.database.requests import FILE
+from chopsky_trace.database.requests import FILE, as_server
 from chopsky_trace.errors import AmbiguousError, HeldError, NotFoundError
 
 View = Literal["all", "messages", "tree"]
@@ -49,7 +51,14 @@ class Sessions:
 
     def __init__(self, reader: Reader, *, own: bool) -> None:
         self._reader = reader
-        self._own = own
+        self.own = own
+        self.ratings = Ratings(reader, own=own)
+
+    @cached_property
+    def scope(self) -> Row:
+        """A signed-in user's `user_id` and what they may read: `reads_tenant`, `reads_run_costs`,
+        `reads_message_costs`. Asked once in a transaction, where it matters: grants change while a server runs."""
+        return self._rows("scope")[0]
 
     def conversations(self, wanted: ConversationFilter, *, limit: int, after: str | None) -> Row:
         """A page of conversations with their sums, the latest active first, and where the next begins.
@@ -108,7 +117,7 @@ class Sessions:
         found = self._rows("conversation", id=id)
         if not found:
             raise NotFoundError(f"No conversation {id}")
-        return found[0] if self._own else found[0] | self._rows("conversation_details", id=id)[0]
+        return found[0] if self.own else found[0] | self._rows("conversation_details", id=id)[0]
 
     def messages_after(self, session_key: UUID, after: str | None, *, limit: int) -> tuple[list[Row], str | None]:
         """A page of all that was said, the earliest first, and where the next begins."""
@@ -125,10 +134,11 @@ class Sessions:
             CursorError: `after` is not the `next` of a page.
         """
         after_at, after_id = (None, None) if after is None else place(after, datetime, UUID)
-        if self._own:
+        if self.own:
             values = asdict(wanted) | {"user_id": self._whose(wanted.user_id)}
             del values["project"]
             found = self._rows("own_runs", limit=limit + 1, after=after_id, after_at=after_at, **values)
+            self._add(found, "run_costs" if self.scope["reads_run_costs"] else None)
         else:
             found = self._reader.runs(wanted, limit=limit + 1, after=after_id, after_at=after_at)
         following = cursor(found[limit - 1], "created_at", "id") if len(found) > limit else None
@@ -140,7 +150,7 @@ class Sessions:
         Raises:
             NotFoundError: it is not stored, or may not be read.
         """
-        if not self._own:
+        if not self.own:
             return run_page(
                 self._reader, id, limit=limit, messages=view != "tree", spans=view != "messages",
                 internal=view == "messages", after_message=after_message, after_span=after_span,
@@ -148,17 +158,32 @@ class Sessions:
         found = self._rows("own_run", id=id)
         if not found:
             raise NotFoundError(f"No conversation run {id}")
-        page: Row = {"kind": "run", "run": found[0], "messages": None, "spans": None, "feedback": None}
+        self._add(found, "run_costs" if self.scope["reads_run_costs"] else None)
+        page: Row = {"kind": "run", "run": found[0], "messages": None, "spans": None}
+        is_first = not after_message and after_span is None
+        page["feedback"] = self.ratings.of_run(id) if is_first else []
         page |= {"next_messages": None, "next_spans": None}
         if view != "tree":
             messages = self._rows("own_messages", run_id=id, limit=limit + 1, after=after_message)
             page["messages"] = messages[:limit]
+            self._add(page["messages"], self._message_details())
             page["next_messages"] = messages[limit - 1]["sequence"] if len(messages) > limit else None
         return page
 
     def stats(self) -> Row:
-        """How many conversations and messages there are, and how many conversations have expired."""
-        return self._rows("stats")[0]
+        """How many conversations and messages there are, how many conversations have expired, and `ttl_hours`: how long
+        they are kept after their last activity, in hours; None: no rule for all of them says so, or it may not be read.
+        """
+        found = self._rows("stats")[0]
+        if not self.own:
+            return found | {"ttl_hours": self._ttl_hours()}
+        with as_server(self._reader):
+            return found | {"ttl_hours": self._ttl_hours()}
+
+    def _ttl_hours(self) -> float | None:
+        rules = self._rows("time_to_live") if self._rows("reads_policies")[0]["is_granted"] else []
+        hours = rules[0]["ttl_hours"] if rules else None
+        return int(hours) if hours is not None and hours.is_integer() else hours
 
     def clear(self, id: UUID) -> Row:
         """Removes a conversation's runs and messages; the conversation itself stays. In a transaction that may write.
@@ -170,7 +195,7 @@ class Sessions:
             NotFoundError: it is not there, or not the user's own.
             HeldError: it is under a legal hold.
         """
-        if self._own:
+        if self.own:
             if not self._rows("may_clear", id=id):
                 raise NotFoundError(f"No conversation of your own {id}")
             self._rows("sign_out")
@@ -187,26 +212,35 @@ class Sessions:
 
     def _whose(self, asked: str | None) -> str | None:
         """The user to ask for: an index answers for one, where policies alone would have every row looked at."""
-        if not self._own or asked is not None:
+        if not self.own or asked is not None:
             return asked
-        scope = self._rows("scope")[0]
-        return None if scope["reads_tenant"] else scope["user_id"]
+        return None if self.scope["reads_tenant"] else self.scope["user_id"]
 
     def _sums(self, ids: list[UUID]) -> dict[UUID, Row]:
-        found = self._rows("conversation_counts" if self._own else "conversation_totals", ids=ids)
+        whole = not self.own or (self.scope["reads_run_costs"] and self.scope["reads_message_costs"])
+        found = self._rows("conversation_totals" if whole else "conversation_counts", ids=ids)
         return {row["id"]: {name: row[name] for name in row if name != "id"} for row in found}
 
     def _whole(self, messages: list[Row]) -> list[Row]:
         """Messages without what only their order needs, and with their details for who may read them."""
-        details: dict[UUID, Row] = {}
-        if not self._own:
-            found = self._rows("message_details", ids=[row["id"] for row in messages])
-            details = {row["id"]: row for row in found}
         for row in messages:
             for name in MESSAGE_PLACE[:-1]:
                 del row[name]
-            row |= details.get(row["id"], {})
+        self._add(messages, self._message_details())
         return messages
+
+    def _message_details(self) -> str | None:
+        if not self.own:
+            return "message_details"
+        return "message_costs" if self.scope["reads_message_costs"] else None
+
+    def _add(self, rows: list[Row], details: str | None) -> None:
+        """Adds what a statement has of the same ids; None: nothing."""
+        if details is None or not rows:
+            return
+        found = {row["id"]: row for row in self._rows(details, ids=[row["id"] for row in rows])}
+        for row in rows:
+            row |= found.get(row["id"], {})
 
 
 def _place(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -32,18 +32,26 @@ from chopsky_trace.errors import (
     TraceError,
 )
 from chopsky_trace.server.access import Access, Guard, Tokens, read_tokens
+from chopsky_trace.server.bodies import Bodies
 from chopsky_trace.server.endpoints import ENDPOINTS, Endpoint
+from chopsky_trace.server.feedback import MOST_BYTES, read_feedback
 from chopsky_trace.server.openapi import document
 from chopsky_trace.server.parameters import NUL, read_query
 from chopsky_trace.server.problems import ProblemError, later, unknown
+from chopsky_trace.server.refusals import Limits, NotTakenError
 from chopsky_trace.server.users import Users
 from chopsky_trace.settings import Settings, resolve_target
+from chopsky_trace.sources.destination import options_of
+from chopsky_trace.telling.options import Options
 
 logger = logging.getLogger("chopsky_trace")
 
 Authorize = Callable[[Request], Access | Awaitable[Access | None] | None]
 """Says what a request may do; None: nothing, it is answered with 401."""
 EXPORTED_AT_ONCE = 500
+MOST_BODIES = 64
+BODY_S = 10.0
+"""How many bodies may be on their way at once, and for how long each."""
 PRIVATE = {"Cache-Control": "no-store"}
 STATUSES: tuple[tuple[type[TraceError], int], ...] = (
     (CursorError, 400),
@@ -59,17 +67,20 @@ class ReadApi(Starlette):
     Args:
         requests: transactions for them.
         authorize: says what a request may do.
+        options: what of comments may be stored.
         origins: of pages that may ask from elsewhere (CORS); `*` is any.
     """
 
-    def __init__(self, requests: Requests, authorize: Authorize, origins: Iterable[str] = ()) -> None:
+    def __init__(self, requests: Requests, authorize: Authorize, options: Options, origins: Iterable[str] = ()) -> None:
         self._requests = requests
         self._authorize = authorize
+        self._options = options
+        self._bodies = Bodies(Limits(MOST_BYTES, MOST_BYTES, MOST_BYTES * MOST_BODIES, BODY_S, MOST_BODIES))
         # As many threads as there are connections: who waits, waits here, and holds up nothing else.
         self._turns = anyio.CapacityLimiter(requests.size)
         cors = Middleware(
-            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Authorization"],
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
         )  # fmt: skip
         super().__init__(
             routes=[
@@ -90,6 +101,9 @@ class ReadApi(Starlette):
                 return await self._answer(endpoint, request)
             except ProblemError as problem:
                 return problem.response()
+            except ClientDisconnect:
+                # Nobody hears this.
+                return ProblemError(400, "The body is incomplete").response()
             except Exception as error:
                 return _stumbled(endpoint, error)
 
@@ -101,6 +115,8 @@ class ReadApi(Starlette):
         id = str(request.path_params.get("id", ""))
         if NUL in id:
             raise ProblemError(404, "Nothing has an id with NUL in it")
+        if endpoint.takes:
+            values |= await self._given(request)
 
         def ask(sessions: Sessions) -> Row:
             return endpoint.answer(sessions, id, values)
@@ -117,10 +133,20 @@ class ReadApi(Starlette):
         access = await told if inspect.isawaitable(told) else told
         if access is None:
             raise unknown("A bearer token is required")
-        scope = "admin" if endpoint.changes else "read"
-        if access.claims is None and not access.may(scope):
-            raise ProblemError(403, f"This needs a token with the scope {scope}")
+        if access.claims is None and not access.may(endpoint.scope):
+            raise ProblemError(403, f"This needs a token with the scope {endpoint.scope}")
         return access
+
+    async def _given(self, request: Request) -> dict[str, Any]:
+        """What the body says."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+            raise ProblemError(415, "Send the body as application/json, not compressed")
+        try:
+            async with self._bodies.held(request) as body:
+                return read_feedback(bytes(body), self._options)
+        except NotTakenError as refusal:
+            raise ProblemError(refusal.http_status, refusal.message, refusal.headers) from None
 
     async def _asked(self, ask: Callable[[Sessions], Row], access: Access, *, changes: bool = False) -> Row:
         """What a transaction answers, on a thread; never longer than all of its statements may take."""
@@ -293,4 +319,4 @@ def api_app(
     settings = settings or Settings.from_env()
     if authorize is None:
         authorize = guard_of(settings, tokens_of(settings)).access
-    return ReadApi(requests_of(settings, database_url), authorize, origins)
+    return ReadApi(requests_of(settings, database_url), authorize, options_of(settings), origins)

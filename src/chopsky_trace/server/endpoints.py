@@ -11,7 +11,10 @@ from chopsky_trace.database.read import Row, RunFilter
 from chopsky_trace.database.sessions import ConversationFilter, Sessions, Whose
 from chopsky_trace.errors import NotFoundError
 from chopsky_trace.records import STATUSES
+from chopsky_trace.server.access import Scope
+from chopsky_trace.server.feedback import SOURCE
 from chopsky_trace.server.parameters import Parameter, choice, flag, limit, moment, text
+from chopsky_trace.server.problems import ProblemError
 
 Values = Mapping[str, Any]
 STATES = (
@@ -40,14 +43,18 @@ class Endpoint:
     schema: str
     answer: Callable[[Sessions, str, Values], Row]
     parameters: tuple[Parameter, ...] = ()
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST", "DELETE"] = "GET"
+    scope: Scope = "read"
+    """What a token of the server's must be good for. A signed-in user may do with their own what policies let them."""
+    takes: str | None = None
+    """The schema of a JSON body; what is in it is among the values."""
     streams: bool = False
     """Answers in pieces, each of its own transaction: `answer` only finds what is asked for."""
 
     @property
     def changes(self) -> bool:
-        """Whether it needs the scope admin; a signed-in user may do so with their own."""
-        return self.method == "POST"
+        """Whether it writes."""
+        return self.method != "GET"
 
 
 def _whose(values: Values) -> Whose:
@@ -85,20 +92,41 @@ def _runs(sessions: Sessions, id: str, values: Values) -> Row:
     return sessions.runs(wanted, limit=values["limit"], after=values["after"])
 
 
-def _run(sessions: Sessions, id: str, values: Values) -> Row:
+def _uuid(id: str, what: str) -> UUID:
     try:
-        run_id = UUID(id)
+        return UUID(id)
     except ValueError:
-        raise NotFoundError(f"No conversation run {id!r}") from None
+        raise NotFoundError(f"No {what} {id!r}") from None
+
+
+def _run(sessions: Sessions, id: str, values: Values) -> Row:
     return sessions.run(
-        run_id, values["view"], limit=values["limit"], after_message=values["after_message"],
+        _uuid(id, "conversation run"), values["view"], limit=values["limit"], after_message=values["after_message"],
         after_span=values["after_span"],
     )  # fmt: skip
 
 
+def _conversation_feedback(sessions: Sessions, id: str, values: Values) -> Row:
+    key = sessions.row(sessions.find(id, _whose(values)))["session_key"]
+    return sessions.ratings.of_conversation(key, limit=values["limit"], after=values["after"])
+
+
+def _give_feedback(sessions: Sessions, id: str, values: Values) -> Row:
+    user_id, source = values["user_id"], values["source"]
+    if sessions.own and (source is not None or user_id not in (None, sessions.scope["user_id"])):
+        raise ProblemError(403, "A signed-in user speaks for themselves: leave out user_id and source")
+    return sessions.ratings.give(
+        values["about"], values["answer"], user_id=user_id, source=source or SOURCE, key=values["key"],
+        thumbs=values["thumbs"], score=values["score"], value=values["value"], comment=values["comment"],
+    )  # fmt: skip
+
+
+def _take_back_feedback(sessions: Sessions, id: str, values: Values) -> Row:
+    return sessions.ratings.take_back(_uuid(id, "feedback"))
+
+
 def _stats(sessions: Sessions, id: str, values: Values) -> Row:
-    # Nothing here sets a time to live for all conversations: each may have its own expires_at.
-    return sessions.stats() | {"ttl_hours": None}
+    return sessions.stats()
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -117,6 +145,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "/conversations/{id}/clear", "clearConversation",
         "Remove a conversation's runs and messages; the conversation itself stays", "Cleared", _clear, WHOSE, "POST",
+        "admin",
+    ),
+    Endpoint(
+        "/conversations/{id}/feedback", "listFeedback", "Feedback on its messages and runs, the latest first",
+        "FeedbackPage", _conversation_feedback, (*WHOSE, limit(50, MOST_ROWS), NEXT),
     ),
     Endpoint(
         "/conversations/{id}", "getConversation", "A conversation and its latest messages, the earliest of them first",
@@ -147,6 +180,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 "after_span", "The `next_spans` of the page before.", {"type": "string", "format": "uuid"},
             ),
         ),
+    ),
+    Endpoint(
+        "/feedback", "giveFeedback",
+        "Thumbs, a score or a comment on a message or a run; one for each user and key, the last one stands",
+        "Feedback", _give_feedback, (), "POST", "ingest", "FeedbackGiven",
+    ),
+    Endpoint(
+        "/feedback/{id}", "takeBackFeedback", "Remove feedback; of a signed-in user's their own", "TakenBack",
+        _take_back_feedback, (), "DELETE", "admin",
     ),
     Endpoint("/stats", "getStats", "How much there is", "Stats", _stats),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -100,6 +100,44 @@ def read_query(parameters: Sequence[Parameter], query: bytes) -> dict[str, Any]:
         seen.add(name)
         values[name] = known[name].read(text)
     return values
+
+
+def read_fields(schemas: Mapping[str, dict[str, Any]], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all fields of a JSON object, None or the default for those that are not given.
+
+    Of their JSON Schemas type, enum, minimum, maximum, minLength, maxLength and default are read.
+
+    Raises:
+        ProblemError: 400: a field is unknown, or has no such value.
+    """
+    unknown = told.keys() - schemas.keys()
+    if unknown:
+        raise ProblemError(400, f"There is no field of that name here: it takes {', '.join(schemas)}")
+    for name, value in told.items():
+        wrong = _wrong(schemas[name], value)
+        if wrong:
+            raise ProblemError(400, f"The field {name} {wrong}")
+    return {name: schema.get("default") if told.get(name) is None else told[name] for name, schema in schemas.items()}
+
+
+def _wrong(schema: dict[str, Any], value: Any) -> str | None:
+    """What is wrong with a value, if anything is."""
+    kinds: list[str] = schema.get("type", [])
+    if kinds and not any(_is(kind, value) for kind in kinds):
+        return f"must be of type {' or '.join(kinds)}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"must be one of {', '.join(str(one) for one in schema['enum'] if one is not None)}"
+    if isinstance(value, str) and not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
+        return f"must have {schema.get('minLength', 0)} to {schema['maxLength']} characters"
+    if _is("number", value) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return f"must be from {schema['minimum']:g} to {schema['maximum']:g}"
+    return None
+
+
+def _is(kind: str, value: Any) -> bool:
+    if kind == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None if kind == "null" else isinstance(value, str)
 
 
 def limit(default: int, most: int) -> Parameter:

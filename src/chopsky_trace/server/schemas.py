@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from chopsky_trace.server.feedback import GIVEN
+
 Schema = dict[str, Any]
 
 TYPES: dict[str, Schema] = {
     "text": {"type": "string"},
     "int": {"type": "integer"},
+    "number": {"type": "number"},
     "bool": {"type": "boolean"},
     "uuid": {"type": "string", "format": "uuid"},
     "time": {"type": "string", "format": "date-time"},
@@ -59,7 +62,13 @@ SPAN = (
     " tags:texts? output_tokens_per_second:decimal? short_id:text",
     "",
 )
-STATS = ("total_conversations:int total_messages:int expired_conversations:int ttl_hours:int?", "")
+FEEDBACK = (
+    "id:uuid about_id:uuid conversation_run_id:uuid? message_id:uuid? user_id:text? key:text thumbs:text?"
+    " score:decimal? value:json comment:text? created_at:time updated_at:time",
+    "span_id:uuid? source:text metadata:json",
+)
+RUN_FEEDBACK = (FEEDBACK[0] + " message_sequence:int?", FEEDBACK[1])
+STATS = ("total_conversations:int total_messages:int expired_conversations:int ttl_hours:number?", "")
 CLEARED = ("conversation_id:text messages:int", "")
 EXPORTED = ("role:text content:text? timestamp:time", "metadata:json")
 
@@ -114,10 +123,15 @@ SCHEMAS: dict[str, Schema] = {
     "Runs": whole(runs=several("Run"), next=CURSOR),
     "RunPage": whole(
         kind={"const": "run"}, run=ref("RunWhole"), messages=several("RunMessage", null=True),
-        spans=several("Span", null=True), feedback={"type": ["array", "null"], "items": {"type": "object"}},
+        spans=several("Span", null=True), feedback=several("RunFeedback"),
         next_messages={"type": ["integer", "null"]},
         next_spans=_typed("uuid?"),
     ),
+    "Feedback": row(FEEDBACK),
+    "RunFeedback": row(RUN_FEEDBACK),
+    "FeedbackPage": whole(feedback=several("Feedback"), next=CURSOR),
+    "FeedbackGiven": GIVEN,
+    "TakenBack": whole(id=TYPES["uuid"]),
     "Stats": row(STATS),
     "Problem": whole(title=TYPES["text"], status=TYPES["int"], detail=TYPES["text"]),
 }  # fmt: skip

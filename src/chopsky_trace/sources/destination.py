@@ -117,25 +117,10 @@ class Destination:
         given = {k: v if v is not None else getattr(settings, k) for k, v in self._given.items()}
         capture = settings.capture if self._capture == "full" else self._capture
         rate = settings.sample_rate if self._sample_rate == 1.0 else self._sample_rate
-        redactor = None
-        if capture == "masked" or self._redact is not None:
-            # Its patterns take a while to compile: only for those who use them.
-            from chopsky_trace.enrich.redact import Redactor
-
-            redactor = Redactor(capture, self._redact)
-        hide = settings.honour_langsmith_hide
-        options = Options(
-            scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}),
-            tags=self._tags,
-            metadata=self._metadata,
-            redactor=redactor,
-            with_content=capture != "metadata",
-            hide_inputs=hide and _says_true("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS"),
-            hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
-            sample_rate=rate,
-            max_string=settings.max_field_bytes,
-            estimates=settings.estimate_usage,
-        )
+        options = options_of(
+            settings, scope=cast("Scope", {k: str(v) for k, v in given.items() if v is not None}), tags=self._tags,
+            metadata=self._metadata, capture=capture, redact=self._redact, sample_rate=rate,
+        )  # fmt: skip
         flush_on = (
             self._flush_on or settings.flush_on or ("run_end" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None)
         )
@@ -192,6 +177,39 @@ def _on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def options_of(
+    settings: Settings,
+    *,
+    capture: CaptureLevel | None = None,
+    scope: Scope | None = None,
+    tags: tuple[str, ...] = (),
+    metadata: Mapping[str, Any] | None = None,
+    redact: Callable[[str], str] | None = None,
+    sample_rate: float = 1.0,
+) -> Options:
+    """What may be recorded, by settings, environment and what a source was given."""
+    capture = capture or settings.capture
+    redactor = None
+    if capture == "masked" or redact is not None:
+        # Its patterns take a while to compile: only for those who use them.
+        from chopsky_trace.enrich.redact import Redactor
+
+        redactor = Redactor(capture, redact)
+    hide = settings.honour_langsmith_hide
+    return Options(
+        scope=scope or {},
+        tags=tags,
+        metadata=metadata or {},
+        redactor=redactor,
+        with_content=capture != "metadata",
+        hide_inputs=hide and _says_true("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS"),
+        hide_outputs=hide and _says_true("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS"),
+        sample_rate=sample_rate,
+        max_string=settings.max_field_bytes,
+        estimates=settings.estimate_usage,
+    )
 
 
 def _says_true(*names: str) -> bool:

@@ -100,7 +100,7 @@ def _encoded(
     source: str,
     metadata: Mapping[str, Any] | None,
 ) -> bytes:
-    about, answer = _target(run_id if message_id is None else message_id)
+    about, answer = target(run_id if message_id is None else message_id)
     user = identifier(user_id) or identifier(_ambient_user(options))
     if user is None and source == MODEL:
         # A judge is nobody's user.
@@ -127,12 +127,16 @@ def _encoded(
     number = _number(score)
     if number is not None:
         record["score"] = number
-    record.update(_content(options, value, comment, correction, metadata))
+    record.update(content(options, value, comment, correction, metadata))
     return dumps(cast("FeedbackTold", record))
 
 
-def _target(named: object) -> tuple[str, int | None]:
-    """The id as 32 hex digits; and which answer of the call with that id is meant, if one is."""
+def target(named: object) -> tuple[str, int | None]:
+    """The id as 32 hex digits; and which answer of the call with that id is meant, if one is.
+
+    Raises:
+        ValueError: it is neither a UUID nor an id of LangChain's for a message.
+    """
     if isinstance(named, UUID):
         return named.hex, None
     text = str(named).strip()
@@ -165,16 +169,16 @@ def _number(score: object) -> float | None:
     return number if number - number == 0 else None
 
 
-def _content(
+def content(
     options: Options, value: object, comment: object, correction: object, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What the capture level lets through: a comment is a user's words, as inputs are."""
-    content: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if isinstance(value, bool | int | float) and value - value == 0:
-        content["value"] = _number(value) if not isinstance(value, bool) else value
+        found["value"] = _number(value) if not isinstance(value, bool) else value
         value = None
     if not options.with_inputs:
-        return content
+        return found
     extra: dict[str, Any] = dict(metadata or {})
     if correction is not None:
         extra["correction"] = correction
@@ -184,5 +188,5 @@ def _content(
         told = clean(given, options.max_string)
         if isinstance(told, dict):
             told = without_secrets(cast("dict[str, Any]", told))
-        content[name] = told if options.redactor is None else options.redactor.value(told)
-    return content
+        found[name] = told if options.redactor is None else options.redactor.value(told)
+    return found

@@ -48,7 +48,7 @@ from public.conversation_sessions s
 where s.id = %(id)s
 
 -- conversation_totals --
--- Sums over sessions' runs. Not for a signed-in user.
+-- Sums over sessions' runs, for who may read costs.
 select
     t.id, t.total_runs, t.total_messages::bigint as total_messages, t.total_tokens_used::bigint as total_tokens_used, t.total_cost,
     t.average_response_time, t.unpriced_calls::bigint as unpriced_calls, t.unmeasured_calls::bigint as unmeasured_calls
@@ -204,6 +204,19 @@ select
 from public.conversation_runs r
 where r.id = %(id)s
 
+-- run_costs --
+-- What runs cost, for who may read it.
+select
+    r.id, r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.unpriced_calls, r.unmeasured_calls
+from public.conversation_runs r
+where r.id = any (%(ids)s::uuid[])
+
+-- message_costs --
+-- What messages cost, for who may read it.
+select m.id, m.token_count, m.token_count_source, m.cost, m.model, m.provider
+from public.conversation_messages m
+where m.id = any (%(ids)s::uuid[])
+
 -- own_messages --
 -- One page of a run's messages as a signed-in user may read them.
 select
@@ -227,6 +240,19 @@ select
     ) as total_messages,
     (select count(*) from public.conversation_sessions s where s.expires_at < now()) as expired_conversations
 
+-- reads_policies --
+-- Whether this role may read how long things are kept: a server may have one that only acts for users.
+select has_table_privilege('public.retention_policies', 'select') as is_granted
+
+-- time_to_live --
+-- For how many hours conversations are kept after their last activity: in the user's tenant, or in all that have no rule of
+-- their own. NULL: for good, unless they have an expires_at.
+select extract(epoch from p.keep_for)::double precision / 3600 as ttl_hours
+from public.retention_policies p
+where p.what = 'sessions' and (p.tenant_id is null or p.tenant_id = public.chopsky_tenant_id())
+order by p.tenant_id nulls last
+limit 1
+
 -- patience --
 -- How long a statement of this transaction may take, and no longer than the transaction: a pooler may stand between.
 select set_config('statement_timeout', %(milliseconds)s, true)
@@ -239,9 +265,29 @@ select set_config('role', 'authenticated', true), set_config('request.jwt.claims
 -- The rest of the transaction is the server's own again.
 select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)
 
+-- step_in --
+-- The next statements are the server's own role's; the claims stay.
+select set_config('role', 'none', true)
+
+-- step_back --
+-- And the signed-in user's again.
+select set_config('role', 'authenticated', true)
+
 -- scope --
--- Whether the signed-in user reads their whole tenant; whose rows are theirs otherwise.
-select public.chopsky_reads_tenant() as reads_tenant, (select auth.jwt()) ->> 'sub' as user_id
+-- Whether the signed-in user reads their whole tenant; whose rows are theirs otherwise; which costs they may read, as
+-- `chopsky-trace costs` grants them.
+select
+    public.chopsky_reads_tenant() as reads_tenant, (select auth.jwt()) ->> 'sub' as user_id,
+    (
+        select bool_and(has_column_privilege('public.conversation_runs', c.name, 'select'))
+        from unnest(array[
+            'total_tokens_used', 'total_input_tokens', 'total_output_tokens', 'total_cost', 'unpriced_calls', 'unmeasured_calls'
+        ]) c (name)
+    ) as reads_run_costs,
+    (
+        select bool_and(has_column_privilege('public.conversation_messages', c.name, 'select'))
+        from unnest(array['token_count', 'token_count_source', 'cost', 'model', 'provider']) c (name)
+    ) as reads_message_costs
 
 -- may_clear --
 -- The session, if the signed-in user may change it: a lock asks for the right to update, and so for its policy.

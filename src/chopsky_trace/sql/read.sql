@@ -126,7 +126,7 @@ limit %(limit)s
 -- feedback --
 -- What was said of a run and of what is in it, the latest first.
 select
-    f.id, f.conversation_run_id, f.span_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.source,
+    f.id, f.about_id, f.conversation_run_id, f.span_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.source,
     f.metadata, f.created_at, f.updated_at, m.sequence as message_sequence
 from public.conversation_feedback f
 left join public.conversation_messages m on m.id = f.message_id
