@@ -290,6 +290,11 @@ def timestamp(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def iso_time(seconds: float | None) -> str | None:
+    """Seconds since 1970 as JSON has times everywhere: ISO 8601 in UTC."""
+    return None if seconds is None else timestamp(round(seconds * 1e6)).isoformat().replace("+00:00", "Z")
+
+
 VERSION_CHARS = 30
 
 

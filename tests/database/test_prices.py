@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -370,7 +371,7 @@ def test_calls_without_a_price_and_the_nearest_names(connection: Connection, inv
     assert found["more"] is False
     first, second = found["rows"]
     told = [first[name] for name in ("model", "calls", "input_tokens", "output_tokens")]
-    assert told == ["gpt-4o-minni", 2, "200", "40"]
+    assert told == ["gpt-4o-minni", 2, 200, 40]
     assert (first["first_seen_at"], first["last_seen_at"]) == ("2026-03-01T12:00:01Z", "2026-03-01T12:00:09Z")
     assert first["nearest"][0] == "gpt-4o-mini"
     assert (second["model"], second["reason"], second["nearest"][0]) == (
@@ -473,6 +474,7 @@ def test_the_first_batch_has_the_teams_prices(make: Callable[..., Writer], conne
     ).fetchall() == [(f"model_prices {row_id}", "0.123456789012")]
     prices = writer.stats()["prices"]
     assert (prices["rows"], prices["unusable"], prices["failed_reads"], prices["error"]) == (2, {}, 0, None)
+    assert datetime.fromisoformat(prices["read_at"]) <= datetime.now(UTC)
 
 
 def test_the_end_alone_knows_its_tenant(make: Callable[..., Writer], connection: Connection) -> None:

@@ -314,6 +314,8 @@ def test_it_says_of_itself_what_it_did(make: Make, connection: Connection) -> No
     writer = make()
     put_all(writer, records.start("a"), records.refused("b"))
     writer.lost("unreadable", 4)
+    writer.flush(30)
+    assert writer.stats()["last_write_at"].endswith("Z")
     writer.close(30)
     [row] = connection.execute(
         "select stored_records, backlog_records, losses, schema_number, last_write_at >= started_at"

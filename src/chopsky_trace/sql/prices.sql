@@ -72,7 +72,7 @@ delete from public.model_prices p where p.id = any (%(ids)s::uuid[]) returning p
 -- Calls without a price, as recompute_runs counts them: one refused before its first token has no cost to be unknown.
 select
     s.provider, coalesce(s.model, s.model_requested) as model, coalesce(s.price_rates ->> 'reason', 'not computed') as reason,
-    count(*) as calls, sum(s.input_tokens) as input_tokens, sum(s.output_tokens) as output_tokens,
+    count(*) as calls, sum(s.input_tokens)::bigint as input_tokens, sum(s.output_tokens)::bigint as output_tokens,
     min(coalesce(s.started_at, s.created_at)) as first_seen_at, max(coalesce(s.started_at, s.created_at)) as last_seen_at
 from public.conversation_spans s
 where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null and s.cost is null and s.ended_at is not null

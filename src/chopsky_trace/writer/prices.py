@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.errors import described
+from chopsky_trace.records import iso_time
 
 if TYPE_CHECKING:
     from chopsky_trace.database.connect import Connection
@@ -64,12 +65,12 @@ class TeamPrices:
         self._due = 0.0
 
     def stats(self) -> dict[str, Any]:
-        """`rows` applied, `unusable` ones (id to reason), `read_at` (seconds since 1970), `failed_reads`, `error`."""
+        """`rows` applied, `unusable` ones (id to reason), `read_at` (ISO 8601), `failed_reads`, `error`."""
         overrides = self.overrides
         return {
             "rows": 0 if overrides is None else len(overrides),
             "unusable": {} if overrides is None else overrides.unusable,
-            "read_at": self._read_at,
+            "read_at": iso_time(self._read_at),
             "failed_reads": self._failed_reads,
             "error": self.error,
         }

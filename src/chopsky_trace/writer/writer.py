@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chopsky_trace.errors import described
+from chopsky_trace.records import iso_time
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer.batches import BUSY_S, Breather, Builder
 from chopsky_trace.writer.delivery import Delivery
@@ -228,7 +229,7 @@ class Writer:
         return self.close(timeout_s)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since this process began to write; sizes in bytes, times in seconds since 1970."""
+        """Counts since this process began to write; sizes in bytes, times as ISO 8601 in UTC."""
         worker = self._worker
         return {
             "destination": self.target.shown,
@@ -241,7 +242,7 @@ class Writer:
             "memory_records": self._journal.in_memory(),
             "losses": self._losses.counts(),
             "prices": self._delivery.prices.stats(),
-            "last_write_at": worker.last_write_at if worker else None,
+            "last_write_at": iso_time(worker.last_write_at if worker else None),
             "last_error": worker.last_error if worker else None,
             "epoch": self.epoch,
             **(self._unfolder.stats() if self._unfolder is not None else {}),
