@@ -1,13 +1,17 @@
 "use client";
 
-import { type Thumbs as Value, rateMessage } from "@/lib/queries";
+import { type Thumbs as Value, rateMessage, unrateMessage } from "@/lib/queries";
 import { supabase } from "@/lib/supabase";
 
-type Props = { userId: string; messageId: string; value: Value | null; rated: (value: Value) => void };
+type Props = { messageId: string; value: Value | null; rated: (value: Value | null) => void };
 
-export function Thumbs({ userId, messageId, value, rated }: Props) {
+export function Thumbs({ messageId, value, rated }: Props) {
   function rate(thumbs: Value) {
-    rateMessage(supabase, userId, messageId, thumbs).then(() => rated(thumbs), console.error);
+    if (thumbs === value) {
+      unrateMessage(supabase, messageId).then(() => rated(null), console.error);
+    } else {
+      rateMessage(supabase, messageId, thumbs).then(() => rated(thumbs), console.error);
+    }
   }
   return (
     <span>

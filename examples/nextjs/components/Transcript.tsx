@@ -74,7 +74,6 @@ export function Transcript({ id }: { id: string }) {
           <p style={{ whiteSpace: "pre-wrap" }}>{message.content}</p>
           {user && message.role === "assistant" && (
             <Thumbs
-              userId={user.id}
               messageId={message.id}
               value={thumbs[message.id] ?? null}
               rated={(value) => setThumbs({ ...thumbs, [message.id]: value })}

@@ -1,0 +1,1 @@
+../../../src/chopsky_trace/sql/types/database.types.ts
