@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -94,6 +95,10 @@ def test_scopes(client: httpx.Client, connection: Connection, token: str, reads:
     assert sent.status_code == sends
 
 
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def test_nobody_reads_without_a_valid_token(client: httpx.Client):
     good = jwt.decode(user(ANN), SECRET, ["HS256"], audience="authenticated")
     without_sub = {name: value for name, value in good.items() if name != "sub"}
@@ -107,12 +112,20 @@ def test_nobody_reads_without_a_valid_token(client: httpx.Client):
         "another algorithm": jwt.encode(good, SECRET * 2, "HS512"),
         "cut off": user(ANN)[:-4],
         "no token at all": "a.b.c",
+        "a header without a bottom": encoded('{"alg": ' + "[" * 20_000) + ".e30.x",
+        "an empty name": user(""),
+        "NUL": user("a\0b"),
+        "NUL deeper": user(ANN, user_metadata={"a": [{"b\0": 1}]}),
+        "half a character": user("\ud800"),
+        "no number": user(ANN, user_metadata={"a": float("nan")}),
     }
     for why, token in bad.items():
         answered = client.get("/conversations", headers={} if token is None else bearer(token))
         status, detail = problem(answered)
         assert (status, answered.headers["www-authenticate"]) == (401, "Bearer"), why
         assert token is None or token not in detail
+    fine = user(ANN, user_metadata={"a": "\\u0000, which is no NUL"})
+    assert client.get("/conversations", headers=bearer(fine)).status_code == 200
     basic = client.get("/conversations", headers={"Authorization": f"Basic {READ}"})
     assert problem(basic)[0] == 401
     for role in ("anon", "service_role", None):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -20,6 +22,8 @@ from chopsky_trace.server.users import Users
 Scope = Literal["ingest", "read", "admin"]
 SCOPES: tuple[Scope, ...] = ("ingest", "read", "admin")
 LEAST_TOKEN_CHARS = 16
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""Escaped in JSON, and no escaped backslash before u0000."""
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -49,11 +53,17 @@ class Access:
             claims: of a token that was verified: `sub` is the user, `app_metadata` has the tenant.
 
         Raises:
-            ValueError: there is no user in them.
+            ValueError: there is no user in them, or something that is not JSON as PostgreSQL knows it.
         """
         if not claims.get("sub"):
             raise ValueError("claims without sub are nobody's")
-        return cls(frozenset(), encode({**claims, "role": "authenticated"}))
+        text = encode({**claims, "role": "authenticated"})
+        # Lone surrogates, NaN and NUL: JSON to Python, to PostgreSQL an error in the middle of a request.
+        text.encode()
+        json.loads(text, parse_constant=_refused)
+        if _NUL.search(text):
+            _refused("NUL")
+        return cls(frozenset(), text)
 
     def may(self, scope: Scope) -> bool:
         """Whether the server's own role may be used for that."""
@@ -155,7 +165,11 @@ class Guard:
         if scopes:
             return Access(scopes)
         if self._users is not None and token.count(".") == 2:
-            return Access.user(await self._users.claims(token))
+            claims = await self._users.claims(token)
+            try:
+                return Access.user(claims)
+            except ValueError:
+                raise unknown("The token is not valid") from None
         raise unknown("The bearer token is not known here")
 
     def _refuse_strangers(self, request: HTTPConnection) -> None:
@@ -168,6 +182,10 @@ class Guard:
                 403,
                 "Without a token only this machine may read, directly: set CHOPSKY_TRACE_SERVER_READ_TOKEN and send it",
             )
+
+
+def _refused(what: str) -> NoReturn:
+    raise ValueError(f"claims with {what} cannot be kept")
 
 
 def _host(url: str) -> str:

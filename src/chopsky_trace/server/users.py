@@ -73,7 +73,7 @@ class Users:
             self._failed_at = time.monotonic()
             logger.warning("The keys for users' tokens cannot be fetched from %s", self._keys and self._keys.uri)
             raise later("The keys for users' tokens cannot be fetched", 5) from None
-        except (self._jwt.PyJWTError, ValueError):
+        except (self._jwt.PyJWTError, ValueError, RecursionError):
             raise unknown("The token is not valid") from None
         if said.get("role") != ROLE:
             raise ProblemError(403, "The token is no signed-in user's; for a service take a token of this server's")
