@@ -78,6 +78,10 @@ def test_this_machine_alone_reads_without_a_token(database_url: str, connection:
         others = [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
                   {"X-Forwarded-For": "8.8.8.8"}, {"Forwarded": "for=8.8.8.8"}, {"Host": ""}]  # fmt: skip
         assert [problem(client.get("/conversations", headers=headers))[0] for headers in others] == [403] * 6
+        given = {"run_id": ident("a"), "thumbs": "up"}
+        assert [problem(client.post("/feedback", json=given, headers=one))[0] for one in others] == [403] * 6
+        id = client.post("/feedback", json=given).raise_for_status().json()["id"]
+        assert problem(client.delete(f"/feedback/{id}"))[0] == 403
         assert problem(client.post("/conversations/s/clear"))[0] == 403
         assert problem(client.get("/conversations", headers=bearer("a-token-nobody-knows")))[0] == 401
 

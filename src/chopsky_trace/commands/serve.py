@@ -26,7 +26,7 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         NoDatabaseError: no database is configured.
     """
     try:
-        from chopsky_trace.server import api, app, custody, listening, refusals
+        from chopsky_trace.server import api, app, configured, custody, listening, refusals
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("chopsky_trace"):
             raise
@@ -35,14 +35,14 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
     from chopsky_trace.sources.otel.intake import Intake
 
     settings = call.settings
-    tokens = api.tokens_of(settings, _token(token_file))
+    tokens = configured.tokens_of(settings, _token(token_file))
     is_loopback = listening.is_loopback(host)
     if not tokens.guard("ingest") and not is_loopback:
         raise ServeError(
             f"{host or 'Every interface'} can be reached from other machines: set {PREFIX}SERVER_TOKEN (or give "
             "--token-file), which clients then send as `Authorization: Bearer ...`, or leave out --host"
         )
-    guard = api.guard_of(settings, tokens, is_open=is_loopback)
+    guard = configured.guard_of(settings, tokens, is_open=is_loopback)
     # Traces under way are many objects that live for seconds: no need to go through them every few hundred spans.
     gc.set_threshold(*GC_THRESHOLD)
     writer = writer_for(call.target, settings)
@@ -55,8 +55,8 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         settings.server_body_timeout_s,
     )
     receiver = app.application(custody.Keeper(intake, writer), limits, tokens)
-    requests = api.requests_of(settings, call.database_url)
-    reading = api.ReadApi(requests, guard.access, options_of(settings), api.origins_of(settings))
+    requests = configured.requests_of(settings, call.database_url)
+    reading = api.ReadApi(requests, guard.access, options_of(settings), configured.origins_of(settings))
     with listening.listen(host, port) as socket:
         _look_at_database(call)
         # Also stores what an earlier process left.

@@ -146,7 +146,7 @@ class Guard:
         self._tokens = tokens
         self._users = users
         self.is_open = is_open and not tokens and users is None
-        """Whether this machine reads without any credential."""
+        """Whether this machine reads, and gives feedback, without any credential."""
         self._origins = frozenset(origins)
 
     async def access(self, request: HTTPConnection) -> Access:
@@ -159,7 +159,8 @@ class Guard:
         if token is None:
             if self.is_open:
                 self._refuse_strangers(request)
-                return Access.read()
+                # As it sends spans.
+                return Access(frozenset({"read", "ingest"}))
             raise unknown("A bearer token is required")
         scopes = self._tokens.scopes(token)
         if scopes:
@@ -180,7 +181,7 @@ class Guard:
         if not _is_loopback(host) or foreign or any(name in request.headers for name in FORWARDED):
             raise ProblemError(
                 403,
-                "Without a token only this machine may read, directly: set CHOPSKY_TRACE_SERVER_READ_TOKEN and send it",
+                "Without a token only this machine may ask, directly: set CHOPSKY_TRACE_SERVER_READ_TOKEN and send it",
             )
 
 

@@ -16,7 +16,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from chopsky_trace.database.encode import encode
 from chopsky_trace.database.read import Row
@@ -28,19 +27,19 @@ from chopsky_trace.errors import (
     CursorError,
     HeldError,
     NotFoundError,
-    ServeError,
     TraceError,
 )
-from chopsky_trace.server.access import Access, Guard, Tokens, read_tokens
+from chopsky_trace.server.access import Access
 from chopsky_trace.server.bodies import Bodies
+from chopsky_trace.server.configured import guard_of, requests_of, tokens_of
 from chopsky_trace.server.endpoints import ENDPOINTS, Endpoint
 from chopsky_trace.server.feedback import MOST_BYTES, read_feedback
 from chopsky_trace.server.openapi import document
 from chopsky_trace.server.parameters import NUL, read_query
+from chopsky_trace.server.pieces import Pieces
 from chopsky_trace.server.problems import ProblemError, later, unknown
 from chopsky_trace.server.refusals import Limits, NotTakenError
-from chopsky_trace.server.users import Users
-from chopsky_trace.settings import Settings, resolve_target
+from chopsky_trace.settings import Settings
 from chopsky_trace.sources.destination import options_of
 from chopsky_trace.telling.options import Options
 
@@ -190,28 +189,6 @@ class ReadApi(Starlette):
         return Response(encode(document(request.scope.get("root_path", ""))), media_type="application/json")
 
 
-class Pieces(Response):
-    """An answer in pieces. If one cannot be had, it ends early, so that nobody takes a part for the whole."""
-
-    media_type = "application/json"
-
-    def __init__(self, pieces: AsyncGenerator[bytes] | bytes, headers: dict[str, str]) -> None:
-        super().__init__(pieces if isinstance(pieces, bytes) else b"", headers=headers)
-        self._pieces = None if isinstance(pieces, bytes) else pieces
-        del self.headers["content-length"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            if self._pieces is not None:
-                async for piece in self._pieces:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except ProblemError as problem:
-            logger.warning("An export was broken off: %s", problem.detail)
-            return
-        await send({"type": "http.response.body", "body": b""})
-
-
 def _exported(sessions: Sessions, row: Row, after: str | None) -> Row:
     messages, following = sessions.messages_after(row["session_key"], after, limit=EXPORTED_AT_ONCE)
     kept = [
@@ -238,61 +215,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     message = {404: "There is nothing at this path", 405: "This path does not take this method"}
     detail = message.get(error.status_code, "This cannot be answered")
     return ProblemError(error.status_code, detail, dict(error.headers or {})).response()
-
-
-def guard_of(settings: Settings, tokens: Tokens, *, is_open: bool = False) -> Guard:
-    """The guard that settings describe.
-
-    Raises:
-        ServeError: users' tokens cannot be verified as they say.
-    """
-    has_users = settings.server_jwt_secret or settings.server_jwks_url
-    users = (
-        Users(settings.server_jwt_secret, settings.server_jwks_url, settings.server_jwt_audience) if has_users else None
-    )
-    return Guard(tokens, users, is_open=is_open, origins=origins_of(settings))
-
-
-def tokens_of(settings: Settings, ingest_token: str | None = None) -> Tokens:
-    """The tokens that settings name; `ingest_token` goes before `server_token`.
-
-    Raises:
-        ServeError: one of them is no token, or their file cannot be read.
-    """
-    found: dict[str, set[Any]] = {}
-    named = (
-        (ingest_token or settings.server_token, "ingest"),
-        (settings.server_read_token, "read"),
-        (settings.server_admin_token, "admin"),
-    )
-    for token, scope in named:
-        if token is not None:
-            found.setdefault(token, set()).add(scope)
-    if settings.server_tokens_file is not None:
-        try:
-            lines = settings.server_tokens_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise ServeError(f"The file {settings.server_tokens_file} cannot be read") from None
-        for token, scopes in read_tokens(lines).items():
-            found.setdefault(token, set()).update(scopes)
-    return Tokens(found)
-
-
-def origins_of(settings: Settings) -> list[str]:
-    """The origins that settings name, separated by commas."""
-    return [origin.strip().rstrip("/") for origin in (settings.server_origins or "").split(",") if origin.strip()]
-
-
-def requests_of(settings: Settings, database_url: str | None = None) -> Requests:
-    """Transactions as settings bound them.
-
-    Raises:
-        NoDatabaseError: no database is configured.
-    """
-    return Requests(
-        resolve_target(settings, database_url), settings, size=settings.server_read_connections,
-        timeout_s=settings.server_read_timeout_s,
-    )  # fmt: skip
 
 
 def api_app(
