@@ -28,6 +28,8 @@ begin
             count(*) as spans,
             count(*) filter (where c.status = 'failed') as failed,
             count(*) filter (where c.status = 'active') as active,
+            -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+            (array_agg(c.id order by c.id = c.conversation_run_id desc, c.started_at, c.id) filter (where c.is_root))[1] as root_id,
             max(c.ended_at) as last_ended_at,
             min(c.started_at) as first_started_at,
             count(*) filter (where c.retried) as retries,
@@ -42,7 +44,8 @@ begin
             count(*) filter (where c.is_owned and c.is_charged and c.total_tokens is null) as unmeasured
         from (
             select
-                t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.id, t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.id = t.conversation_run_id or (t.parent_span_id is null and t.start_version is not null) as is_root,
                 t.kind in ('llm', 'embedding', 'image') as is_call,
                 t.kind in ('llm', 'embedding', 'image') and t.duplicate_of is null as is_owned,
                 -- A call refused before its first token used nothing that could be unknown.
@@ -95,20 +98,12 @@ begin
                 )
             ) end as errors
         from public.conversation_runs i
-        -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+        left join span s on s.run_id = i.id
+        left join message m on m.run_id = i.id
         left join lateral (
-            (
-                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
-                from public.conversation_spans t where t.id = i.id and t.conversation_run_id = i.id
-            )
-            union all
-            (
-                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
-                from public.conversation_spans t
-                where t.conversation_run_id = i.id and t.parent_span_id is null and t.start_version is not null
-                order by t.started_at, t.id limit 1
-            )
-            limit 1
+            select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+            from public.conversation_spans t where t.id = s.root_id
+            offset 0
         ) o on true
         -- Of a root outside the mirror, what the first span beneath it says describes the run.
         left join lateral (
@@ -119,8 +114,6 @@ begin
             )
             order by t.started_at, t.id limit 1
         ) f on true
-        left join span s on s.run_id = i.id
-        left join message m on m.run_id = i.id
         where i.id = any (run_ids)
     ), derived as (
         select d.*, case when d.bare then d.hand_status else d.derived_status end as final_status from facts d
