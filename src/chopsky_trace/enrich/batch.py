@@ -65,6 +65,8 @@ class Register(NamedTuple):
     scope: Mapping[str, Any] | None
     asked: Asked
     has_parent: bool
+    status: str | None
+    """Of an end."""
 
 
 class Packed:
@@ -321,6 +323,7 @@ class _Work:
                 record.get("scope"),
                 asked,
                 record.get("parent") is not None,
+                None,
             ),
         )
 
@@ -341,7 +344,7 @@ class _Work:
         kind = record["kind"]
         asked = new_tuple(Asked, (record.get("provider"), record.get("model_requested"))) if numbers else NOBODY
         self.ends[record["id"]] = new_tuple(
-            Register, (stamp, record["run"], line, row, packed, record["at"], kind, None, asked, True)
+            Register, (stamp, record["run"], line, row, packed, record["at"], kind, None, asked, True, record["status"])
         )
 
     def _numbers(self, record: dict[str, Any]) -> Row | None:
@@ -385,12 +388,23 @@ class _Work:
             known = scopes.setdefault(run, {})
             for name, value in scope.items():
                 known.setdefault(name, value)
+        roots: dict[str, tuple[bool, int, str]] = {}
+        for id_, start in self.starts.items():
+            if id_ == start.run or not start.has_parent:
+                place = id_ != start.run, start.at, id_
+                known_root = roots.get(start.run)
+                if known_root is None or place < known_root:
+                    roots[start.run] = place
         rows: list[Row] = []
         for run in sorted(self.runs):
             row = {"id": run, **scopes.get(run, {})}
-            root = self.starts.get(run)
+            root = roots.get(run)
             if root is not None:
-                row["started_at"] = timestamp(root.at)
+                # As its totals will have it: a row that is made so is not moved in every index when they come.
+                row["started_at"] = timestamp(root[1])
+                end = self.ends.get(root[2])
+                if end is not None:
+                    row["status"] = end.status
             rows.append(row)
         return rows
 

@@ -3150,11 +3150,15 @@ begin
 
     with given as (
         select * from json_to_recordset(runs) as p (
-            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
+            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz, status text
         )
     ), written as (
-        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
-        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
+        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at, status)
+        -- Its spans will tell start and status; what they will be about saves moving the row in every index then.
+        select
+            g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at,
+            case when g.status in ('completed', 'failed', 'interrupted', 'abandoned') then g.status else 'active' end
+        from given g order by g.id
         on conflict (id) do update
         set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
             tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
@@ -3733,6 +3737,8 @@ begin
             count(*) as spans,
             count(*) filter (where c.status = 'failed') as failed,
             count(*) filter (where c.status = 'active') as active,
+            -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+            (array_agg(c.id order by c.id = c.conversation_run_id desc, c.started_at, c.id) filter (where c.is_root))[1] as root_id,
             max(c.ended_at) as last_ended_at,
             min(c.started_at) as first_started_at,
             count(*) filter (where c.retried) as retries,
@@ -3747,7 +3753,8 @@ begin
             count(*) filter (where c.is_owned and c.is_charged and c.total_tokens is null) as unmeasured
         from (
             select
-                t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.id, t.conversation_run_id, t.kind, t.status, t.started_at, t.ended_at, t.metadata ? 'retry_attempt' as retried,
+                t.id = t.conversation_run_id or (t.parent_span_id is null and t.start_version is not null) as is_root,
                 t.kind in ('llm', 'embedding', 'image') as is_call,
                 t.kind in ('llm', 'embedding', 'image') and t.duplicate_of is null as is_owned,
                 -- A call refused before its first token used nothing that could be unknown.
@@ -3800,20 +3807,12 @@ begin
                 )
             ) end as errors
         from public.conversation_runs i
-        -- The root has the run's id; where ids are derived, it is the earliest span that says it has no parent.
+        left join span s on s.run_id = i.id
+        left join message m on m.run_id = i.id
         left join lateral (
-            (
-                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
-                from public.conversation_spans t where t.id = i.id and t.conversation_run_id = i.id
-            )
-            union all
-            (
-                select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
-                from public.conversation_spans t
-                where t.conversation_run_id = i.id and t.parent_span_id is null and t.start_version is not null
-                order by t.started_at, t.id limit 1
-            )
-            limit 1
+            select t.id, t.status, t.error, t.name, t.tags, t.metadata, t.started_at, t.ended_at
+            from public.conversation_spans t where t.id = s.root_id
+            offset 0
         ) o on true
         -- Of a root outside the mirror, what the first span beneath it says describes the run.
         left join lateral (
@@ -3824,8 +3823,6 @@ begin
             )
             order by t.started_at, t.id limit 1
         ) f on true
-        left join span s on s.run_id = i.id
-        left join message m on m.run_id = i.id
         where i.id = any (run_ids)
     ), derived as (
         select d.*, case when d.bare then d.hand_status else d.derived_status end as final_status from facts d
@@ -4526,25 +4523,22 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_turns(run_ids uuid[])
  SET jit TO 'off'
  SET enable_nestloop TO 'off'
 AS $function$
-    with recursive run as materialized (
-        select u.id
-        from (select distinct unnest(run_ids) as id) u
-        where exists (
-            select 1 from public.conversation_spans s
-            where s.conversation_run_id = u.id and s.source = 'otel' and (s.parent_span_id is null or s.is_entry)
-                and s.start_version is not null
-        ) and exists (
-            select 1 from public.conversation_spans s
-            where s.conversation_run_id = u.id and num_nonnulls(s.question_keys, s.answer_keys) > 0
-        )
+    with recursive span as materialized (
+        select
+            s.id, s.conversation_run_id as run_id, s.parent_span_id, s.kind, s.source, s.question_keys, s.answer_keys, s.started_at,
+            s.ended_at, s.told -> 'rows' as told_rows, (s.parent_span_id is null or s.is_entry) and s.start_version is not null as is_first
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids)
+    ), run as materialized (
+        select s.run_id as id
+        from span s
+        group by s.run_id
+        having bool_or(s.source = 'otel' and s.is_first) and bool_or(num_nonnulls(s.question_keys, s.answer_keys) > 0)
     ), told as materialized (
-        select s.id, run.id as run_id, s.parent_span_id, s.kind = 'llm' as is_call, s.question_keys, s.answer_keys, s.started_at
+        select s.id, s.run_id, s.parent_span_id, s.kind = 'llm' as is_call, s.question_keys, s.answer_keys, s.started_at
         from run
-        cross join lateral (
-            select s.* from public.conversation_spans s
-            where s.conversation_run_id = run.id and (s.kind = 'llm' or s.question_keys is not null or s.answer_keys <> '{}')
-            offset 0
-        ) s
+        join span s on s.run_id = run.id
+        where s.kind = 'llm' or s.question_keys is not null or s.answer_keys <> '{}'
     ), up (id, top_id, run_id, next_id, step) as (
         select t.id, t.id, t.run_id, t.parent_span_id, 1 from told t
         union all
@@ -4554,20 +4548,22 @@ AS $function$
             case when p.answer_keys is not null or p.kind in ('llm', 'embedding', 'image') then p.id else u.top_id end,
             u.run_id, p.parent_span_id, u.step + 1
         from up u
-        cross join lateral (
-            select p.id, p.conversation_run_id, p.parent_span_id, p.kind, p.answer_keys
-            from public.conversation_spans p where p.id = u.next_id
-            offset 0
-        ) p
+        join span p on p.id = u.next_id and p.run_id = u.run_id
         -- Parents may form a ring.
-        where p.conversation_run_id = u.run_id and u.step < 100
+        where u.step < 100
     ), top as materialized (
         select distinct on (u.id) u.id, u.top_id from up u order by u.id, u.step desc
-    ), said as materialized (
+    ), claim as materialized (
+        select distinct t.run_id, k.key
+        from told t
+        join top p on p.id = t.id and p.top_id = t.id
+        cross join lateral unnest(t.answer_keys) k (key)
+        where not t.is_call
+    ), message as materialized (
         select
-            m.id, m.conversation_run_id as run_id, m.session_key, m.span_id, m.body_id, m.role, m.is_internal, m.position, t.top_id,
-            s.kind = 'llm' as is_call, s.ended_at,
-            case when m.role = 'assistant' and m.content <> '' and m.tool_calls is null
+            m.id, m.conversation_run_id as run_id, m.session_key, m.span_id, m.body_id, m.role, m.is_internal, m.position,
+            -- What only a claim asks for.
+            case when m.role = 'assistant' and m.content <> '' and m.tool_calls is null and m.conversation_run_id in (select c.run_id from claim c)
                 then substr(encode(sha256(convert_to(m.content, 'UTF8')), 'hex'), 1, 32)::uuid end as text_key
         from run
         cross join lateral (
@@ -4577,18 +4573,28 @@ AS $function$
                 and (m.content <> '' or m.tool_calls is null)
             offset 0
         ) m
+    ), said as materialized (
+        select
+            m.id, m.run_id, m.session_key, m.span_id, m.body_id, m.role, m.is_internal, m.position, t.top_id,
+            s.kind = 'llm' as is_call, s.ended_at, m.text_key
+        from message m
+        left join span h on h.id = m.span_id
+        left join top t on t.id = m.span_id
         cross join lateral (
-            select s.id, s.kind, s.source, s.ended_at, s.told from public.conversation_spans s where s.id = m.span_id
+            select h.kind, h.source, h.ended_at, h.told_rows where h.id is not null
+            union all
+            -- One that has moved to another run.
+            select e.kind, e.source, e.ended_at, e.told -> 'rows'
+            from public.conversation_spans e where h.id is null and e.id = m.span_id
             offset 0
         ) s
-        left join top t on t.id = s.id
         where s.source = 'otel'
             -- Of answers that two told of one call only one is shown.
-            and not exists (
-                select 1 from jsonb_array_elements(s.told -> 'rows') e
+            and (s.told_rows is null or not exists (
+                select 1 from jsonb_array_elements(s.told_rows) e
                 where e ->> 'as' = 'hidden' and (e -> 'row' ->> 'id')::uuid = m.id
-            )
-    ), question as materialized (
+            ))
+), question as materialized (
         select distinct t.run_id, k.body_id
         from (
             select distinct on (p.top_id) t.run_id, t.question_keys
@@ -4600,12 +4606,6 @@ AS $function$
         cross join lateral unnest(t.question_keys) k (body_id)
     ), asked as materialized (
         select distinct t.run_id, k.body_id from told t cross join lateral unnest(t.question_keys) k (body_id) where t.is_call
-    ), claim as materialized (
-        select distinct t.run_id, k.key
-        from told t
-        join top p on p.id = t.id and p.top_id = t.id
-        cross join lateral unnest(t.answer_keys) k (key)
-        where not t.is_call
     ), answered as materialized (
         select distinct on (c.run_id, c.key) c.run_id, c.key, s.id
         from said s
@@ -4616,7 +4616,7 @@ AS $function$
     ), last_call as materialized (
         select distinct on (s.top_id) s.span_id
         from said s
-        cross join lateral (select p.answer_keys from public.conversation_spans p where p.id = s.top_id offset 0) p
+        join span p on p.id = s.top_id
         where s.is_call and s.role = 'assistant' and coalesce(p.answer_keys, '{}') = '{}'
         order by s.top_id, s.ended_at desc, s.span_id desc
     ), due as materialized (

@@ -37,7 +37,9 @@ create table public.conversation_runs (
     ended_at timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
-);
+)
+-- A run's totals follow its spans, mostly more than once: in place, if the page has room for a row that is longer by then.
+with (fillfactor = 35);
 comment on table public.conversation_runs is 'One conversation run: everything under one root span. id = the root run''s id = LangSmith''s trace id.';
 comment on column public.conversation_runs.total_tokens_used is 'Tokens of the run''s own model calls, each counted once. NULL where no call reported any: unknown is never 0.';
 comment on column public.conversation_runs.total_cost is 'USD. Sum of the calls whose cost is known; unpriced_calls says how many are not in it.';

@@ -445,11 +445,15 @@ begin
 
     with given as (
         select * from json_to_recordset(runs) as p (
-            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz
+            id uuid, project text, environment text, tenant_id text, user_id text, session_id text, started_at timestamptz, status text
         )
     ), written as (
-        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at)
-        select g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at from given g order by g.id
+        insert into public.conversation_runs as r (id, project, environment, tenant_id, user_id, session_id, started_at, status)
+        -- Its spans will tell start and status; what they will be about saves moving the row in every index then.
+        select
+            g.id, g.project, g.environment, g.tenant_id, g.user_id, g.session_id, g.started_at,
+            case when g.status in ('completed', 'failed', 'interrupted', 'abandoned') then g.status else 'active' end
+        from given g order by g.id
         on conflict (id) do update
         set project = coalesce(r.project, excluded.project), environment = coalesce(r.environment, excluded.environment),
             tenant_id = coalesce(r.tenant_id, excluded.tenant_id), user_id = coalesce(r.user_id, excluded.user_id),
