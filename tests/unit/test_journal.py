@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chopsky_trace.settings import Settings, Target
-from chopsky_trace.writer import Writer, journals
+from chopsky_trace.writer import Writer, journals, segments
 from chopsky_trace.writer.journal import Journal
 from chopsky_trace.writer.losses import Losses
 from chopsky_trace.writer.segments import HEADER, Segment, framed
@@ -71,18 +71,21 @@ def abandon(journal: Journal) -> None:
     segment_bytes=st.integers(min_value=20, max_value=2_000),
     at_most=st.integers(min_value=1, max_value=7),
     max_bytes=st.integers(min_value=1, max_value=1_000),
+    block_bytes=st.integers(min_value=1, max_value=1_000),
 )
 def test_what_is_appended_is_read_back_in_order(
-    tmp_path: Path, records: list[bytes], segment_bytes: int, at_most: int, max_bytes: int
+    tmp_path: Path, records: list[bytes], segment_bytes: int, at_most: int, max_bytes: int, block_bytes: int
 ) -> None:
     journal = make(Settings(data_dir=tmp_path, segment_bytes=segment_bytes))
     assert all(journal.append(record) for record in records)
     read: list[bytes] = []
-    while (found := journal.next_segment()) is not None:
-        chunk = found[0].read(found[1], at_most, max_bytes)
-        assert 1 <= len(chunk.records) <= at_most
-        read += chunk.records
-        journal.commit(found[0], chunk.ends[-1], len(chunk.records))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "BLOCK_BYTES", block_bytes)
+        while (found := journal.next_segment()) is not None:
+            chunk = found[0].read(found[1], at_most, max_bytes)
+            assert 1 <= len(chunk.records) <= at_most
+            read += chunk.records
+            journal.commit(found[0], chunk.ends[-1], len(chunk.records))
     assert read == records
     journal.release()
     assert not list(journal.folder.glob("*.journal"))

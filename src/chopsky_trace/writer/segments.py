@@ -18,6 +18,8 @@ HEADER = struct.Struct("<BII")
 """Format version, record length in bytes, checksum."""
 CHECKED_BYTES = 65_536
 """The checksum covers this much of a record: more would cost the caller more than the write itself."""
+BLOCK_BYTES = 1_000_000
+"""Read at once."""
 OFFSET = struct.Struct("<QI")
 SUFFIX = ".journal"
 OFFSET_SUFFIX = ".offset"
@@ -98,22 +100,22 @@ class FileSegment:
         """Whole records from `start` (else the committed position) on, at least one where there is one."""
         chunk = Chunk()
         base = position = self.committed if start is None else start
-        data = os.pread(self.fd, min(end - base, max_bytes), base)
+        limit = base + min(end - base, max_bytes)
+        data = b""
         while position + HEADER.size <= end and len(chunk.records) < max_records:
-            at = position - base
-            if at + HEADER.size > len(data):
-                if chunk.records:
+            if position + HEADER.size > base + len(data):
+                if chunk.records and position + HEADER.size > limit:
                     break
-                data = os.pread(self.fd, HEADER.size, base)
-            version, size, checksum = HEADER.unpack_from(data, at)
+                base, data = position, self._block(position, limit, HEADER.size)
+            version, size, checksum = HEADER.unpack_from(data, position - base)
             after = position + HEADER.size + size
             if version != FORMAT or after > end:
                 return self._unreadable(chunk, end)
-            if after - base > len(data):
-                if chunk.records:
+            if after > base + len(data):
+                if chunk.records and after > limit:
                     break
-                data = os.pread(self.fd, after - base, base)
-            record = data[at + HEADER.size : at + HEADER.size + size]
+                base, data = position, self._block(position, limit, after - position)
+            record = data[position - base + HEADER.size : after - base]
             if len(record) < size or zlib.crc32(record[:CHECKED_BYTES], size) != checksum:
                 return self._unreadable(chunk, after)
             chunk.records.append(record)
@@ -122,6 +124,10 @@ class FileSegment:
         if not chunk.records and position < end:
             chunk.corrupt_until = end
         return chunk
+
+    def _block(self, position: int, limit: int, least: int) -> bytes:
+        # Not all up to the limit at once: a batch mostly ends at its number of records, long before.
+        return os.pread(self.fd, max(least, min(limit - position, BLOCK_BYTES)), position)
 
     @staticmethod
     def _unreadable(chunk: Chunk, until: int) -> Chunk:
