@@ -2294,7 +2294,7 @@ begin
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
         late := late || array(
-            select public.chopsky_settle_scope(joined || array(select u from unnest(run_ids) u where u <> all (fresh)))
+            select public.chopsky_settle_scope(joined || array(select unnest(run_ids) except select unnest(fresh)))
         );
     end if;
     if late <> '{}' or joined <> '{}' then
@@ -2345,8 +2345,9 @@ begin
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
     touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
+    -- By hash: to compare each with all takes longer than much of the rest.
     perform public.chopsky_recompute(
-        touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
+        touched, array(select unnest(touched) except (select unnest(placed) except select unnest(joined || lost)))
     );
     perform public.chopsky_pair_runs(touched);
     -- Also where a start, or the session, of one of the two is all that this batch brings.
@@ -2571,10 +2572,15 @@ begin
     );
     -- Nearly no run has a call with anything below it.
     further := array(
-        select distinct s.conversation_run_id
-        from public.conversation_spans s
-        join public.conversation_spans p on p.id = s.parent_span_id
-        where s.conversation_run_id = any (run_ids) and p.kind in ('llm', 'embedding', 'image')
+        select distinct u.run_id
+        from (
+            -- Siblings have one parent.
+            select distinct s.conversation_run_id as run_id, s.parent_span_id
+            from public.conversation_spans s
+            where s.conversation_run_id = any (run_ids) and s.parent_span_id is not null
+        ) u
+        join public.conversation_spans p on p.id = u.parent_span_id
+        where p.kind in ('llm', 'embedding', 'image')
     );
     if further <> '{}' then
         seeds := array(

@@ -551,7 +551,7 @@ begin
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
         late := late || array(
-            select public.chopsky_settle_scope(joined || array(select u from unnest(run_ids) u where u <> all (fresh)))
+            select public.chopsky_settle_scope(joined || array(select unnest(run_ids) except select unnest(fresh)))
         );
     end if;
     if late <> '{}' or joined <> '{}' then
@@ -602,8 +602,9 @@ begin
     -- The batch's own runs are locked.
     perform 1 from public.conversation_runs r where r.id = any (joined || lost) order by r.id for no key update;
     touched := array(select distinct u from unnest(run_ids || joined || lost) u where u is not null);
+    -- By hash: to compare each with all takes longer than much of the rest.
     perform public.chopsky_recompute(
-        touched, array(select u from unnest(touched) u where u <> all (placed) or u = any (joined || lost))
+        touched, array(select unnest(touched) except (select unnest(placed) except select unnest(joined || lost)))
     );
     perform public.chopsky_pair_runs(touched);
     -- Also where a start, or the session, of one of the two is all that this batch brings.

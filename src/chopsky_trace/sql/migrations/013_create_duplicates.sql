@@ -653,10 +653,15 @@ begin
     );
     -- Nearly no run has a call with anything below it.
     further := array(
-        select distinct s.conversation_run_id
-        from public.conversation_spans s
-        join public.conversation_spans p on p.id = s.parent_span_id
-        where s.conversation_run_id = any (run_ids) and p.kind in ('llm', 'embedding', 'image')
+        select distinct u.run_id
+        from (
+            -- Siblings have one parent.
+            select distinct s.conversation_run_id as run_id, s.parent_span_id
+            from public.conversation_spans s
+            where s.conversation_run_id = any (run_ids) and s.parent_span_id is not null
+        ) u
+        join public.conversation_spans p on p.id = u.parent_span_id
+        where p.kind in ('llm', 'embedding', 'image')
     );
     if further <> '{}' then
         seeds := array(
