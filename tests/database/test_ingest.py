@@ -73,6 +73,22 @@ def scalar(connection: Connection, query: str, *parameters: object) -> object:
     return row[0]
 
 
+def test_what_was_said_is_settled_from_its_own_run_and_not_from_all_there_is(connection: Connection) -> None:
+    runs = [uuid4() for _ in range(100)]
+    told = {"source": "otel", "question_keys": [], "answer_keys": []}
+    spans = [
+        call(run, n, **told, parent_span_id=str(call(run, 0)["id"]) if n else None) for run in runs for n in range(4)
+    ]
+    messages = [message(run, n, span_id=call(run, 0)["id"]) for run in runs for n in range(4)]
+    write.write_batch(connection, payload([{"id": str(run)} for run in runs], spans, messages))
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = %s"
+    with connection.transaction():
+        before = [scalar(connection, read, table) for table in ("conversation_spans", "conversation_messages")]
+        connection.execute("select chopsky_settle_turns(%s)", [runs[:1]])
+        looked = [scalar(connection, read, table) for table in ("conversation_spans", "conversation_messages")]
+    assert [int(str(now)) - int(str(then)) for now, then in zip(looked, before, strict=True)] == [4, 4]
+
+
 @pytest.mark.parametrize("writers", [8])
 def test_writers_on_the_same_runs_never_deadlock_and_totals_are_exact(
     database_url: str, connection: Connection, writers: int

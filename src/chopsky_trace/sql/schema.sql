@@ -2287,7 +2287,8 @@ begin
         select s.id
         from public.conversation_spans s
         where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
-            and exists (select 1 from public.conversation_runs r where r.id = s.id)
+            -- "offset 0", here and above: each by the key, also where the plan was made while the table was small.
+            and exists (select 1 from public.conversation_runs r where r.id = s.id offset 0)
     );
     joined := public.chopsky_join_runs(candidates);
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
@@ -3147,7 +3148,7 @@ begin
     from (
         select distinct hashtextextended(s.session_id, 0) as key
         from json_to_recordset(runs) as p (id uuid, session_id text)
-        left join public.conversation_runs r on r.id = p.id
+        left join lateral (select o.session_id from public.conversation_runs o where o.id = p.id offset 0) r on true
         -- The one it is in and the one it may come to be in. Runs without a session are told apart by their row's lock.
         cross join lateral (values (r.session_id), (p.session_id)) as s (session_id)
         where s.session_id is not null
@@ -5160,11 +5161,18 @@ begin
             response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
             occurrence integer, position integer, version text, created_at timestamptz
         )
-        left join public.conversation_runs named on named.id = g.conversation_run_id
+        left join lateral (
+            select o.id from public.conversation_runs o where o.id = g.conversation_run_id
+            offset 0
+        ) named on true
         -- A run that has joined another is a span of it now.
-        join public.conversation_runs r on r.id = coalesce(
-            named.id, (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
-        )
+        cross join lateral (
+            select o.id, o.session_key, o.session_id, o.tenant_id, o.user_id from public.conversation_runs o
+            where o.id = coalesce(
+                named.id, (select s.conversation_run_id from public.conversation_spans s where s.id = g.conversation_run_id)
+            )
+            offset 0
+        ) r
     ), bare as materialized (
         -- Rows that only a reference made: nearly always none.
         select m.session_key, m.body_id from public.conversation_messages m
