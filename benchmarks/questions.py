@@ -88,11 +88,11 @@ QUESTIONS = (
 )
 
 
-def fill(connection: Connection, messages: int, say: Callable[[str], None]) -> None:
-    """Make conversations of ten messages a run, five runs a session, ten sessions a user."""
+def fill(connection: Connection, messages: int, say: Callable[[str], None], *, users: int | None = None) -> None:
+    """Make conversations of ten messages a run, five runs a session, ten sessions a user (or so many users)."""
     parts = re.split(r"^-- ([a-z]+) --$", (Path(__file__).parent / "questions.sql").read_text(), flags=re.MULTILINE)
     made = dict(zip(parts[1::2], parts[2::2], strict=True))
-    users = max(1, messages // 500)
+    users = users or max(1, messages // 500)
     sizes = {"runs": messages // 10, "sessions": max(1, messages // 50), "users": users}
     sizes["tenants"] = min(100, max(1, users // 5))
     connection.execute("set session_replication_role = replica")
