@@ -549,7 +549,7 @@ def test_two_writers_at_once_see_each_other(
 
 
 def test_a_deadlock_is_tried_again():
-    assert trouble(psycopg.errors.DeadlockDetected()) == "transient"
+    assert trouble(psycopg.errors.DeadlockDetected()) == "contended"
 
 
 def test_a_new_price_stays_when_the_call_is_settled_again(rows: Rows, database_url: str):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -358,3 +360,50 @@ def test_a_writer_prunes_where_nothing_else_does(connection: Connection, tracer_
         assert left(connection) == {UUID(records.span_id("new"))}
     finally:
         writer.close(1)
+
+
+def test_tombstones_of_runs_age_and_those_of_persons_do_not(connection: Connection):
+    for name in ("a", "b"):
+        turn(connection, name, session_id=name, user_id="ann")
+    connection.execute("delete from conversation_sessions where session_id = 'a'")
+    connection.execute("select erase_user('ann')")
+    kinds = "select kind, count(*) from conversation_tombstones group by kind order by kind"
+    assert connection.execute(kinds).fetchall() == [("person", 1), ("run", 2)]
+    connection.execute("update conversation_tombstones set erased_at = erased_at - interval '366 days'")
+    policy(connection, "tombstones", 500)
+    assert prune(connection)["tombstones"] == 0
+    retention.remove_policy(connection, "tombstones", None)
+    assert prune(connection, 100, 1000, True)["tombstones"] == 2
+    assert retention.prune_some(connection, 100) is False
+    assert connection.execute(kinds).fetchall() == [("person", 1)]
+    # What is of the person and began before is refused all the same.
+    connection.execute("update conversation_tombstones set erased_at = now()")
+    turn(connection, "b", session_id="b", user_id="ann")
+    assert left(connection) == set()
+
+
+def test_of_many_writers_one_prunes_at_a_time(
+    connection: Connection, tracer_settings: Settings, database_url: str, tmp_path: Path
+):
+    policy(connection, "runs", 30)
+    old = [turn(connection, f"r{number}", user_id="ann") for number in range(8)]
+    age(connection, 50, *old)
+    usage = "select day, calls, total_tokens, messages from usage_metrics where user_id = 'ann' order by key"
+    before = connection.execute(usage).fetchall()
+    lock = "hashtextextended('chopsky_trace.prune', 0)"
+    with psycopg.connect(database_url) as another:
+        another.execute(f"select pg_advisory_xact_lock({lock})".encode())
+        assert retention.prune_some(connection, 100) is False, "somebody else is at it: no reason to come again at once"
+        assert left(connection) == set(old)
+    made = [Writer(Target(database_url, "test"), replace(tracer_settings, data_dir=tmp_path / n)) for n in "abc"]
+    try:
+        for number, writer in enumerate(made):
+            assert writer.put(records.start(f"new {number}"))
+        assert all([writer.flush(20) for writer in made])
+        while left(connection) & set(old):
+            assert [writer.stats()["losses"] for writer in made] == [{}] * 3
+    finally:
+        for writer in made:
+            writer.close(1)
+    assert len(left(connection)) == 3
+    assert connection.execute(usage).fetchall() == before, "kept once"

@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
+from read_rows import ident
 from retained import left, turn
 
 from chopsky_trace.cli import main
@@ -71,8 +73,8 @@ def test_a_line_that_is_none_is_named_and_those_before_it_are_in(connection: Con
     lines = invoke("export").stdout.splitlines()
     for bad, told in (
         ("{", "Line 3 is no JSON"),
-        ("[]", "Line 3 is neither a run nor a session"),
-        ('{"run": 5}', "Line 3 is neither a run nor a session"),
+        ("[]", "Line 3 is neither a run, a session nor feedback"),
+        ('{"run": 5}', "Line 3 is neither a run, a session nor feedback"),
         ('{"run": {"id": "x"}}', "refuses line 3"),
         (lines[2].replace('"status":"completed"', '"status":"odd"'), "refuses line 3"),
         ('{"chopsky_trace_export": 1, "schema": 999}', "Line 3: the file is of a newer release"),
@@ -97,3 +99,43 @@ def test_who_was_erased_is_not_imported_again(connection: Connection, invoke: In
     assert (counts["runs"], counts["present"], counts["refused"]) == (0, 1, 1)
     assert connection.execute("select user_id from conversation_sessions").fetchall() == []
     assert len(left(connection)) == 1
+
+
+def test_feedback_without_a_run_comes_along(connection: Connection, invoke: Invoke):
+    turn(connection, "a", user_id="ann")
+    connection.execute(
+        "insert into conversation_feedback (conversation_run_id, user_id, tenant_id, score, created_at) values"
+        " (%s, 'ann', null, 5, now()), (gen_random_uuid(), 'ann', null, 4, '2026-01-01'),"
+        " (gen_random_uuid(), 'ben', 'acme', 3, '2026-02-01')",
+        [UUID(ident("a"))],
+    )
+    connection.execute("insert into conversation_messages (session_id, role, content) values ('h', 'user', 'Hi')")
+    connection.execute(
+        "insert into conversation_feedback (message_id, user_id, comment)"
+        " select id, 'cid', 'well' from conversation_messages where conversation_run_id is null"
+    )
+    every = "select to_jsonb(f) from conversation_feedback f order by id"
+    before, text = connection.execute(every).fetchall(), invoke("export").stdout
+
+    def alone(*filters: str) -> list[str]:
+        lines = exported(invoke("export", *filters))
+        return sorted(one["feedback"][0]["user_id"] for one in lines if not {"run", "session"} & set(one))
+
+    assert alone() == ["ann", "ben", "cid"]
+    assert alone("--tenant", "acme") == alone("--since", "2026-01-15", "--until", "2026-03-01") == ["ben"]
+    assert (alone("--user", "ann"), alone("--session", "h"), alone("--status", "completed")) == (["ann"], ["cid"], [])
+    for table in ("conversation_feedback", "conversation_runs", "conversation_sessions", "conversation_messages"):
+        connection.execute(f"delete from {table}".encode())
+    assert json.loads(invoke("import", "-", "--json", given=text).stdout)["feedback"] == 4
+    assert connection.execute(every).fetchall() == before
+    assert json.loads(invoke("import", "-", "--json", given=text).stdout)["feedback"] == 0
+    # A run that comes later is rated by what waited for it; who was erased gives none again.
+    waiting = connection.execute("select about_id from conversation_feedback where user_id = 'ben'").fetchone()
+    assert waiting is not None
+    connection.execute("insert into conversation_runs (id, user_id) values (%s, 'ben')", waiting)
+    assert connection.execute(
+        "select user_satisfaction_score from conversation_runs where id = %s", waiting
+    ).fetchone() == (3,)
+    connection.execute("select erase_user('cid')")
+    assert json.loads(invoke("import", "-", "--json", given=text).stdout)["feedback"] == 0
+    assert connection.execute("select count(*) from conversation_feedback where user_id = 'cid'").fetchone() == (0,)

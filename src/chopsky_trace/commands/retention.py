@@ -122,7 +122,7 @@ def _runs(counts: Row) -> int:
 
 
 def schedule(call: Call, state: Literal["on", "off"]) -> None:
-    """Let pg_cron prune every ten minutes, or no more.
+    """Let pg_cron prune every minute, or no more.
 
     Without that extension writers prune, once an hour.
     """
@@ -132,7 +132,7 @@ def schedule(call: Call, state: Literal["on", "off"]) -> None:
                 "There is no pg_cron in this database: on Supabase enable it under Integrations."
                 " Without it your writers prune, once an hour each"
             )
-    call.answer({"schedule": state}, f"pg_cron prunes every ten minutes: {state}.")
+    call.answer({"schedule": state}, f"pg_cron prunes every minute: {state}.")
 
 
 @click.group(cls=Commands)
@@ -165,9 +165,10 @@ def set_(call: Call, what: str, keep_for: timedelta | None, tenant_id: str | Non
 
     sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; the
     numbers stay. payloads: inputs, outputs, texts, documents. feedback. writer_status: what writers say of themselves.
+    tombstones: by which late records of removed runs are refused; a year without a rule.
     """
-    if what == "writer_status" and tenant_id is not None:
-        raise click.UsageError("Writers have no tenant")
+    if what in ("writer_status", "tombstones") and tenant_id is not None:
+        raise click.UsageError("Writers and tombstones have no tenant")
     with call.connection() as connection:
         store.set_policy(connection, what, tenant_id, keep_for)
     kept = _shown(keep_for)

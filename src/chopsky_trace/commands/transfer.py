@@ -169,8 +169,9 @@ def _lines(stream: Iterable[bytes], known: int | None) -> Iterator[tuple[int, by
                 raise TransferError(f"Line {number}: the file is of a newer release than this database's schema")
             continue
         parts = [told.get("run"), told.get("session")]
-        if not any(parts) or not all(isinstance(part, dict | None) for part in parts):
-            raise TransferError(f"Line {number} is neither a run nor a session of an export")
+        alone = not any(parts) and bool(told.get("feedback")) and isinstance(told["feedback"], list)
+        if not (alone or any(parts)) or not all(isinstance(part, dict | None) for part in parts):
+            raise TransferError(f"Line {number} is neither a run, a session nor feedback of an export")
         yield number, line.strip()
 
 

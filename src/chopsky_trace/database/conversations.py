@@ -318,7 +318,7 @@ class ConversationStore:
             for _ in range(RETRIES):
                 try:
                     return do(connection)
-                except (pg.DeadlockDetected, pg.SerializationFailure):
+                except (pg.DeadlockDetected, pg.LockNotAvailable, pg.SerializationFailure):
                     time.sleep(random.uniform(0.01, 0.1))
             return do(connection)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, LiteralString
 
@@ -12,13 +13,17 @@ from psycopg.rows import dict_row
 from chopsky_trace.database import statements
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.read import explained
+from chopsky_trace.errors import BusyError
 
 Row = dict[str, Any]
 
-KINDS = ("sessions", "runs", "messages", "payloads", "feedback", "writer_status")
+RETRIES = 3
+"""How often an erasure that gave way to somebody is tried again."""
+
+KINDS = ("sessions", "runs", "messages", "payloads", "feedback", "writer_status", "tombstones")
 """What a policy may be about."""
 COUNTS = ("sessions", "runs", "spans", "messages", "contents", "runs_without_messages", "runs_without_payloads",
-          "feedback", "writer_status", "messages_kept", "busy")  # fmt: skip
+          "feedback", "writer_status", "tombstones", "messages_kept", "busy")  # fmt: skip
 """What `prune` counts. messages_kept: copies that runs which stay refer to; busy: left because somebody was at them."""
 
 
@@ -83,6 +88,10 @@ def schedule(connection: Connection, *, wanted: bool) -> bool:
 
 def erase_user(connection: Connection, user_id: str, tenant_id: str | None) -> Row:
     """Removes a person, and refuses late records of what was before; the receipt. Raises what `explained` does."""
+    for _ in range(RETRIES):
+        # Somebody who removes or rates one of the person's conversations at this moment goes first.
+        with suppress(BusyError):
+            return _one(connection, "erase_user", user_id=user_id, tenant_id=tenant_id)
     return _one(connection, "erase_user", user_id=user_id, tenant_id=tenant_id)
 
 

@@ -37,11 +37,11 @@ class Chosen:
 
 
 def export_lines(connection: Connection, chosen: Chosen) -> Iterator[str]:
-    """Each run, then each session that no run brings, as one line of JSON without its end.
+    """Each run, then each session and then feedback that no run brings, as one line of JSON without its end.
 
     What is exact is each run: others may be written meanwhile. Raises what `explained` does.
     """
-    for page, lines in (("run_page", "runs"), ("session_page", "sessions")):
+    for page, lines in (("run_page", "runs"), ("session_page", "sessions"), ("feedback_page", "feedback")):
         for ids in _pages(connection, page, chosen):
             with explained():
                 found = connection.execute(_statement(lines), {"ids": ids}).fetchall()

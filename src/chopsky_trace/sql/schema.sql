@@ -686,6 +686,9 @@ alter table public.model_prices add constraint model_prices_valid_from_check CHE
 --: constraint public.model_prices model_prices_valid_until_check
 alter table public.model_prices add constraint model_prices_valid_until_check CHECK (((EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) >= (1970)::numeric) AND (EXTRACT(year FROM (valid_until AT TIME ZONE 'UTC'::text)) <= (9998)::numeric)));
 
+--: constraint public.retention_policies retention_policies_have_no_tenant
+alter table public.retention_policies add constraint retention_policies_have_no_tenant CHECK (((what <> ALL (ARRAY['writer_status'::text, 'tombstones'::text])) OR (tenant_id IS NULL)));
+
 --: constraint public.retention_policies retention_policies_keep_for_check
 alter table public.retention_policies add constraint retention_policies_keep_for_check CHECK ((keep_for > '00:00:00'::interval));
 
@@ -696,10 +699,7 @@ alter table public.retention_policies add constraint retention_policies_once UNI
 alter table public.retention_policies add constraint retention_policies_pkey PRIMARY KEY (id);
 
 --: constraint public.retention_policies retention_policies_what_check
-alter table public.retention_policies add constraint retention_policies_what_check CHECK ((what = ANY (ARRAY['sessions'::text, 'runs'::text, 'messages'::text, 'payloads'::text, 'feedback'::text, 'writer_status'::text])));
-
---: constraint public.retention_policies retention_policies_writers_have_no_tenant
-alter table public.retention_policies add constraint retention_policies_writers_have_no_tenant CHECK (((what <> 'writer_status'::text) OR (tenant_id IS NULL)));
+alter table public.retention_policies add constraint retention_policies_what_check CHECK ((what = ANY (ARRAY['sessions'::text, 'runs'::text, 'messages'::text, 'payloads'::text, 'feedback'::text, 'writer_status'::text, 'tombstones'::text])));
 
 --: constraint public.usage_contributions usage_contributions_pkey
 alter table public.usage_contributions add constraint usage_contributions_pkey PRIMARY KEY (owner_id, key);
@@ -838,6 +838,9 @@ CREATE INDEX idx_conversation_spans_response_id ON public.conversation_spans USI
 
 --: index idx_conversation_spans_told
 CREATE INDEX idx_conversation_spans_told ON public.conversation_spans USING btree (conversation_run_id) WHERE (told IS NOT NULL);
+
+--: index idx_conversation_tombstones_erased_at
+CREATE INDEX idx_conversation_tombstones_erased_at ON public.conversation_tombstones USING btree (erased_at) WHERE (kind = 'run'::text);
 
 --: index idx_messages_by_hand
 CREATE INDEX idx_messages_by_hand ON public.conversation_messages USING btree (session_key, md5(COALESCE(content, ''::text))) WHERE ((conversation_run_id IS NULL) OR (said IS NOT NULL));
@@ -1358,6 +1361,11 @@ AS $function$
             join public.retention_policies p on p.what = 'writer_status' and w.last_write_at < now() - p.keep_for
             where older_than is null and chopsky_count_due.tenant_id is null
         ),
+        'tombstones', (
+            select count(*) from public.conversation_tombstones t
+            where older_than is null and chopsky_count_due.tenant_id is null
+                and t.kind = 'run' and t.erased_at < now() - public.chopsky_tombstones_kept()
+        ),
         'more', false
     )
 $function$;
@@ -1837,13 +1845,32 @@ begin
 end
 $functionx$;
 
+--: function public.chopsky_export_feedback(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_export_feedback(feedback_ids uuid[])
+ RETURNS TABLE(id uuid, exported text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+    if to_regclass('public.conversation_feedback') is not null then
+        return query execute '
+            select f.id, replace(json_build_object(''feedback'', json_build_array(row_to_json(f)))::text, E''\n'', '''')
+            from public.conversation_feedback f where f.id = any ($1) order by f.id'
+        using feedback_ids;
+    end if;
+end
+$function$;
+
 --: function public.chopsky_export_runs(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_export_runs(run_ids uuid[])
  RETURNS TABLE(id uuid, exported text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -2043,12 +2070,27 @@ begin
 end
 $function$;
 
+--: function public.chopsky_give_way(began timestamp with time zone, patience interval, what text)
+CREATE OR REPLACE FUNCTION public.chopsky_give_way(began timestamp with time zone, patience interval, what text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    if clock_timestamp() > began + patience then
+        raise exception 'Somebody else is at the same %', what
+            using errcode = 'lock_not_available', hint = 'Nothing was changed. Try again.';
+    end if;
+    perform pg_sleep(0.005);
+end
+$function$;
+
 --: function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
 CREATE OR REPLACE FUNCTION public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
+ SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET jit TO 'off'
 AS $function$
@@ -2150,6 +2192,7 @@ declare
     fresh uuid[] := '{}';
     said_ids uuid[] := '{}';
     keys uuid[] := '{}';
+    given_ids uuid[] := '{}';
     refused uuid[];
     sessions bigint;
 begin
@@ -2179,6 +2222,11 @@ begin
             keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
+        elsif json_typeof(line -> 'session') is distinct from 'object' then
+            given_ids := given_ids || array(
+                select (e ->> 'id')::uuid from json_array_elements(line -> 'feedback') e
+                where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
+            );
         else
             said_ids := said_ids || array(
                 select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
@@ -2196,6 +2244,14 @@ begin
     refused := public.chopsky_refuse_runs(fresh);
     fresh := array(select u from unnest(fresh) u where u <> all (refused));
     perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
+    if fresh <> '{}' or given_ids <> '{}' then
+        counts := public.chopsky_add_counts(counts, jsonb_build_object(
+            'feedback', -public.chopsky_settle_imported_feedback(given_ids || array(
+                -- It may have waited here for what comes now.
+                select f.id from public.conversation_feedback f where f.is_pending and f.about_id = any (fresh || said_ids)
+            ))
+        ));
+    end if;
     if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
         execute 'select public.chopsky_count_usage($1)' using fresh || said_ids;
     end if;
@@ -2373,6 +2429,7 @@ begin
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
+    perform set_config('chopsky_trace.patience', '', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));
 end
 $function$;
@@ -2485,6 +2542,111 @@ AS $function$
     set resumes = d.resumes, resumed_at = d.resumed_at
     from derived d
     where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at)
+$function$;
+
+--: function public.chopsky_lock_feedback(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_lock_feedback(feedback_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select f.id as key from public.conversation_feedback f where f.id = any (feedback_ids) order by f.id
+    loop
+        loop
+            perform 1 from public.conversation_feedback f where f.id = wanted.key for update skip locked;
+            exit when found or not exists (select 1 from public.conversation_feedback f where f.id = wanted.key);
+            perform public.chopsky_give_way(
+                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, '6 seconds'), 'feedback'
+            );
+        end loop;
+    end loop;
+end
+$function$;
+
+--: function public.chopsky_lock_runs(run_ids uuid[], patience interval)
+CREATE OR REPLACE FUNCTION public.chopsky_lock_runs(run_ids uuid[], patience interval DEFAULT '00:00:01'::interval)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select r.id as key from public.conversation_runs r where r.id = any (run_ids) order by r.id
+    loop
+        loop
+            perform 1 from public.conversation_runs r where r.id = wanted.key for no key update skip locked;
+            exit when found or not exists (select 1 from public.conversation_runs r where r.id = wanted.key);
+            perform public.chopsky_give_way(began, patience, 'conversation run');
+        end loop;
+    end loop;
+end
+$function$;
+
+--: function public.chopsky_lock_sessions(keys uuid[], patience interval)
+CREATE OR REPLACE FUNCTION public.chopsky_lock_sessions(keys uuid[], patience interval DEFAULT '00:00:01'::interval)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select s.session_key as key from public.conversation_sessions s where s.session_key = any (keys) order by s.session_key
+    loop
+        loop
+            perform 1 from public.conversation_sessions s where s.session_key = wanted.key for no key update skip locked;
+            exit when found or not exists (select 1 from public.conversation_sessions s where s.session_key = wanted.key);
+            perform public.chopsky_give_way(
+                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, patience), 'session'
+            );
+        end loop;
+    end loop;
+end
+$function$;
+
+--: function public.chopsky_lock_usage(owner_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_lock_usage(owner_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    perform 1 from public.usage_metrics m
+    where m.key in (select c.key from public.usage_contributions c where c.owner_id = any (owner_ids))
+    order by m.key for update;
+    perform 1 from public.usage_totals t
+    where t.key in (
+        select public.chopsky_usage_key(c.day, c.tenant_id, null, c.provider, c.model)
+        from public.usage_contributions c where c.owner_id = any (owner_ids)
+    )
+    order by t.key for update;
+end
 $function$;
 
 --: function public.chopsky_merge_calls(run_ids uuid[])
@@ -2613,13 +2775,15 @@ $function$;
 --: function public.chopsky_named_ids(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_named_ids(run_ids uuid[])
  RETURNS SETOF uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
+ SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET jit TO 'off'
 AS $function$
+begin
+    return query
     with recursive told (text) as (
         select concat_ws(' ', s.inputs, s.outputs, s.invocation_params, s.metadata, s.end_metadata)
         from public.conversation_spans s where s.conversation_run_id = any (run_ids)
@@ -2647,7 +2811,8 @@ AS $function$
     union
     select n.id from node n
     union
-    select unnest(n.bodies) from node n
+    select unnest(n.bodies) from node n;
+end
 $function$;
 
 --: function public.chopsky_nested_calls(run_ids uuid[])
@@ -2720,6 +2885,16 @@ begin
     end if;
     if tg_op <> 'DELETE' then
         perform public.chopsky_place_feedback(array(select c.id from changed c));
+    end if;
+    if tg_op = 'INSERT' then
+        if exists (
+            select 1 from changed c join public.conversation_feedback f on f.id = c.id where f.is_pending and not c.is_pending
+        ) then
+            raise exception 'What the feedback is about has just been removed' using errcode = 'foreign_key_violation';
+        end if;
+    elsif tg_op = 'UPDATE' then
+        delete from public.conversation_feedback f
+        using changed c where f.id = c.id and f.is_pending and not c.is_pending;
     end if;
     return null;
 end
@@ -2884,7 +3059,7 @@ begin
         where s.duplicate_of in (select c.id from changed c where c.told is not null);
         if others is not null then
             perform set_config('chopsky_trace.recompute', 'on', true);
-            perform 1 from public.conversation_runs r where r.id = any (others) order by r.id for no key update;
+            perform public.chopsky_lock_runs(others);
             touched := touched || others || public.chopsky_merge_calls(others);
             perform set_config('chopsky_trace.recompute', 'off', true);
         end if;
@@ -2898,7 +3073,8 @@ begin
         where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
         perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
-    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    -- Nobody else is after a row that is new.
+    perform public.chopsky_lock_runs(touched, case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);
     perform public.chopsky_recompute(touched, touched);
     perform public.chopsky_count_usage(touched || loose);
     return null;
@@ -2931,7 +3107,7 @@ AS $function$
 begin
     perform public.chopsky_settle_sessions(array_remove(array[
         case when tg_op <> 'INSERT' then old.session_key end, case when tg_op <> 'DELETE' then new.session_key end
-    ], null));
+    ], null), case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);
     return null;
 end
 $function$;
@@ -2955,7 +3131,11 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(found_ids));
-    delete from public.conversation_feedback f where f.id = any (found_ids) and f.conversation_run_id = any (gone);
+    -- What somebody is changing now they remove themselves (chopsky_on_feedback): they wait for a run that is gone then.
+    delete from public.conversation_feedback f where f.id in (
+        select o.id from public.conversation_feedback o
+        where o.id = any (found_ids) and o.conversation_run_id = any (gone) order by o.id for update skip locked
+    );
     perform set_config('chopsky_trace.recompute', was, true);
     return null;
 end
@@ -3002,6 +3182,20 @@ begin
         perform public.chopsky_recompute(rated, '{}');
     end if;
     perform public.chopsky_count_usage(touched || rated);
+    return null;
+end
+$function$;
+
+--: function public.chopsky_on_runs_gone()
+CREATE OR REPLACE FUNCTION public.chopsky_on_runs_gone()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+    perform public.chopsky_settle_sessions(array(
+        select distinct r.session_key from gone_runs r where r.session_id is not null
+    ));
     return null;
 end
 $function$;
@@ -3064,19 +3258,28 @@ CREATE OR REPLACE FUNCTION public.chopsky_on_session_gone()
  SET search_path TO ''
 AS $function$
 declare
+    held uuid;
+    keys uuid[];
     run_ids uuid[];
+    said_ids uuid[];
 begin
-    if old.legal_hold then
-        raise exception 'The session % is under a legal hold', old.id
+    select s.id into held from gone_sessions s where s.legal_hold order by s.id limit 1;
+    if found then
+        raise exception 'The session % is under a legal hold', held
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
-    perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for update;
-    with gone as (
-        delete from public.conversation_runs r where r.session_key = old.session_key returning r.id
-    )
-    select array_agg(g.id) into run_ids from gone g;
+    keys := array(select s.session_key from gone_sessions s);
+    run_ids := array(select r.id from public.conversation_runs r where r.session_key = any (keys) order by r.id for update);
+    said_ids := array(
+        select m.id from public.conversation_messages m where m.session_key = any (keys) and m.conversation_run_id is null
+        order by m.id for update
+    );
+    if to_regprocedure('public.chopsky_lock_usage(uuid[])') is not null then
+        execute 'select public.chopsky_lock_usage($1)' using run_ids || said_ids;
+    end if;
+    delete from public.conversation_runs r where r.id = any (run_ids);
     perform public.chopsky_entomb_runs(run_ids);
-    delete from public.conversation_messages m where m.session_key = old.session_key and m.conversation_run_id is null;
+    delete from public.conversation_messages m where m.id = any (said_ids);
     return null;
 end
 $function$;
@@ -3144,6 +3347,8 @@ begin
     perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
     -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
     perform set_config('chopsky_trace.recompute', 'on', true);
+    -- Where somebody removes or rates what the batch is about, they go first: it comes again.
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     perform pg_advisory_xact_lock(k.key)
     from (
         select distinct hashtextextended(s.session_id, 0) as key
@@ -3394,8 +3599,12 @@ begin
     if exists (select 1 from public.conversation_feedback f where f.id = any (feedback_ids) and f.is_pending) then
         perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.feedback', 0));
     end if;
-    -- Also of what was there: its message may have come while we waited for the lock on its run.
-    perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(feedback_ids));
+    -- Also of what was there: its message may have come while we waited for the lock on its run. A run that somebody is
+    -- writing to they rate themselves: they are waiting to look for feedback until we have done.
+    touched := public.chopsky_resolve_feedback(feedback_ids);
+    perform public.chopsky_rate_runs(array(
+        select r.id from public.conversation_runs r where r.id = any (touched) order by r.id for no key update skip locked
+    ));
     perform set_config('chopsky_trace.recompute', was, true);
 end
 $function$;
@@ -3496,8 +3705,8 @@ AS $function$
     where above.id is null or n.key::integer < above.wanted
 $function$;
 
---: function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text)
-CREATE OR REPLACE FUNCTION public.chopsky_prune(batch integer DEFAULT 100, at_most integer DEFAULT 1000, dry_run boolean DEFAULT false, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text)
+--: function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text, for_at_most interval)
+CREATE OR REPLACE FUNCTION public.chopsky_prune(batch integer DEFAULT 100, at_most integer DEFAULT 1000, dry_run boolean DEFAULT false, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text, for_at_most interval DEFAULT NULL::interval)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -3507,10 +3716,11 @@ AS $function$
 #variable_conflict use_column
 declare
     counts jsonb := '{"sessions": 0, "runs": 0, "spans": 0, "messages": 0, "contents": 0, "feedback": 0, "messages_kept": 0,
-        "runs_without_messages": 0, "runs_without_payloads": 0, "writer_status": 0, "busy": 0, "more": false}';
+        "runs_without_messages": 0, "runs_without_payloads": 0, "writer_status": 0, "tombstones": 0, "busy": 0, "more": false}';
     -- Rows that are left of at_most.
     rest bigint := greatest(at_most, 1);
     step integer := greatest(batch, 1);
+    ends_at constant timestamptz := coalesce(clock_timestamp() + for_at_most, 'infinity');
     part text;
     due uuid[];
     tried uuid[];
@@ -3524,6 +3734,7 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('chopsky_trace.prune', 0)) then
         return counts || '{"busy": 1, "more": true}';
     end if;
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     if older_than is null then
         for session_id in select d from public.chopsky_due_sessions(rest, chopsky_prune.tenant_id) d loop
             begin
@@ -3531,17 +3742,17 @@ begin
                     done := public.chopsky_remove_session(session_id, least(step, rest)::integer);
                     counts := public.chopsky_add_counts(counts, coalesce(done, '{"busy": 1}'));
                     rest := rest - greatest((done ->> 'runs')::bigint, 1);
-                    exit when done is null or (done ->> 'sessions')::integer = 1 or rest <= 0;
+                    exit when done is null or (done ->> 'sessions')::integer = 1 or rest <= 0 or clock_timestamp() > ends_at;
                 end loop;
             exception when lock_not_available or deadlock_detected then
                 counts := public.chopsky_add_counts(counts, '{"busy": 1}');
             end;
-            exit when rest <= 0;
+            exit when rest <= 0 or clock_timestamp() > ends_at;
         end loop;
     end if;
     foreach part in array case when older_than is null then array['runs', 'messages', 'payloads'] else array['runs'] end loop
         tried := '{}';
-        while rest > 0 loop
+        while rest > 0 and clock_timestamp() < ends_at loop
             -- Beyond those that somebody else was at.
             due := array(
                 select d from public.chopsky_due_runs(part, cardinality(tried) + least(step, rest), older_than, chopsky_prune.tenant_id) d
@@ -3567,7 +3778,8 @@ begin
     if older_than is null then
         counts := public.chopsky_add_counts(counts, public.chopsky_prune_rows(rest, chopsky_prune.tenant_id));
     end if;
-    return counts || jsonb_build_object('more', rest <= 0);
+    perform set_config('chopsky_trace.patience', '', true);
+    return counts || jsonb_build_object('more', rest <= 0 or clock_timestamp() > ends_at);
 end
 $function$;
 
@@ -3582,6 +3794,7 @@ declare
     keep_for interval;
     writers bigint := 0;
     given bigint := 0;
+    tombstones bigint := 0;
 begin
     select p.keep_for into keep_for from public.retention_policies p where p.what = 'writer_status';
     if keep_for is not null and chopsky_prune_rows.tenant_id is null then
@@ -3612,7 +3825,15 @@ begin
             )' using greatest(at_most, 1), chopsky_prune_rows.tenant_id;
         get diagnostics given = row_count;
     end if;
-    return jsonb_build_object('writer_status', writers, 'feedback', given);
+    if chopsky_prune_rows.tenant_id is null then
+        delete from public.conversation_tombstones t where t.hash in (
+            select o.hash from public.conversation_tombstones o
+            where o.kind = 'run' and o.erased_at < now() - public.chopsky_tombstones_kept()
+            order by o.erased_at limit greatest(at_most, 1) for update skip locked
+        );
+        get diagnostics tombstones = row_count;
+    end if;
+    return jsonb_build_object('writer_status', writers, 'feedback', given, 'tombstones', tombstones);
 end
 $function$;
 
@@ -3625,6 +3846,7 @@ CREATE OR REPLACE FUNCTION public.chopsky_prunes()
 AS $function$
     select exists (select 1 from public.retention_policies p where p.keep_for is not null)
         or exists (select 1 from public.conversation_sessions s where s.expires_at <= now())
+        or exists (select 1 from public.conversation_tombstones t where t.kind = 'run' and t.erased_at < now() - interval '1 year')
 $function$;
 
 --: function public.chopsky_rate_runs(run_ids uuid[])
@@ -3641,8 +3863,12 @@ begin
         return;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
-    -- In id order, as everybody; with the lock, whatever others gave before is seen.
-    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    -- With the lock, whatever others gave before is seen. By hand one waits in line: nobody who has a run does for feedback.
+    if coalesce(current_setting('chopsky_trace.patience', true), '') = '' then
+        perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    else
+        perform public.chopsky_lock_runs(run_ids, '2 seconds');
+    end if;
     with changed as (
         update public.conversation_runs r
         set user_satisfaction_score = s.score, updated_at = now()
@@ -4094,6 +4320,8 @@ begin
             and r.resumes = any (run_ids) and r.id <> all (run_ids)
     );
     if to_regclass('public.conversation_feedback') is not null then
+        execute 'select public.chopsky_lock_feedback(array(select f.id from public.conversation_feedback f where f.conversation_run_id = any ($1)))'
+        using run_ids;
         execute 'delete from public.conversation_feedback f where f.conversation_run_id = any ($1)' using run_ids;
         get diagnostics feedback = row_count;
     end if;
@@ -4137,6 +4365,7 @@ begin
     if not found or not pg_try_advisory_xact_lock(hashtextextended(session.session_id, 0)) then
         return null;
     end if;
+    perform public.chopsky_lock_sessions(array[session.session_key]);
     run_ids := array(
         select r.id from public.conversation_runs r where r.session_key = session.session_key
         order by r.created_at desc, r.id desc limit at_most
@@ -4195,10 +4424,13 @@ begin
             target.message_id,
             case when known.answer > 0 then md5(known.about_id::text || '/' || known.answer::text)::uuid else known.about_id end
         );
+        perform public.chopsky_lock_feedback(array(
+            select f.id from public.conversation_feedback f
+            where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id
+        ));
         select f.* into other
         from public.conversation_feedback f
-        where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id
-        for update;
+        where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id;
         if found and (other.version, other.id) > (known.version, known.id) then
             delete from public.conversation_feedback f where f.id = known.id;
             update public.conversation_feedback f set created_at = least(f.created_at, known.created_at) where f.id = other.id;
@@ -4307,7 +4539,7 @@ begin
     end if;
     if wanted then
         execute 'select cron.schedule($1, $2, $3)'
-        using 'chopsky-trace prune', '*/10 * * * *', 'select public.chopsky_prune(100, 5000)';
+        using 'chopsky-trace prune', '* * * * *', 'select public.chopsky_prune(20, 1000, for_at_most => ''700 milliseconds'')';
     else
         execute 'select cron.unschedule(j.jobid) from cron.job j where j.jobname = $1' using 'chopsky-trace prune';
     end if;
@@ -4374,6 +4606,31 @@ begin
         perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(found_ids));
         perform set_config('chopsky_trace.recompute', was, true);
     end if;
+end
+$function$;
+
+--: function public.chopsky_settle_imported_feedback(feedback_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_settle_imported_feedback(feedback_ids uuid[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+    refused bigint;
+begin
+    delete from public.conversation_feedback f
+    using public.conversation_tombstones t
+    where f.id = any (feedback_ids) and (
+        t.hash in (
+            public.chopsky_tombstone('run', f.about_id::text), public.chopsky_tombstone('run', f.conversation_run_id::text)
+        ) or (f.created_at < t.erased_at and t.hash in (
+            public.chopsky_tombstone('person', f.user_id), public.chopsky_tombstone('person', f.user_id, f.tenant_id),
+            public.chopsky_tombstone('person', f.given_by), public.chopsky_tombstone('person', f.given_by, f.tenant_id)
+        ))
+    );
+    get diagnostics refused = row_count;
+    perform public.chopsky_place_feedback(feedback_ids);
+    return refused;
 end
 $function$;
 
@@ -4456,8 +4713,8 @@ AS $function$
     returning r.id
 $function$;
 
---: function public.chopsky_settle_sessions(keys uuid[])
-CREATE OR REPLACE FUNCTION public.chopsky_settle_sessions(keys uuid[])
+--: function public.chopsky_settle_sessions(keys uuid[], patience interval)
+CREATE OR REPLACE FUNCTION public.chopsky_settle_sessions(keys uuid[], patience interval DEFAULT '00:00:01'::interval)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -4467,21 +4724,32 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_sessions(keys uuid[])
 AS $function$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    early uuid[];
+    projects text[];
 begin
+    if coalesce(cardinality(keys), 0) = 0 then
+        return;
+    end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- A session that an application made before its first run has no project yet: that run's it is.
-    update public.conversation_sessions s
-    set project = r.project
+    select array_agg(s.session_key), array_agg(r.project) into early, projects
     from unnest(keys) k (key)
     cross join lateral (
         select o.project, o.tenant_id, o.user_id, o.session_id from public.conversation_runs o
         where o.session_key = k.key and o.session_id is not null and o.project is not null and not o.merged
         limit 1
     ) r
-    where s.session_id = r.session_id and s.project is null and s.by_hand
+    join public.conversation_sessions s on s.session_id = r.session_id and s.project is null and s.by_hand
         and s.user_id is not distinct from r.user_id and s.tenant_id is not distinct from r.tenant_id
         and not exists (select 1 from public.conversation_sessions e where e.session_key = k.key)
         and not exists (select 1 from public.conversation_runs o where o.session_key = s.session_key);
+    perform public.chopsky_lock_sessions(keys || early, patience);
+    if early is not null then
+        update public.conversation_sessions s
+        set project = e.project
+        from unnest(early, projects) e (key, project)
+        where s.session_key = e.key;
+    end if;
 
     insert into public.conversation_sessions as s (
         id, session_id, project, tenant_id, user_id, by_hand, created_at, updated_at, last_activity_at
@@ -4940,6 +5208,17 @@ AS $function$
     from public.chopsky_keys k where k.name = 'tombstones'
 $function$;
 
+--: function public.chopsky_tombstones_kept()
+CREATE OR REPLACE FUNCTION public.chopsky_tombstones_kept()
+ RETURNS interval
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select case when exists (select 1 from public.retention_policies p where p.what = 'tombstones')
+        then (select p.keep_for from public.retention_policies p where p.what = 'tombstones') else interval '1 year' end
+$function$;
+
 --: function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
 CREATE OR REPLACE FUNCTION public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
  RETURNS uuid
@@ -5070,7 +5349,10 @@ declare
     given record;
     known uuid;
     written uuid[] := '{}';
+    patience constant text := current_setting('lock_timeout');
 begin
+    -- Who gives the same by hand now has its row, and waits for runs that we have.
+    perform set_config('lock_timeout', '50ms', true);
     for given in
         select
             g.id, g.about_id, g.answer, g.given_by, coalesce(g.key, 'user_satisfaction') as key,
@@ -5099,9 +5381,11 @@ begin
                 f.target_id = case when given.answer > 0 then md5(given.about_id::text || '/' || given.answer::text)::uuid else given.about_id end
                 and f.key = given.key and f.user_id is not distinct from given.given_by
             )
-            order by f.id <> given.id limit 1
-            for update;
+            order by f.id <> given.id limit 1;
             if found then
+                perform public.chopsky_lock_feedback(array[known]);
+                -- It went meanwhile.
+                continue when not exists (select 1 from public.conversation_feedback f where f.id = known);
                 update public.conversation_feedback f
                 set thumbs = given.thumbs, score = given.score, value = given.value, comment = given.comment,
                     source = given.source, metadata = given.metadata, version = given.version, updated_at = given.updated_at
@@ -5129,6 +5413,7 @@ begin
             -- Somebody else was faster: theirs is there now.
         end loop;
     end loop;
+    perform set_config('lock_timeout', patience, true);
     perform public.chopsky_place_feedback(written);
 end
 $function$;
@@ -5375,6 +5660,7 @@ declare
     done jsonb;
     removed integer := 0;
 begin
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     for session_id in select d from public.chopsky_due_sessions(1000, null, true) d loop
         begin
             done := public.chopsky_remove_session(session_id, 10000);
@@ -5383,6 +5669,7 @@ begin
         end;
         removed := removed + coalesce((done ->> 'sessions')::integer, 0);
     end loop;
+    perform set_config('chopsky_trace.patience', '', true);
     return removed;
 end
 $function$;
@@ -5446,6 +5733,8 @@ begin
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
     perform pg_advisory_xact_lock(hashtextextended(session.session_id, 0));
+    -- As who removes it: first the session.
+    perform public.chopsky_lock_sessions(array[session.session_key], '5 seconds');
     perform 1 from public.conversation_runs r where r.session_key = session.session_key order by r.id for update;
     -- Also one that only its runs had made stays.
     update public.conversation_sessions s set by_hand = true where s.id = session_uuid;
@@ -5454,6 +5743,13 @@ begin
         where r.session_key = session.session_key
     );
     perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
+    perform public.chopsky_lock_usage(
+        array(select r.id from public.conversation_runs r where r.session_key = session.session_key)
+        || array(
+            select m.id from public.conversation_messages m
+            where m.session_key = session.session_key and m.conversation_run_id is null order by m.id for update
+        )
+    );
     delete from public.conversation_runs r where r.session_key = session.session_key;
     with gone as (
         delete from public.conversation_messages m
@@ -5813,6 +6109,7 @@ declare
     further uuid[];
     said_ids uuid[];
     touched uuid[];
+    keys uuid[];
     prefixes uuid[];
     counts jsonb;
     tables jsonb := '{}';
@@ -5836,6 +6133,12 @@ begin
     run_ids := array(
         select r.id from public.conversation_runs r where r.user_id = person and (tenant is null or r.tenant_id = tenant)
     );
+    -- As who removes a session by hand: first the sessions.
+    keys := array(
+        select s.session_key from public.conversation_sessions s
+        where s.user_id = person and (tenant is null or s.tenant_id = tenant)
+    );
+    perform public.chopsky_lock_sessions(keys, '10 seconds');
     -- What saw the same calls and knows no user is the same conversation.
     loop
         further := array(
@@ -5861,7 +6164,17 @@ begin
         where m.user_id = person and (tenant is null or m.tenant_id = tenant)
             and (m.conversation_run_id is null or m.conversation_run_id <> all (run_ids))
             and not exists (select 1 from public.conversation_sessions s where s.session_key = m.session_key and s.legal_hold)
+        order by m.id for update
     );
+    touched := array(
+        select distinct m.conversation_run_id from public.conversation_messages m
+        where m.id = any (said_ids) and m.conversation_run_id is not null
+    );
+    perform public.chopsky_lock_runs(touched, '10 seconds');
+    -- Alone with the roll-ups from here on: after all runs, and before the first row of theirs.
+    if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
+    end if;
     prefixes := array(
         select p.id from public.conversation_prefixes p where p.id in (select n from public.chopsky_named_ids(run_ids) n)
     );
@@ -5870,11 +6183,6 @@ begin
     end if;
     perform public.chopsky_entomb_runs(run_ids);
     counts := public.chopsky_remove_runs(run_ids, true);
-    touched := array(
-        select distinct m.conversation_run_id from public.conversation_messages m
-        where m.id = any (said_ids) and m.conversation_run_id is not null
-    );
-    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
     -- Else what an application said of it would come back in its place.
     update public.conversation_messages m set said = null where m.id = any (said_ids) and m.said is not null;
     delete from public.conversation_messages m where m.id = any (said_ids);
@@ -5884,8 +6192,7 @@ begin
         'conversation_runs', counts -> 'runs', 'conversation_spans', counts -> 'spans',
         'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said_ids), 'conversation_contents', counts -> 'contents'
     );
-    delete from public.conversation_sessions s
-    where s.user_id = person and (tenant is null or s.tenant_id = tenant) and not s.legal_hold;
+    delete from public.conversation_sessions s where s.session_key = any (keys) and not s.legal_hold;
     -- The beginnings of long prompts are ids only, yet made of what was said. The longest first, where no other begins so.
     loop
         delete from public.conversation_prefixes p
@@ -6472,6 +6779,21 @@ begin
         return null;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
+    -- As ingest does: one writer at a time for a session, and before any row of it is locked.
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(coalesce((
+            select s.session_id from public.conversation_sessions s where s.id = coalesce(
+                (select e.id from public.conversation_sessions e where e.session_key = n.session_key),
+                public.conversation_session_id(n.session_id, n.tenant_id, n.user_id)
+            )
+        ), n.session_id), 0) as key
+        from (
+            select distinct c.session_id, c.tenant_id, c.user_id, c.session_key
+            from changed c where c.conversation_run_id is null and c.session_id is not null
+        ) n
+        order by 1
+    ) k;
     for said in
         select c.session_id, c.tenant_id, c.user_id, c.session_key, array_agg(c.id) as ids, max(c.created_at) as at
         from changed c where c.conversation_run_id is null and c.session_id is not null
@@ -6481,10 +6803,7 @@ begin
             (select s.id from public.conversation_sessions s where s.session_key = said.session_key),
             public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
         );
-        -- As ingest does: one writer at a time for a session, and before any row of it is locked.
-        perform pg_advisory_xact_lock(hashtextextended(coalesce(
-            (select s.session_id from public.conversation_sessions s where s.id = session_uuid), said.session_id
-        ), 0));
+        perform public.chopsky_lock_sessions(array(select s.session_key from public.conversation_sessions s where s.id = session_uuid), '10 seconds');
         select s.* into session from public.conversation_sessions s
         where s.id = coalesce(session_uuid, public.conversation_session_id(said.session_id, said.tenant_id, said.user_id))
         for no key update;
@@ -6790,7 +7109,7 @@ CREATE TRIGGER conversation_messages_with_feedback_deleted AFTER DELETE ON publi
 CREATE TRIGGER conversation_runs_edited_by_hand BEFORE UPDATE ON public.conversation_runs FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_edit_by_hand();
 
 --: trigger public.conversation_runs conversation_runs_gone
-CREATE TRIGGER conversation_runs_gone AFTER DELETE ON public.conversation_runs FOR EACH ROW WHEN ((old.session_id IS NOT NULL)) EXECUTE FUNCTION public.chopsky_on_run_of_session();
+CREATE TRIGGER conversation_runs_gone AFTER DELETE ON public.conversation_runs REFERENCING OLD TABLE AS gone_runs FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_runs_gone();
 
 --: trigger public.conversation_runs conversation_runs_left_session
 CREATE TRIGGER conversation_runs_left_session AFTER UPDATE ON public.conversation_runs FOR EACH ROW WHEN (((old.session_id IS NOT NULL) AND ((old.session_key <> new.session_key) OR (new.merged AND (NOT old.merged))))) EXECUTE FUNCTION public.chopsky_on_run_of_session();
@@ -6820,7 +7139,7 @@ CREATE TRIGGER conversation_runs_with_feedback_deleted AFTER DELETE ON public.co
 CREATE TRIGGER conversation_sessions_activity BEFORE INSERT OR UPDATE ON public.conversation_sessions FOR EACH ROW EXECUTE FUNCTION public.update_session_activity();
 
 --: trigger public.conversation_sessions conversation_sessions_gone
-CREATE TRIGGER conversation_sessions_gone AFTER DELETE ON public.conversation_sessions FOR EACH ROW WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_session_gone();
+CREATE TRIGGER conversation_sessions_gone AFTER DELETE ON public.conversation_sessions REFERENCING OLD TABLE AS gone_sessions FOR EACH STATEMENT WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_session_gone();
 
 --: trigger public.conversation_sessions conversation_sessions_moved
 CREATE TRIGGER conversation_sessions_moved AFTER UPDATE ON public.conversation_sessions FOR EACH ROW WHEN ((old.session_key <> new.session_key)) EXECUTE FUNCTION public.chopsky_on_session_moved();
@@ -7151,6 +7470,9 @@ grant execute on function public.chopsky_entomb_runs(run_ids uuid[]) to service_
 --: grant public.chopsky_erase_on_auth_delete(wanted boolean) to service_role
 grant execute on function public.chopsky_erase_on_auth_delete(wanted boolean) to service_role;
 
+--: grant public.chopsky_export_feedback(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_export_feedback(feedback_ids uuid[]) to service_role;
+
 --: grant public.chopsky_export_runs(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_export_runs(run_ids uuid[]) to service_role;
 
@@ -7171,6 +7493,9 @@ grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[
 
 --: grant public.chopsky_forget_usage(user_id text, tenant_id text) to service_role
 grant execute on function public.chopsky_forget_usage(user_id text, tenant_id text) to service_role;
+
+--: grant public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role
+grant execute on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role;
 
 --: grant public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role
 grant execute on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role;
@@ -7195,6 +7520,18 @@ grant insert, select on table public.chopsky_keys to service_role;
 
 --: grant public.chopsky_link_resumed(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_link_resumed(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_lock_feedback(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_lock_feedback(feedback_ids uuid[]) to service_role;
+
+--: grant public.chopsky_lock_runs(run_ids uuid[], patience interval) to service_role
+grant execute on function public.chopsky_lock_runs(run_ids uuid[], patience interval) to service_role;
+
+--: grant public.chopsky_lock_sessions(keys uuid[], patience interval) to service_role
+grant execute on function public.chopsky_lock_sessions(keys uuid[], patience interval) to service_role;
+
+--: grant public.chopsky_lock_usage(owner_ids uuid[]) to service_role
+grant execute on function public.chopsky_lock_usage(owner_ids uuid[]) to service_role;
 
 --: grant public.chopsky_merge_calls(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_merge_calls(run_ids uuid[]) to service_role;
@@ -7235,8 +7572,8 @@ grant execute on function public.chopsky_prompt_bodies(span_id uuid) to service_
 --: grant public.chopsky_prompt_names(span_id uuid) to service_role
 grant execute on function public.chopsky_prompt_names(span_id uuid) to service_role;
 
---: grant public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) to service_role
-grant execute on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) to service_role;
+--: grant public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text, for_at_most interval) to service_role
+grant execute on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text, for_at_most interval) to service_role;
 
 --: grant public.chopsky_prune_rows(at_most bigint, tenant_id text) to service_role
 grant execute on function public.chopsky_prune_rows(at_most bigint, tenant_id text) to service_role;
@@ -7298,6 +7635,9 @@ grant execute on function public.chopsky_session_moves(state text) to service_ro
 --: grant public.chopsky_settle_feedback(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_feedback(run_ids uuid[]) to service_role;
 
+--: grant public.chopsky_settle_imported_feedback(feedback_ids uuid[]) to service_role
+grant execute on function public.chopsky_settle_imported_feedback(feedback_ids uuid[]) to service_role;
+
 --: grant public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role
 grant execute on function public.chopsky_settle_messages(keys uuid[], bodies uuid[]) to service_role;
 
@@ -7307,8 +7647,8 @@ grant execute on function public.chopsky_settle_said(message_ids uuid[]) to serv
 --: grant public.chopsky_settle_scope(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_scope(run_ids uuid[]) to service_role;
 
---: grant public.chopsky_settle_sessions(keys uuid[]) to service_role
-grant execute on function public.chopsky_settle_sessions(keys uuid[]) to service_role;
+--: grant public.chopsky_settle_sessions(keys uuid[], patience interval) to service_role
+grant execute on function public.chopsky_settle_sessions(keys uuid[], patience interval) to service_role;
 
 --: grant public.chopsky_settle_turns(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_settle_turns(run_ids uuid[]) to service_role;
@@ -7330,6 +7670,9 @@ grant execute on function public.chopsky_text_body_id(role text, content text, t
 
 --: grant public.chopsky_tombstone(kind text, id text, tenant_id text) to service_role
 grant execute on function public.chopsky_tombstone(kind text, id text, tenant_id text) to service_role;
+
+--: grant public.chopsky_tombstones_kept() to service_role
+grant execute on function public.chopsky_tombstones_kept() to service_role;
 
 --: grant public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role
 grant execute on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) to service_role;
@@ -7628,6 +7971,9 @@ comment on function public.chopsky_entomb_runs(run_ids uuid[]) is 'Late records 
 --: comment public.chopsky_erase_on_auth_delete(wanted boolean)
 comment on function public.chopsky_erase_on_auth_delete(wanted boolean) is 'Whether a user who is deleted in auth.users is erased here; false where there is no such table.';
 
+--: comment public.chopsky_export_feedback(feedback_ids uuid[])
+comment on function public.chopsky_export_feedback(feedback_ids uuid[]) is 'Feedback that belongs to no run that is here, as lines of JSON.';
+
 --: comment public.chopsky_export_runs(run_ids uuid[])
 comment on function public.chopsky_export_runs(run_ids uuid[]) is 'Each run with its session, spans, messages, contents, prefixes, analytics and feedback, as a line of JSON.';
 
@@ -7639,6 +7985,9 @@ comment on function public.chopsky_feedback_version(moment timestamp with time z
 
 --: comment public.chopsky_forget_usage(user_id text, tenant_id text)
 comment on function public.chopsky_forget_usage(user_id text, tenant_id text) is 'Adds a person''s usage to nobody''s, of the same tenants and days.';
+
+--: comment public.chopsky_give_way(began timestamp with time zone, patience interval, what text)
+comment on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) is 'Waits a moment for rows that others have; an error once patience is over.';
 
 --: comment public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
 comment on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
@@ -7654,6 +8003,18 @@ comment on function public.chopsky_keep_usage(run_ids uuid[]) is 'Keeps in usage
 
 --: comment public.chopsky_keys
 comment on table public.chopsky_keys is 'Random keys of this database, made when first needed. Without it nobody can tell whom a tombstone is of.';
+
+--: comment public.chopsky_lock_feedback(feedback_ids uuid[])
+comment on function public.chopsky_lock_feedback(feedback_ids uuid[]) is 'Locks this feedback for who holds its runs already.';
+
+--: comment public.chopsky_lock_runs(run_ids uuid[], patience interval)
+comment on function public.chopsky_lock_runs(run_ids uuid[], patience interval) is 'Locks these runs for who holds rows of them already.';
+
+--: comment public.chopsky_lock_sessions(keys uuid[], patience interval)
+comment on function public.chopsky_lock_sessions(keys uuid[], patience interval) is 'Locks these sessions for who holds runs already.';
+
+--: comment public.chopsky_lock_usage(owner_ids uuid[])
+comment on function public.chopsky_lock_usage(owner_ids uuid[]) is 'Locks what these runs, and messages outside a run, are counted in.';
 
 --: comment public.chopsky_merge_calls(run_ids uuid[])
 comment on function public.chopsky_merge_calls(run_ids uuid[]) is 'Settles which model calls of these runs were told of twice; returns the runs in which something changed.';
@@ -7679,8 +8040,8 @@ comment on function public.chopsky_prompt_bodies(span_id uuid) is 'Body ids of a
 --: comment public.chopsky_prompt_names(span_id uuid)
 comment on function public.chopsky_prompt_names(span_id uuid) is 'Place, from 0, to the assistant''s name in a model call''s prompt; "" where it has none after all.';
 
---: comment public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text)
-comment on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text) is 'Removes what retention_policies and expires_at say, or runs older than older_than; at most so many runs. more: call it again.';
+--: comment public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text, for_at_most interval)
+comment on function public.chopsky_prune(batch integer, at_most integer, dry_run boolean, older_than interval, tenant_id text, for_at_most interval) is 'Removes what retention_policies and expires_at say, or runs older than older_than; at most so many runs, for about so long. more: call it again.';
 
 --: comment public.chopsky_prunes()
 comment on function public.chopsky_prunes() is 'True where a policy or a session''s expires_at says that something goes.';
@@ -7713,7 +8074,7 @@ comment on function public.chopsky_restore(value jsonb, run_id uuid, is_document
 comment on function public.chopsky_said_by_hand(session_key uuid) is 'When the latest message was written that is of this session and of no run.';
 
 --: comment public.chopsky_schedule_prune(wanted boolean)
-comment on function public.chopsky_schedule_prune(wanted boolean) is 'Has pg_cron call chopsky_prune every ten minutes, or no more; false where pg_cron is missing.';
+comment on function public.chopsky_schedule_prune(wanted boolean) is 'Has pg_cron call chopsky_prune every minute, or no more; false where pg_cron is missing.';
 
 --: comment public.chopsky_session_moves(state text)
 comment on function public.chopsky_session_moves(state text) is 'The states that a session may go to from this one. Replace it where yours go another way.';
@@ -7721,8 +8082,8 @@ comment on function public.chopsky_session_moves(state text) is 'The states that
 --: comment public.chopsky_settle_feedback(run_ids uuid[])
 comment on function public.chopsky_settle_feedback(run_ids uuid[]) is 'Derives the feedback on these runs again, and what waited for them.';
 
---: comment public.chopsky_settle_sessions(keys uuid[])
-comment on function public.chopsky_settle_sessions(keys uuid[]) is 'Makes the sessions of these keys follow from their runs and messages.';
+--: comment public.chopsky_settle_sessions(keys uuid[], patience interval)
+comment on function public.chopsky_settle_sessions(keys uuid[], patience interval) is 'Makes the sessions of these keys follow from their runs and messages.';
 
 --: comment public.chopsky_settle_turns(run_ids uuid[])
 comment on function public.chopsky_settle_turns(run_ids uuid[]) is 'Derives which messages of these runs the user said and was answered; returns the runs in which one changed.';
@@ -7735,6 +8096,9 @@ comment on function public.chopsky_text_body_id(role text, content text, tool_ca
 
 --: comment public.chopsky_tombstone(kind text, id text, tenant_id text)
 comment on function public.chopsky_tombstone(kind text, id text, tenant_id text) is 'The keyed hash by which a person or a run that was erased is known again.';
+
+--: comment public.chopsky_tombstones_kept()
+comment on function public.chopsky_tombstones_kept() is 'How long the tombstones of runs are kept: by the policy, else a year; NULL: for good.';
 
 --: comment public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text)
 comment on function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) is 'Names a row of the usage roll-ups: a hash, for names may be of any length, and NULL.';
@@ -8277,7 +8641,7 @@ comment on column public.retention_policies.keep_for is 'From when the server fi
 comment on column public.retention_policies.tenant_id is 'NULL: all tenants that have no rule of their own.';
 
 --: comment public.retention_policies.what
-comment on column public.retention_policies.what is 'sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; numbers stay. payloads: inputs, outputs, texts and documents of spans. feedback. writer_status.';
+comment on column public.retention_policies.what is 'sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; numbers stay. payloads: inputs, outputs, texts and documents of spans. feedback. writer_status. tombstones: of runs, a year without a rule; those of persons stay.';
 
 --: comment public.update_session_activity()
 comment on function public.update_session_activity() is 'Keeps a session''s times, and its moves from state to state legal.';

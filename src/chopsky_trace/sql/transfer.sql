@@ -32,6 +32,22 @@ where (%(after_id)s::uuid is null or (s.created_at, s.id) > (%(after_at)s::times
 order by s.created_at, s.id
 limit %(limit)s
 
+-- feedback_page --
+-- Feedback that no run brings. By id: that order has an index.
+select f.id, f.created_at
+from public.conversation_feedback f
+where (%(after_id)s::uuid is null or f.id > %(after_id)s::uuid)
+    and not exists (select 1 from public.conversation_runs r where r.id = f.conversation_run_id)
+    -- Which project and what state it may come to be of nobody knows.
+    and num_nonnulls(%(project)s::text, %(status)s::text) = 0
+    and (%(tenant_id)s::text is null or f.tenant_id = %(tenant_id)s)
+    and (%(user_id)s::text is null or f.user_id = %(user_id)s)
+    and (%(session_id)s::text is null or f.session_id = %(session_id)s)
+    and (%(since)s::timestamptz is null or f.created_at >= %(since)s)
+    and (%(until)s::timestamptz is null or f.created_at < %(until)s)
+order by f.id
+limit %(limit)s
+
 -- runs --
 -- Lines of runs.
 select e.exported from public.chopsky_export_runs(%(ids)s) e
@@ -39,6 +55,10 @@ select e.exported from public.chopsky_export_runs(%(ids)s) e
 -- sessions --
 -- Lines of sessions.
 select e.exported from public.chopsky_export_sessions(%(ids)s) e
+
+-- feedback --
+-- Lines of feedback.
+select e.exported from public.chopsky_export_feedback(%(ids)s) e
 
 -- import --
 -- Some lines, as one array.

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from chopsky_trace.database.exchange import Exchange
     from chopsky_trace.writer.batches import Built
 
-Trouble = Literal["record", "size", "schema", "access", "transient", "unknown"]
-"""What is to blame: a record of the batch, its size, the schema, a right or address, the moment, or nobody knows."""
+Trouble = Literal["record", "size", "schema", "access", "contended", "transient", "unknown"]
+"""What is to blame: a record of the batch, its size, the schema, a right or address, somebody who was at the same rows,
+the moment, or nobody knows."""
 
 RECORD_STATES = ("21", "22", "23", "54")
 """Classes of SQLSTATE that the same record would meet again: cardinality, data, constraint, a value over a limit."""
 CANCELED = "57014"
+CONTENDED = ("40001", "40P01", "55P03")
+"""The batch gave way to somebody else: serialization failure, deadlock, a lock that was not to be had."""
 COPY_RECORDS = 100
 """A batch of fewer records goes as JSON: one round trip, and its rows are seldom all new."""
 COPY_SAVES_S = 0.00004
@@ -126,7 +129,7 @@ class Delivery:
             finish(exchange)
             self._served = True
         except Exception as error:
-            if batch.packed is None or trouble(error) in ("transient", "size"):
+            if batch.packed is None or trouble(error) in ("contended", "transient", "size"):
                 raise
             # A row was there already, or is not what its column takes: JSON merges the one and tells the other.
             logger.debug("A batch goes again as JSON: %s", described(error))
@@ -239,6 +242,8 @@ def trouble(error: BaseException) -> Trouble:
     state: str | None = getattr(error, "sqlstate", None)
     if state == CANCELED:
         return "size"
+    if state in CONTENDED:
+        return "contended"
     if isinstance(error, MigrationError | EmbeddedError):
         return "access"
     kind = classify(error)

@@ -31,6 +31,9 @@ IMPATIENT_S = 0.25
 """Longest pause between tries while somebody waits in flush."""
 PATIENCE = 3
 """Tries before an error nobody knows is held against the records."""
+GIVE_WAY = 8
+"""How often a batch that gave way to somebody comes again before it is called trouble."""
+GIVE_WAY_S = 0.2
 POISON_RUN = 10
 """Refused records in a row, after which the database rather than the records is suspected, and a pause is made."""
 
@@ -324,6 +327,11 @@ class Worker:
             return self._refuse(segment, chunk, error)
         if kind == "size" and len(chunk.records) > 1:
             self._limit = max(1, len(chunk.records) // 2)
+            return True
+        if kind == "contended" and self._failures < GIVE_WAY and not self._stopping:
+            # Somebody removes or rates what the batch is about: they are done in a moment.
+            self._failures += 1
+            self._wake.wait(random.uniform(0.0, GIVE_WAY_S))
             return True
         with contextlib.suppress(Exception):
             self._delivery.disconnect()

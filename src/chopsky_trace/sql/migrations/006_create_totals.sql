@@ -198,6 +198,49 @@ comment on function public.recompute_runs(uuid[]) is 'Derives these runs'' total
 revoke all on function public.recompute_runs(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.recompute_runs(uuid[]) to service_role;
 
+-- Locks are taken in one order: runs by id, then sessions, then roll-ups. Who changes a message, feedback or a session by hand has
+-- its row before anything of ours is asked, and wants the run after it. So nobody who holds a row which others reach the
+-- other way round stands in line for the next: they try for a while, and then give way as a whole. No ring of waiters comes
+-- of it. A writer's batch, which has little patience (chopsky_trace.patience), comes again.
+create function public.chopsky_give_way(began timestamptz, patience interval, what text) returns void
+language plpgsql set search_path = ''
+as $$
+begin
+    if clock_timestamp() > began + patience then
+        raise exception 'Somebody else is at the same %', what
+            using errcode = 'lock_not_available', hint = 'Nothing was changed. Try again.';
+    end if;
+    perform pg_sleep(0.005);
+end
+$$;
+comment on function public.chopsky_give_way(timestamptz, interval, text) is 'Waits a moment for rows that others have; an error once patience is over.';
+revoke all on function public.chopsky_give_way(timestamptz, interval, text) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_give_way(timestamptz, interval, text) to service_role;
+
+create function public.chopsky_lock_runs(run_ids uuid[], patience interval default '1 second') returns void
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select r.id as key from public.conversation_runs r where r.id = any (run_ids) order by r.id
+    loop
+        loop
+            perform 1 from public.conversation_runs r where r.id = wanted.key for no key update skip locked;
+            exit when found or not exists (select 1 from public.conversation_runs r where r.id = wanted.key);
+            perform public.chopsky_give_way(began, patience, 'conversation run');
+        end loop;
+    end loop;
+end
+$$;
+comment on function public.chopsky_lock_runs(uuid[], interval) is 'Locks these runs for who holds rows of them already.';
+revoke all on function public.chopsky_lock_runs(uuid[], interval) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_lock_runs(uuid[], interval) to service_role;
+
 -- Rows written by hand. Inside ingest these do nothing: it recomputes once, at its end.
 create function public.chopsky_on_rows() returns trigger
 language plpgsql set search_path = ''
@@ -236,7 +279,7 @@ begin
         where s.duplicate_of in (select c.id from changed c where c.told is not null);
         if others is not null then
             perform set_config('chopsky_trace.recompute', 'on', true);
-            perform 1 from public.conversation_runs r where r.id = any (others) order by r.id for no key update;
+            perform public.chopsky_lock_runs(others);
             touched := touched || others || public.chopsky_merge_calls(others);
             perform set_config('chopsky_trace.recompute', 'off', true);
         end if;
@@ -250,7 +293,8 @@ begin
         where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
         perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
-    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
+    -- Nobody else is after a row that is new.
+    perform public.chopsky_lock_runs(touched, case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);
     perform public.chopsky_recompute(touched, touched);
     perform public.chopsky_count_usage(touched || loose);
     return null;

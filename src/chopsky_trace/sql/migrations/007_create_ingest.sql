@@ -439,6 +439,8 @@ begin
     perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
     -- Statement triggers see it until the transaction ends: rows that COPY brings are recomputed once, at the end.
     perform set_config('chopsky_trace.recompute', 'on', true);
+    -- Where somebody removes or rates what the batch is about, they go first: it comes again.
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     perform pg_advisory_xact_lock(k.key)
     from (
         select distinct hashtextextended(s.session_id, 0) as key
@@ -637,6 +639,7 @@ begin
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
     perform public.chopsky_count_usage(touched || candidates);
     perform set_config('chopsky_trace.recompute', 'off', true);
+    perform set_config('chopsky_trace.patience', '', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));
 end
 $$;

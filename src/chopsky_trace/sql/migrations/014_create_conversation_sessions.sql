@@ -166,29 +166,67 @@ revoke all on function public.update_session_activity() from public, anon, authe
 create trigger conversation_sessions_activity before insert or update on public.conversation_sessions
     for each row execute function public.update_session_activity();
 
+-- Who removes a session by hand has its row and waits for its runs; who asks for this has runs.
+create function public.chopsky_lock_sessions(keys uuid[], patience interval default '1 second') returns void
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select s.session_key as key from public.conversation_sessions s where s.session_key = any (keys) order by s.session_key
+    loop
+        loop
+            perform 1 from public.conversation_sessions s where s.session_key = wanted.key for no key update skip locked;
+            exit when found or not exists (select 1 from public.conversation_sessions s where s.session_key = wanted.key);
+            perform public.chopsky_give_way(
+                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, patience), 'session'
+            );
+        end loop;
+    end loop;
+end
+$$;
+comment on function public.chopsky_lock_sessions(uuid[], interval) is 'Locks these sessions for who holds runs already.';
+revoke all on function public.chopsky_lock_sessions(uuid[], interval) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_lock_sessions(uuid[], interval) to service_role;
+
 -- The rows of these sessions follow from their runs and from what was written by hand: made where there is none, gone
 -- with the last of these where the application never touched them. A pure function of what is stored, whatever came when.
-create function public.chopsky_settle_sessions(keys uuid[]) returns void
+create function public.chopsky_settle_sessions(keys uuid[], patience interval default '1 second') returns void
 language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
+    early uuid[];
+    projects text[];
 begin
+    if coalesce(cardinality(keys), 0) = 0 then
+        return;
+    end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- A session that an application made before its first run has no project yet: that run's it is.
-    update public.conversation_sessions s
-    set project = r.project
+    select array_agg(s.session_key), array_agg(r.project) into early, projects
     from unnest(keys) k (key)
     cross join lateral (
         select o.project, o.tenant_id, o.user_id, o.session_id from public.conversation_runs o
         where o.session_key = k.key and o.session_id is not null and o.project is not null and not o.merged
         limit 1
     ) r
-    where s.session_id = r.session_id and s.project is null and s.by_hand
+    join public.conversation_sessions s on s.session_id = r.session_id and s.project is null and s.by_hand
         and s.user_id is not distinct from r.user_id and s.tenant_id is not distinct from r.tenant_id
         and not exists (select 1 from public.conversation_sessions e where e.session_key = k.key)
         and not exists (select 1 from public.conversation_runs o where o.session_key = s.session_key);
+    perform public.chopsky_lock_sessions(keys || early, patience);
+    if early is not null then
+        update public.conversation_sessions s
+        set project = e.project
+        from unnest(early, projects) e (key, project)
+        where s.session_key = e.key;
+    end if;
 
     insert into public.conversation_sessions as s (
         id, session_id, project, tenant_id, user_id, by_hand, created_at, updated_at, last_activity_at
@@ -226,9 +264,9 @@ begin
     perform set_config('chopsky_trace.recompute', was, true);
 end
 $$;
-comment on function public.chopsky_settle_sessions(uuid[]) is 'Makes the sessions of these keys follow from their runs and messages.';
-revoke all on function public.chopsky_settle_sessions(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_settle_sessions(uuid[]) to service_role;
+comment on function public.chopsky_settle_sessions(uuid[], interval) is 'Makes the sessions of these keys follow from their runs and messages.';
+revoke all on function public.chopsky_settle_sessions(uuid[], interval) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_settle_sessions(uuid[], interval) to service_role;
 
 create function public.chopsky_said_by_hand(session_key uuid) returns timestamptz
 language sql stable set search_path = ''
@@ -246,7 +284,7 @@ as $$
 begin
     perform public.chopsky_settle_sessions(array_remove(array[
         case when tg_op <> 'INSERT' then old.session_key end, case when tg_op <> 'DELETE' then new.session_key end
-    ], null));
+    ], null), case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);
     return null;
 end
 $$;
@@ -259,8 +297,19 @@ execute function public.chopsky_on_run_of_session();
 create trigger conversation_runs_left_session after update on public.conversation_runs for each row
 when (old.session_id is not null and (old.session_key <> new.session_key or (new.merged and not old.merged)))
 execute function public.chopsky_on_run_of_session();
-create trigger conversation_runs_gone after delete on public.conversation_runs for each row
-when (old.session_id is not null) execute function public.chopsky_on_run_of_session();
+create function public.chopsky_on_runs_gone() returns trigger
+language plpgsql set search_path = ''
+as $$
+begin
+    perform public.chopsky_settle_sessions(array(
+        select distinct r.session_key from gone_runs r where r.session_id is not null
+    ));
+    return null;
+end
+$$;
+revoke all on function public.chopsky_on_runs_gone() from public, anon, authenticated, service_role;
+create trigger conversation_runs_gone after delete on public.conversation_runs
+    referencing old table as gone_runs for each statement execute function public.chopsky_on_runs_gone();
 
 -- A session that is renamed, or given to a user, takes along what belongs to it.
 create function public.chopsky_on_session_moved() returns trigger
@@ -298,25 +347,35 @@ create function public.chopsky_on_session_gone() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
 declare
+    held uuid;
+    keys uuid[];
     run_ids uuid[];
+    said_ids uuid[];
 begin
-    if old.legal_hold then
-        raise exception 'The session % is under a legal hold', old.id
+    select s.id into held from gone_sessions s where s.legal_hold order by s.id limit 1;
+    if found then
+        raise exception 'The session % is under a legal hold', held
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
-    perform 1 from public.conversation_runs r where r.session_key = old.session_key order by r.id for update;
-    with gone as (
-        delete from public.conversation_runs r where r.session_key = old.session_key returning r.id
-    )
-    select array_agg(g.id) into run_ids from gone g;
+    keys := array(select s.session_key from gone_sessions s);
+    run_ids := array(select r.id from public.conversation_runs r where r.session_key = any (keys) order by r.id for update);
+    said_ids := array(
+        select m.id from public.conversation_messages m where m.session_key = any (keys) and m.conversation_run_id is null
+        order by m.id for update
+    );
+    if to_regprocedure('public.chopsky_lock_usage(uuid[])') is not null then
+        execute 'select public.chopsky_lock_usage($1)' using run_ids || said_ids;
+    end if;
+    delete from public.conversation_runs r where r.id = any (run_ids);
     perform public.chopsky_entomb_runs(run_ids);
-    delete from public.conversation_messages m where m.session_key = old.session_key and m.conversation_run_id is null;
+    delete from public.conversation_messages m where m.id = any (said_ids);
     return null;
 end
 $$;
 revoke all on function public.chopsky_on_session_gone() from public, anon, authenticated, service_role;
 -- Under recompute only a row that nothing belongs to goes.
-create trigger conversation_sessions_gone after delete on public.conversation_sessions for each row
+create trigger conversation_sessions_gone after delete on public.conversation_sessions
+referencing old table as gone_sessions for each statement
 when (current_setting('chopsky_trace.recompute', true) is distinct from 'on')
 execute function public.chopsky_on_session_gone();
 
@@ -372,6 +431,21 @@ begin
         return null;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
+    -- As ingest does: one writer at a time for a session, and before any row of it is locked.
+    perform pg_advisory_xact_lock(k.key)
+    from (
+        select distinct hashtextextended(coalesce((
+            select s.session_id from public.conversation_sessions s where s.id = coalesce(
+                (select e.id from public.conversation_sessions e where e.session_key = n.session_key),
+                public.conversation_session_id(n.session_id, n.tenant_id, n.user_id)
+            )
+        ), n.session_id), 0) as key
+        from (
+            select distinct c.session_id, c.tenant_id, c.user_id, c.session_key
+            from changed c where c.conversation_run_id is null and c.session_id is not null
+        ) n
+        order by 1
+    ) k;
     for said in
         select c.session_id, c.tenant_id, c.user_id, c.session_key, array_agg(c.id) as ids, max(c.created_at) as at
         from changed c where c.conversation_run_id is null and c.session_id is not null
@@ -381,10 +455,7 @@ begin
             (select s.id from public.conversation_sessions s where s.session_key = said.session_key),
             public.conversation_session_id(said.session_id, said.tenant_id, said.user_id)
         );
-        -- As ingest does: one writer at a time for a session, and before any row of it is locked.
-        perform pg_advisory_xact_lock(hashtextextended(coalesce(
-            (select s.session_id from public.conversation_sessions s where s.id = session_uuid), said.session_id
-        ), 0));
+        perform public.chopsky_lock_sessions(array(select s.session_key from public.conversation_sessions s where s.id = session_uuid), '10 seconds');
         select s.* into session from public.conversation_sessions s
         where s.id = coalesce(session_uuid, public.conversation_session_id(said.session_id, said.tenant_id, said.user_id))
         for no key update;

@@ -480,6 +480,28 @@ comment on function public.chopsky_count_usage(uuid[]) is 'Brings usage_metrics 
 revoke all on function public.chopsky_count_usage(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_count_usage(uuid[]) to service_role;
 
+-- Before several deletions whose parts are counted one by one: all that they take out of is locked at once, in order.
+create function public.chopsky_lock_usage(owner_ids uuid[]) returns void
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    perform 1 from public.usage_metrics m
+    where m.key in (select c.key from public.usage_contributions c where c.owner_id = any (owner_ids))
+    order by m.key for update;
+    perform 1 from public.usage_totals t
+    where t.key in (
+        select public.chopsky_usage_key(c.day, c.tenant_id, null, c.provider, c.model)
+        from public.usage_contributions c where c.owner_id = any (owner_ids)
+    )
+    order by t.key for update;
+end
+$$;
+comment on function public.chopsky_lock_usage(uuid[]) is 'Locks what these runs, and messages outside a run, are counted in.';
+revoke all on function public.chopsky_lock_usage(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_lock_usage(uuid[]) to service_role;
+
 -- To be called in the transaction that prunes, before the runs (or messages outside a run) are deleted: usage_metrics then
 -- stays as it is. Only of what is deleted whole; what of it arrives once more later counts once more.
 create function public.chopsky_keep_usage(run_ids uuid[]) returns void

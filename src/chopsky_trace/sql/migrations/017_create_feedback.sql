@@ -241,6 +241,33 @@ $$;
 revoke all on function public.chopsky_feedback_targets(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_feedback_targets(uuid[]) to service_role;
 
+-- Who changes feedback by hand has its row and wants its run, to rate it; who asks for this has the run.
+create function public.chopsky_lock_feedback(feedback_ids uuid[]) returns void
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    began constant timestamptz := clock_timestamp();
+    wanted record;
+begin
+    -- One after the other, in order: who tries for the same waits with nothing that the first still wants.
+    for wanted in
+        select f.id as key from public.conversation_feedback f where f.id = any (feedback_ids) order by f.id
+    loop
+        loop
+            perform 1 from public.conversation_feedback f where f.id = wanted.key for update skip locked;
+            exit when found or not exists (select 1 from public.conversation_feedback f where f.id = wanted.key);
+            perform public.chopsky_give_way(
+                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, '6 seconds'), 'feedback'
+            );
+        end loop;
+    end loop;
+end
+$$;
+comment on function public.chopsky_lock_feedback(uuid[]) is 'Locks this feedback for who holds its runs already.';
+revoke all on function public.chopsky_lock_feedback(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_lock_feedback(uuid[]) to service_role;
+
 -- Derives these again, and where two turn out to say the same of the same, keeps the later. A row that somebody else is
 -- changing is left to them: they do this too, when they have the lock on its run. Returns the runs to rate again.
 create function public.chopsky_resolve_feedback(feedback_ids uuid[]) returns uuid[]
@@ -270,10 +297,13 @@ begin
             target.message_id,
             case when known.answer > 0 then md5(known.about_id::text || '/' || known.answer::text)::uuid else known.about_id end
         );
+        perform public.chopsky_lock_feedback(array(
+            select f.id from public.conversation_feedback f
+            where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id
+        ));
         select f.* into other
         from public.conversation_feedback f
-        where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id
-        for update;
+        where f.target_id = target_key and f.key = known.key and f.user_id is not distinct from target.user_id and f.id <> known.id;
         if found and (other.version, other.id) > (known.version, known.id) then
             delete from public.conversation_feedback f where f.id = known.id;
             update public.conversation_feedback f set created_at = least(f.created_at, known.created_at) where f.id = other.id;
@@ -306,8 +336,12 @@ begin
         return;
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
-    -- In id order, as everybody; with the lock, whatever others gave before is seen.
-    perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    -- With the lock, whatever others gave before is seen. By hand one waits in line: nobody who has a run does for feedback.
+    if coalesce(current_setting('chopsky_trace.patience', true), '') = '' then
+        perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
+    else
+        perform public.chopsky_lock_runs(run_ids, '2 seconds');
+    end if;
     with changed as (
         update public.conversation_runs r
         set user_satisfaction_score = s.score, updated_at = now()
@@ -349,8 +383,12 @@ begin
     if exists (select 1 from public.conversation_feedback f where f.id = any (feedback_ids) and f.is_pending) then
         perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.feedback', 0));
     end if;
-    -- Also of what was there: its message may have come while we waited for the lock on its run.
-    perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(feedback_ids));
+    -- Also of what was there: its message may have come while we waited for the lock on its run. A run that somebody is
+    -- writing to they rate themselves: they are waiting to look for feedback until we have done.
+    touched := public.chopsky_resolve_feedback(feedback_ids);
+    perform public.chopsky_rate_runs(array(
+        select r.id from public.conversation_runs r where r.id = any (touched) order by r.id for no key update skip locked
+    ));
     perform set_config('chopsky_trace.recompute', was, true);
 end
 $$;
@@ -366,7 +404,10 @@ declare
     given record;
     known uuid;
     written uuid[] := '{}';
+    patience constant text := current_setting('lock_timeout');
 begin
+    -- Who gives the same by hand now has its row, and waits for runs that we have.
+    perform set_config('lock_timeout', '50ms', true);
     for given in
         select
             g.id, g.about_id, g.answer, g.given_by, coalesce(g.key, 'user_satisfaction') as key,
@@ -395,9 +436,11 @@ begin
                 f.target_id = case when given.answer > 0 then md5(given.about_id::text || '/' || given.answer::text)::uuid else given.about_id end
                 and f.key = given.key and f.user_id is not distinct from given.given_by
             )
-            order by f.id <> given.id limit 1
-            for update;
+            order by f.id <> given.id limit 1;
             if found then
+                perform public.chopsky_lock_feedback(array[known]);
+                -- It went meanwhile.
+                continue when not exists (select 1 from public.conversation_feedback f where f.id = known);
                 update public.conversation_feedback f
                 set thumbs = given.thumbs, score = given.score, value = given.value, comment = given.comment,
                     source = given.source, metadata = given.metadata, version = given.version, updated_at = given.updated_at
@@ -425,6 +468,7 @@ begin
             -- Somebody else was faster: theirs is there now.
         end loop;
     end loop;
+    perform set_config('lock_timeout', patience, true);
     perform public.chopsky_place_feedback(written);
 end
 $$;
@@ -492,6 +536,16 @@ begin
     if tg_op <> 'DELETE' then
         perform public.chopsky_place_feedback(array(select c.id from changed c));
     end if;
+    if tg_op = 'INSERT' then
+        if exists (
+            select 1 from changed c join public.conversation_feedback f on f.id = c.id where f.is_pending and not c.is_pending
+        ) then
+            raise exception 'What the feedback is about has just been removed' using errcode = 'foreign_key_violation';
+        end if;
+    elsif tg_op = 'UPDATE' then
+        delete from public.conversation_feedback f
+        using changed c where f.id = c.id and f.is_pending and not c.is_pending;
+    end if;
     return null;
 end
 $$;
@@ -541,7 +595,11 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     perform public.chopsky_rate_runs(public.chopsky_resolve_feedback(found_ids));
-    delete from public.conversation_feedback f where f.id = any (found_ids) and f.conversation_run_id = any (gone);
+    -- What somebody is changing now they remove themselves (chopsky_on_feedback): they wait for a run that is gone then.
+    delete from public.conversation_feedback f where f.id in (
+        select o.id from public.conversation_feedback o
+        where o.id = any (found_ids) and o.conversation_run_id = any (gone) order by o.id for update skip locked
+    );
     perform set_config('chopsky_trace.recompute', was, true);
     return null;
 end

@@ -281,6 +281,8 @@ begin
             using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
     end if;
     perform pg_advisory_xact_lock(hashtextextended(session.session_id, 0));
+    -- As who removes it: first the session.
+    perform public.chopsky_lock_sessions(array[session.session_key], '5 seconds');
     perform 1 from public.conversation_runs r where r.session_key = session.session_key order by r.id for update;
     -- Also one that only its runs had made stays.
     update public.conversation_sessions s set by_hand = true where s.id = session_uuid;
@@ -289,6 +291,13 @@ begin
         where r.session_key = session.session_key
     );
     perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
+    perform public.chopsky_lock_usage(
+        array(select r.id from public.conversation_runs r where r.session_key = session.session_key)
+        || array(
+            select m.id from public.conversation_messages m
+            where m.session_key = session.session_key and m.conversation_run_id is null order by m.id for update
+        )
+    );
     delete from public.conversation_runs r where r.session_key = session.session_key;
     with gone as (
         delete from public.conversation_messages m

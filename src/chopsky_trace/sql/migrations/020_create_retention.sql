@@ -2,16 +2,18 @@
 -- every prompt that stays still exact.
 create table public.retention_policies (
     id uuid primary key default gen_random_uuid(),
-    what text not null check (what in ('sessions', 'runs', 'messages', 'payloads', 'feedback', 'writer_status')),
+    what text not null check (
+        what in ('sessions', 'runs', 'messages', 'payloads', 'feedback', 'writer_status', 'tombstones')
+    ),
     tenant_id text,
     keep_for interval check (keep_for > interval '0'),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint retention_policies_once unique nulls not distinct (what, tenant_id),
-    constraint retention_policies_writers_have_no_tenant check (what <> 'writer_status' or tenant_id is null)
+    constraint retention_policies_have_no_tenant check (what not in ('writer_status', 'tombstones') or tenant_id is null)
 );
 comment on table public.retention_policies is 'How long things are kept. A tenant''s own rule goes before the general one; without a rule all is kept.';
-comment on column public.retention_policies.what is 'sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; numbers stay. payloads: inputs, outputs, texts and documents of spans. feedback. writer_status.';
+comment on column public.retention_policies.what is 'sessions: with all of theirs, after their last activity. runs: whole. messages: what was said, and payloads; numbers stay. payloads: inputs, outputs, texts and documents of spans. feedback. writer_status. tombstones: of runs, a year without a rule; those of persons stay.';
 comment on column public.retention_policies.tenant_id is 'NULL: all tenants that have no rule of their own.';
 comment on column public.retention_policies.keep_for is 'From when the server first had it, or last heard of it. NULL: for good.';
 revoke all on table public.retention_policies from public, anon, authenticated, service_role;
@@ -26,9 +28,12 @@ create index idx_conversation_runs_content_removed on public.conversation_runs (
 -- Every id that these runs' prompts, payloads, messages and documents name: bodies, contents, prefixes. What only looks like
 -- one is among them: it is asked what must stay.
 create function public.chopsky_named_ids(run_ids uuid[]) returns setof uuid
-language sql stable set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
+language plpgsql stable set search_path = ''
+-- Planned once: a session of few runs takes less time than the plan.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
+begin
+    return query
     with recursive told (text) as (
         select concat_ws(' ', s.inputs, s.outputs, s.invocation_params, s.metadata, s.end_metadata)
         from public.conversation_spans s where s.conversation_run_id = any (run_ids)
@@ -56,7 +61,8 @@ as $$
     union
     select n.id from node n
     union
-    select unnest(n.bodies) from node n
+    select unnest(n.bodies) from node n;
+end
 $$;
 comment on function public.chopsky_named_ids(uuid[]) is 'Ids that the prompts, payloads, messages and documents of these runs refer to.';
 revoke all on function public.chopsky_named_ids(uuid[]) from public, anon, authenticated, service_role;
@@ -67,7 +73,7 @@ grant execute on function public.chopsky_named_ids(uuid[]) to service_role;
 -- runs that got any, and how many messages.
 create function public.chopsky_hand_over(leaving uuid[], out heirs uuid[], out messages integer)
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     session record;
@@ -261,6 +267,8 @@ begin
             and r.resumes = any (run_ids) and r.id <> all (run_ids)
     );
     if to_regclass('public.conversation_feedback') is not null then
+        execute 'select public.chopsky_lock_feedback(array(select f.id from public.conversation_feedback f where f.conversation_run_id = any ($1)))'
+        using run_ids;
         execute 'delete from public.conversation_feedback f where f.conversation_run_id = any ($1)' using run_ids;
         get diagnostics feedback = row_count;
     end if;
@@ -453,6 +461,7 @@ begin
     if not found or not pg_try_advisory_xact_lock(hashtextextended(session.session_id, 0)) then
         return null;
     end if;
+    perform public.chopsky_lock_sessions(array[session.session_key]);
     run_ids := array(
         select r.id from public.conversation_runs r where r.session_key = session.session_key
         order by r.created_at desc, r.id desc limit at_most
@@ -487,7 +496,7 @@ grant execute on function public.chopsky_remove_session(uuid, integer) to servic
 -- One transaction: call it again until it says that nothing is left. Nobody waits for it for long, and it for nobody.
 create function public.chopsky_prune(
     batch integer default 100, at_most integer default 1000, dry_run boolean default false,
-    older_than interval default null, tenant_id text default null
+    older_than interval default null, tenant_id text default null, for_at_most interval default null
 ) returns jsonb
 language plpgsql set search_path = ''
 set lock_timeout = '700ms' set plan_cache_mode = force_custom_plan
@@ -495,10 +504,11 @@ as $$
 #variable_conflict use_column
 declare
     counts jsonb := '{"sessions": 0, "runs": 0, "spans": 0, "messages": 0, "contents": 0, "feedback": 0, "messages_kept": 0,
-        "runs_without_messages": 0, "runs_without_payloads": 0, "writer_status": 0, "busy": 0, "more": false}';
+        "runs_without_messages": 0, "runs_without_payloads": 0, "writer_status": 0, "tombstones": 0, "busy": 0, "more": false}';
     -- Rows that are left of at_most.
     rest bigint := greatest(at_most, 1);
     step integer := greatest(batch, 1);
+    ends_at constant timestamptz := coalesce(clock_timestamp() + for_at_most, 'infinity');
     part text;
     due uuid[];
     tried uuid[];
@@ -512,6 +522,7 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('chopsky_trace.prune', 0)) then
         return counts || '{"busy": 1, "more": true}';
     end if;
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     if older_than is null then
         for session_id in select d from public.chopsky_due_sessions(rest, chopsky_prune.tenant_id) d loop
             begin
@@ -519,17 +530,17 @@ begin
                     done := public.chopsky_remove_session(session_id, least(step, rest)::integer);
                     counts := public.chopsky_add_counts(counts, coalesce(done, '{"busy": 1}'));
                     rest := rest - greatest((done ->> 'runs')::bigint, 1);
-                    exit when done is null or (done ->> 'sessions')::integer = 1 or rest <= 0;
+                    exit when done is null or (done ->> 'sessions')::integer = 1 or rest <= 0 or clock_timestamp() > ends_at;
                 end loop;
             exception when lock_not_available or deadlock_detected then
                 counts := public.chopsky_add_counts(counts, '{"busy": 1}');
             end;
-            exit when rest <= 0;
+            exit when rest <= 0 or clock_timestamp() > ends_at;
         end loop;
     end if;
     foreach part in array case when older_than is null then array['runs', 'messages', 'payloads'] else array['runs'] end loop
         tried := '{}';
-        while rest > 0 loop
+        while rest > 0 and clock_timestamp() < ends_at loop
             -- Beyond those that somebody else was at.
             due := array(
                 select d from public.chopsky_due_runs(part, cardinality(tried) + least(step, rest), older_than, chopsky_prune.tenant_id) d
@@ -555,12 +566,13 @@ begin
     if older_than is null then
         counts := public.chopsky_add_counts(counts, public.chopsky_prune_rows(rest, chopsky_prune.tenant_id));
     end if;
-    return counts || jsonb_build_object('more', rest <= 0);
+    perform set_config('chopsky_trace.patience', '', true);
+    return counts || jsonb_build_object('more', rest <= 0 or clock_timestamp() > ends_at);
 end
 $$;
-comment on function public.chopsky_prune(integer, integer, boolean, interval, text) is 'Removes what retention_policies and expires_at say, or runs older than older_than; at most so many runs. more: call it again.';
-revoke all on function public.chopsky_prune(integer, integer, boolean, interval, text) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_prune(integer, integer, boolean, interval, text) to service_role;
+comment on function public.chopsky_prune(integer, integer, boolean, interval, text, interval) is 'Removes what retention_policies and expires_at say, or runs older than older_than; at most so many runs, for about so long. more: call it again.';
+revoke all on function public.chopsky_prune(integer, integer, boolean, interval, text, interval) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_prune(integer, integer, boolean, interval, text, interval) to service_role;
 
 create function public.chopsky_add_counts(counts jsonb, more jsonb) returns jsonb
 language sql immutable set search_path = ''
@@ -582,6 +594,7 @@ declare
     keep_for interval;
     writers bigint := 0;
     given bigint := 0;
+    tombstones bigint := 0;
 begin
     select p.keep_for into keep_for from public.retention_policies p where p.what = 'writer_status';
     if keep_for is not null and chopsky_prune_rows.tenant_id is null then
@@ -612,11 +625,62 @@ begin
             )' using greatest(at_most, 1), chopsky_prune_rows.tenant_id;
         get diagnostics given = row_count;
     end if;
-    return jsonb_build_object('writer_status', writers, 'feedback', given);
+    if chopsky_prune_rows.tenant_id is null then
+        delete from public.conversation_tombstones t where t.hash in (
+            select o.hash from public.conversation_tombstones o
+            where o.kind = 'run' and o.erased_at < now() - public.chopsky_tombstones_kept()
+            order by o.erased_at limit greatest(at_most, 1) for update skip locked
+        );
+        get diagnostics tombstones = row_count;
+    end if;
+    return jsonb_build_object('writer_status', writers, 'feedback', given, 'tombstones', tombstones);
 end
 $$;
 revoke all on function public.chopsky_prune_rows(bigint, text) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_prune_rows(bigint, text) to service_role;
+
+-- Erasing a person. What is left is a hash of who, under a key that only this database has: it refuses late records.
+create table public.chopsky_keys (
+    name text primary key,
+    -- 244 random bits, without an extension
+    key bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+);
+comment on table public.chopsky_keys is 'Random keys of this database, made when first needed. Without it nobody can tell whom a tombstone is of.';
+revoke all on table public.chopsky_keys from public, anon, authenticated, service_role;
+-- A key that goes takes what it told with it.
+grant select, insert on table public.chopsky_keys to service_role;
+alter table public.chopsky_keys enable row level security;
+create policy chopsky_keys_service on public.chopsky_keys for all to service_role using (true) with check (true);
+-- Now, and not by two who remove something at the same time.
+insert into public.chopsky_keys (name) values ('tombstones');
+
+create table public.conversation_tombstones (
+    hash bytea primary key,
+    kind text not null check (kind in ('person', 'run')),
+    erased_at timestamptz not null default now(),
+    refused_runs bigint not null default 0,
+    last_refused_at timestamptz
+);
+comment on table public.conversation_tombstones is 'What was erased and must not come back: keyed hashes, no ids.';
+comment on column public.conversation_tombstones.erased_at is 'Runs of the person that began before are refused; later ones are new.';
+comment on column public.conversation_tombstones.refused_runs is 'How many batches brought records of such a run too late; they were not kept.';
+revoke all on table public.conversation_tombstones from public, anon, authenticated, service_role;
+grant select, insert, update, delete on table public.conversation_tombstones to service_role;
+create index idx_conversation_tombstones_erased_at on public.conversation_tombstones (erased_at) where kind = 'run';
+alter table public.conversation_tombstones enable row level security;
+create policy conversation_tombstones_service on public.conversation_tombstones for all to service_role using (true) with check (true);
+
+-- A run's tombstone has done its work once no journal can be left that tells of it. A person's, one small row each, stays: it
+-- refuses whatever began before the erasure, and that has no age.
+create function public.chopsky_tombstones_kept() returns interval
+language sql stable set search_path = ''
+as $$
+    select case when exists (select 1 from public.retention_policies p where p.what = 'tombstones')
+        then (select p.keep_for from public.retention_policies p where p.what = 'tombstones') else interval '1 year' end
+$$;
+comment on function public.chopsky_tombstones_kept() is 'How long the tombstones of runs are kept: by the policy, else a year; NULL: for good.';
+revoke all on function public.chopsky_tombstones_kept() from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_tombstones_kept() to service_role;
 
 -- What chopsky_prune would do, all of it.
 create function public.chopsky_count_due(older_than interval default null, tenant_id text default null) returns jsonb
@@ -653,6 +717,11 @@ as $$
             join public.retention_policies p on p.what = 'writer_status' and w.last_write_at < now() - p.keep_for
             where older_than is null and chopsky_count_due.tenant_id is null
         ),
+        'tombstones', (
+            select count(*) from public.conversation_tombstones t
+            where older_than is null and chopsky_count_due.tenant_id is null
+                and t.kind = 'run' and t.erased_at < now() - public.chopsky_tombstones_kept()
+        ),
         'more', false
     )
 $$;
@@ -669,6 +738,7 @@ declare
     done jsonb;
     removed integer := 0;
 begin
+    perform set_config('chopsky_trace.patience', '250 milliseconds', true);
     for session_id in select d from public.chopsky_due_sessions(1000, null, true) d loop
         begin
             done := public.chopsky_remove_session(session_id, 10000);
@@ -677,6 +747,7 @@ begin
         end;
         removed := removed + coalesce((done ->> 'sessions')::integer, 0);
     end loop;
+    perform set_config('chopsky_trace.patience', '', true);
     return removed;
 end
 $$;
@@ -684,7 +755,7 @@ comment on function public.cleanup_expired_conversations() is 'Removes sessions 
 revoke all on function public.cleanup_expired_conversations() from public, anon, authenticated, service_role;
 grant execute on function public.cleanup_expired_conversations() to service_role;
 
--- chopsky_prune by pg_cron, every ten minutes, where that extension is. Returns whether it is there.
+-- chopsky_prune by pg_cron, every minute for less than a second, where that extension is. Returns whether it is there.
 create function public.chopsky_schedule_prune(wanted boolean) returns boolean
 language plpgsql set search_path = ''
 as $$
@@ -694,14 +765,14 @@ begin
     end if;
     if wanted then
         execute 'select cron.schedule($1, $2, $3)'
-        using 'chopsky-trace prune', '*/10 * * * *', 'select public.chopsky_prune(100, 5000)';
+        using 'chopsky-trace prune', '* * * * *', 'select public.chopsky_prune(20, 1000, for_at_most => ''700 milliseconds'')';
     else
         execute 'select cron.unschedule(j.jobid) from cron.job j where j.jobname = $1' using 'chopsky-trace prune';
     end if;
     return true;
 end
 $$;
-comment on function public.chopsky_schedule_prune(boolean) is 'Has pg_cron call chopsky_prune every ten minutes, or no more; false where pg_cron is missing.';
+comment on function public.chopsky_schedule_prune(boolean) is 'Has pg_cron call chopsky_prune every minute, or no more; false where pg_cron is missing.';
 revoke all on function public.chopsky_schedule_prune(boolean) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_schedule_prune(boolean) to service_role;
 
@@ -711,38 +782,11 @@ language sql stable set search_path = ''
 as $$
     select exists (select 1 from public.retention_policies p where p.keep_for is not null)
         or exists (select 1 from public.conversation_sessions s where s.expires_at <= now())
+        or exists (select 1 from public.conversation_tombstones t where t.kind = 'run' and t.erased_at < now() - interval '1 year')
 $$;
 comment on function public.chopsky_prunes() is 'True where a policy or a session''s expires_at says that something goes.';
 revoke all on function public.chopsky_prunes() from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_prunes() to service_role;
-
--- Erasing a person. What is left is a hash of who, under a key that only this database has: it refuses late records.
-create table public.chopsky_keys (
-    name text primary key,
-    -- 244 random bits, without an extension
-    key bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-);
-comment on table public.chopsky_keys is 'Random keys of this database, made when first needed. Without it nobody can tell whom a tombstone is of.';
-revoke all on table public.chopsky_keys from public, anon, authenticated, service_role;
--- A key that goes takes what it told with it.
-grant select, insert on table public.chopsky_keys to service_role;
-alter table public.chopsky_keys enable row level security;
-create policy chopsky_keys_service on public.chopsky_keys for all to service_role using (true) with check (true);
-
-create table public.conversation_tombstones (
-    hash bytea primary key,
-    kind text not null check (kind in ('person', 'run')),
-    erased_at timestamptz not null default now(),
-    refused_runs bigint not null default 0,
-    last_refused_at timestamptz
-);
-comment on table public.conversation_tombstones is 'What was erased and must not come back: keyed hashes, no ids.';
-comment on column public.conversation_tombstones.erased_at is 'Runs of the person that began before are refused; later ones are new.';
-comment on column public.conversation_tombstones.refused_runs is 'How many batches brought records of such a run too late; they were not kept.';
-revoke all on table public.conversation_tombstones from public, anon, authenticated, service_role;
-grant select, insert, update, delete on table public.conversation_tombstones to service_role;
-alter table public.conversation_tombstones enable row level security;
-create policy conversation_tombstones_service on public.conversation_tombstones for all to service_role using (true) with check (true);
 
 create table public.conversation_erasures (
     id uuid primary key default gen_random_uuid(),
@@ -894,6 +938,7 @@ declare
     further uuid[];
     said_ids uuid[];
     touched uuid[];
+    keys uuid[];
     prefixes uuid[];
     counts jsonb;
     tables jsonb := '{}';
@@ -917,6 +962,12 @@ begin
     run_ids := array(
         select r.id from public.conversation_runs r where r.user_id = person and (tenant is null or r.tenant_id = tenant)
     );
+    -- As who removes a session by hand: first the sessions.
+    keys := array(
+        select s.session_key from public.conversation_sessions s
+        where s.user_id = person and (tenant is null or s.tenant_id = tenant)
+    );
+    perform public.chopsky_lock_sessions(keys, '10 seconds');
     -- What saw the same calls and knows no user is the same conversation.
     loop
         further := array(
@@ -942,7 +993,17 @@ begin
         where m.user_id = person and (tenant is null or m.tenant_id = tenant)
             and (m.conversation_run_id is null or m.conversation_run_id <> all (run_ids))
             and not exists (select 1 from public.conversation_sessions s where s.session_key = m.session_key and s.legal_hold)
+        order by m.id for update
     );
+    touched := array(
+        select distinct m.conversation_run_id from public.conversation_messages m
+        where m.id = any (said_ids) and m.conversation_run_id is not null
+    );
+    perform public.chopsky_lock_runs(touched, '10 seconds');
+    -- Alone with the roll-ups from here on: after all runs, and before the first row of theirs.
+    if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
+        perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
+    end if;
     prefixes := array(
         select p.id from public.conversation_prefixes p where p.id in (select n from public.chopsky_named_ids(run_ids) n)
     );
@@ -951,11 +1012,6 @@ begin
     end if;
     perform public.chopsky_entomb_runs(run_ids);
     counts := public.chopsky_remove_runs(run_ids, true);
-    touched := array(
-        select distinct m.conversation_run_id from public.conversation_messages m
-        where m.id = any (said_ids) and m.conversation_run_id is not null
-    );
-    perform 1 from public.conversation_runs r where r.id = any (touched) order by r.id for no key update;
     -- Else what an application said of it would come back in its place.
     update public.conversation_messages m set said = null where m.id = any (said_ids) and m.said is not null;
     delete from public.conversation_messages m where m.id = any (said_ids);
@@ -965,8 +1021,7 @@ begin
         'conversation_runs', counts -> 'runs', 'conversation_spans', counts -> 'spans',
         'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said_ids), 'conversation_contents', counts -> 'contents'
     );
-    delete from public.conversation_sessions s
-    where s.user_id = person and (tenant is null or s.tenant_id = tenant) and not s.legal_hold;
+    delete from public.conversation_sessions s where s.session_key = any (keys) and not s.legal_hold;
     -- The beginnings of long prompts are ids only, yet made of what was said. The longest first, where no other begins so.
     loop
         delete from public.conversation_prefixes p
@@ -1062,7 +1117,7 @@ grant execute on function public.chopsky_erase_on_auth_delete(boolean) to servic
 -- A run with all that is its own, as one JSON object; what it begins long prompts with, and its session.
 create function public.chopsky_export_runs(run_ids uuid[]) returns table (id uuid, exported text)
 language plpgsql stable set search_path = ''
-set plan_cache_mode = force_custom_plan
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -1122,6 +1177,48 @@ comment on function public.chopsky_export_sessions(uuid[]) is 'Each session with
 revoke all on function public.chopsky_export_sessions(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_export_sessions(uuid[]) to service_role;
 
+-- Feedback that no run brings: its run has not come yet, or what it is about is in none.
+create function public.chopsky_export_feedback(feedback_ids uuid[]) returns table (id uuid, exported text)
+language plpgsql stable set search_path = ''
+as $$
+begin
+    if to_regclass('public.conversation_feedback') is not null then
+        return query execute '
+            select f.id, replace(json_build_object(''feedback'', json_build_array(row_to_json(f)))::text, E''\n'', '''')
+            from public.conversation_feedback f where f.id = any ($1) order by f.id'
+        using feedback_ids;
+    end if;
+end
+$$;
+comment on function public.chopsky_export_feedback(uuid[]) is 'Feedback that belongs to no run that is here, as lines of JSON.';
+revoke all on function public.chopsky_export_feedback(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_export_feedback(uuid[]) to service_role;
+
+-- Feedback that came alone: none of who was erased, nor on what was; the rest finds what it is about if that is here.
+create function public.chopsky_settle_imported_feedback(feedback_ids uuid[]) returns bigint
+language plpgsql set search_path = ''
+as $$
+declare
+    refused bigint;
+begin
+    delete from public.conversation_feedback f
+    using public.conversation_tombstones t
+    where f.id = any (feedback_ids) and (
+        t.hash in (
+            public.chopsky_tombstone('run', f.about_id::text), public.chopsky_tombstone('run', f.conversation_run_id::text)
+        ) or (f.created_at < t.erased_at and t.hash in (
+            public.chopsky_tombstone('person', f.user_id), public.chopsky_tombstone('person', f.user_id, f.tenant_id),
+            public.chopsky_tombstone('person', f.given_by), public.chopsky_tombstone('person', f.given_by, f.tenant_id)
+        ))
+    );
+    get diagnostics refused = row_count;
+    perform public.chopsky_place_feedback(feedback_ids);
+    return refused;
+end
+$$;
+revoke all on function public.chopsky_settle_imported_feedback(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_settle_imported_feedback(uuid[]) to service_role;
+
 -- Rows as they were, of a table whose names the caller does not choose; those that are there stay as they are.
 create function public.chopsky_import_rows(table_name text, rows json) returns bigint
 language plpgsql set search_path = ''
@@ -1160,6 +1257,7 @@ declare
     fresh uuid[] := '{}';
     said_ids uuid[] := '{}';
     keys uuid[] := '{}';
+    given_ids uuid[] := '{}';
     refused uuid[];
     sessions bigint;
 begin
@@ -1189,6 +1287,11 @@ begin
             keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
+        elsif json_typeof(line -> 'session') is distinct from 'object' then
+            given_ids := given_ids || array(
+                select (e ->> 'id')::uuid from json_array_elements(line -> 'feedback') e
+                where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
+            );
         else
             said_ids := said_ids || array(
                 select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
@@ -1206,6 +1309,14 @@ begin
     refused := public.chopsky_refuse_runs(fresh);
     fresh := array(select u from unnest(fresh) u where u <> all (refused));
     perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
+    if fresh <> '{}' or given_ids <> '{}' then
+        counts := public.chopsky_add_counts(counts, jsonb_build_object(
+            'feedback', -public.chopsky_settle_imported_feedback(given_ids || array(
+                -- It may have waited here for what comes now.
+                select f.id from public.conversation_feedback f where f.is_pending and f.about_id = any (fresh || said_ids)
+            ))
+        ));
+    end if;
     if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
         execute 'select public.chopsky_count_usage($1)' using fresh || said_ids;
     end if;

@@ -1928,6 +1928,13 @@ export type Database = {
       chopsky_end_session: { Args: { session_uuid: string; state: string }; Returns: undefined };
       chopsky_entomb_runs: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_erase_on_auth_delete: { Args: { wanted: boolean }; Returns: boolean };
+      chopsky_export_feedback: {
+        Args: { feedback_ids: string[] };
+        Returns: {
+          exported: string;
+          id: string;
+        }[];
+      };
       chopsky_export_runs: {
         Args: { run_ids: string[] };
         Returns: {
@@ -1959,6 +1966,10 @@ export type Database = {
       chopsky_feedback_version: { Args: { moment: string }; Returns: string };
       chopsky_fill_messages: { Args: { bodies: string[]; keys: string[] }; Returns: undefined };
       chopsky_forget_usage: { Args: { tenant_id: string; user_id: string }; Returns: number };
+      chopsky_give_way: {
+        Args: { began: string; patience: string; what: string };
+        Returns: undefined;
+      };
       chopsky_hand_over: { Args: { leaving: string[] }; Returns: Record<string, unknown> };
       chopsky_import: { Args: { lines: Json }; Returns: Json };
       chopsky_import_rows: { Args: { rows: Json; table_name: string }; Returns: number };
@@ -1966,6 +1977,10 @@ export type Database = {
       chopsky_join_runs: { Args: { candidates: string[] }; Returns: string[] };
       chopsky_keep_usage: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_link_resumed: { Args: { run_ids: string[] }; Returns: undefined };
+      chopsky_lock_feedback: { Args: { feedback_ids: string[] }; Returns: undefined };
+      chopsky_lock_runs: { Args: { patience?: string; run_ids: string[] }; Returns: undefined };
+      chopsky_lock_sessions: { Args: { keys: string[]; patience?: string }; Returns: undefined };
+      chopsky_lock_usage: { Args: { owner_ids: string[] }; Returns: undefined };
       chopsky_merge_calls: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_named_ids: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_nested_calls: {
@@ -2013,6 +2028,7 @@ export type Database = {
           at_most?: number;
           batch?: number;
           dry_run?: boolean;
+          for_at_most?: string;
           older_than?: string;
           tenant_id?: string;
         };
@@ -2086,10 +2102,11 @@ export type Database = {
       chopsky_schedule_prune: { Args: { wanted: boolean }; Returns: boolean };
       chopsky_session_moves: { Args: { state: string }; Returns: string[] };
       chopsky_settle_feedback: { Args: { run_ids: string[] }; Returns: undefined };
+      chopsky_settle_imported_feedback: { Args: { feedback_ids: string[] }; Returns: number };
       chopsky_settle_messages: { Args: { bodies: string[]; keys: string[] }; Returns: string[] };
       chopsky_settle_said: { Args: { message_ids: string[] }; Returns: undefined };
       chopsky_settle_scope: { Args: { run_ids: string[] }; Returns: string[] };
-      chopsky_settle_sessions: { Args: { keys: string[] }; Returns: undefined };
+      chopsky_settle_sessions: { Args: { keys: string[]; patience?: string }; Returns: undefined };
       chopsky_settle_turns: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_share_messages: {
         Args: { ids: string[]; owners: string[]; places: number[] };
@@ -2108,6 +2125,7 @@ export type Database = {
         Args: { id: string; kind: string; tenant_id?: string };
         Returns: string;
       };
+      chopsky_tombstones_kept: { Args: Record<PropertyKey, never>; Returns: string };
       chopsky_usage_key: {
         Args: { day: string; model: string; provider: string; tenant_id: string; user_id: string };
         Returns: string;

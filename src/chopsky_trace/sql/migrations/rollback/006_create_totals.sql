@@ -9,5 +9,7 @@ drop trigger conversation_messages_deleted on public.conversation_messages;
 drop trigger conversation_messages_updated on public.conversation_messages;
 drop trigger conversation_messages_inserted on public.conversation_messages;
 drop function public.chopsky_on_rows();
+drop function public.chopsky_lock_runs(uuid[], interval);
+drop function public.chopsky_give_way(timestamptz, interval, text);
 drop function public.recompute_runs(uuid[]);
 drop function public.chopsky_recompute(uuid[], uuid[]);

@@ -16,6 +16,7 @@ drop function public.chopsky_write_feedback(json);
 drop function public.chopsky_place_feedback(uuid[]);
 drop function public.chopsky_rate_runs(uuid[]);
 drop function public.chopsky_resolve_feedback(uuid[]);
+drop function public.chopsky_lock_feedback(uuid[]);
 drop function public.chopsky_feedback_targets(uuid[]);
 drop function public.chopsky_on_feedback_given();
 drop function public.chopsky_feedback_version(timestamptz);
