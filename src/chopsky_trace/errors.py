@@ -82,6 +82,10 @@ class RealtimeError(TraceError):
     """Nothing was changed; `chopsky-trace realtime status` shows what is sent."""
 
 
+class FeedbackError(TraceError):
+    """This feedback was not kept."""
+
+
 class RetentionError(TraceError):
     """Nothing was changed."""
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -186,6 +187,15 @@ def test_wrong_calls_are_told_plainly(conversations: ConversationStore):
     conversations.add_message(made, "user", "a\x00b and \\u0000", {"a\x00": "\x00"})
     conversations.add_message(made, "user", "a\ud800b \ud83c\udf72", {"\udfff": datetime(2026, 1, 1, tzinfo=UTC)})
     assert contents(conversations, made) == [("user", "a\ufffdb and \\u0000"), ("user", "a\ufffdb \U0001f372")]
+
+
+def test_what_is_no_message_is_told(conversations: ConversationStore):
+    made = conversations.create_conversation()
+    wrong: list[Any] = [{"content": "x"}, "x", ("user", "x"), {"role": "user", "content": "x", "nope": 1}]
+    for message in wrong:
+        with pytest.raises(ConversationError, match="arguments of add_message"):
+            conversations.add_messages(made, [{"role": "user", "content": "fine"}, message])
+    assert contents(conversations, made) == []
 
 
 def test_a_store_is_closed_by_with(database_url: str):

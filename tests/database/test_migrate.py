@@ -258,3 +258,9 @@ def test_an_older_schema_is_refused_unless_it_is_the_last_release(fresh_database
             migrate.ensure(connection)
         monkeypatch.setattr(migrate, "PREVIOUS_RELEASE", ALL - 2)
         migrate.ensure(connection)
+
+
+def test_where_there_is_no_schema_there_is_nothing_to_take_back(fresh_database: str):
+    with connect(fresh_database) as connection:
+        assert migrate.rollback(connection) == []
+        assert migrate.rollback(connection, -1) == []

@@ -318,7 +318,8 @@ def test_policies_and_pruning_by_command(connection: Connection, invoke: Invoke)
     assert answer(invoke("prune", "--older-than", "7d", "--tenant", "acme", "--yes", "--json"))["runs"] == 1
     answer(invoke("retention", "remove", "runs", "--json"))
     assert invoke("retention", "remove", "runs").exit_code == 1
-    assert invoke("retention", "set", "runs", "soon").exit_code == 2
+    for unclear in ("soon", "6m", "6M", "0d"):
+        assert invoke("retention", "set", "runs", unclear).exit_code == 2
     without = invoke("prune", "schedule", "on")
     assert without.exit_code == 1
     assert "pg_cron" in without.stderr

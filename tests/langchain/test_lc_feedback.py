@@ -130,8 +130,15 @@ def test_it_never_raises(store: Store, tracer: SupabaseTracer, caplog: pytest.Lo
     for odd in ("sideways", 3, Hostile()):
         assert not tracer.feedback(uuid4(), thumbs=odd)
     assert not tracer.feedback(uuid4(), score=Hostile())  # pyright: ignore[reportArgumentType]
-    assert tracer.stats()["callback_errors"] == {"feedback": 10}
+    for empty in (None, float("nan")):
+        assert not tracer.feedback(uuid4(), score=empty)
+    assert tracer.stats()["callback_errors"] == {"feedback": 12}
     assert "secret text" not in caplog.text
+    # Once a minute.
+    assert [r.message for r in caplog.records if "feedback" in r.message] == [
+        "chopsky-trace could not record an event in feedback (What it is about is named by a run's, span's or message's"
+        " UUID, or lc_run--...); it is counted in stats()"
+    ]
     value = {"a": float("nan"), "b": [Hostile()], "c": "nul \x00"}
     assert tracer.feedback(
         uuid4(), "odd", float("inf"), value=value, comment="\ud800 half", metadata={"api_key": "sk-1"}

@@ -29,12 +29,13 @@ SWITCH = click.Choice(["on", "off"])
 
 
 def period(value: str) -> timedelta:
-    """A period: 30m, 24h, 90d, 12w.
+    """A period: 24h, 90d, 12w.
 
     Raises:
         click.BadParameter: it is none.
     """
-    match = re.fullmatch(r"(\d{1,6})([mhdw])", value.strip())
+    # No minutes: 6m may be meant as months, and what is removed does not come back.
+    match = re.fullmatch(r"(\d{1,6})([hdw])", value.strip())
     if match is None or not int(match[1]):
         raise click.BadParameter(f"{value!r} is not like 24h, 90d or 12w")
     return int(match[1]) * UNITS[match[2]]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 from uuid import UUID, uuid4
 
 import orjson
@@ -35,6 +35,7 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """An escaped NUL in JSON, and no escaped backslash before u0000."""
 COLUMNS = ("model", "provider", "token_count", "cost", "response_time_ms")
 """What `add_message` takes of how an answer was made."""
+TAKEN = frozenset(("role", "content", "metadata", "tool_calls", "tool_call_id", "name", "created_at", *COLUMNS))
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -426,6 +427,10 @@ def _conversation(row: Row) -> Row:
 
 
 def _row(message: Mapping[str, Any], place: int, now: datetime) -> dict[str, Any]:
+    unknown = set(message) - TAKEN if isinstance(cast("object", message), Mapping) else {"what is no mapping"}
+    if unknown or "role" not in message:
+        told = f"it has {', '.join(sorted(map(str, unknown)))}" if unknown else "it has no role"
+        raise ConversationError(f"A message is a mapping with the arguments of add_message as keys, but {told}.")
     role, content = message["role"], message.get("content")
     if role not in ROLES:
         raise ConversationError(f"A message's role is {', '.join(ROLES[:-1])} or {ROLES[-1]}, and not {role!r}.")

@@ -100,7 +100,7 @@ def rollback(connection: Connection, to: int | None = None) -> list[Step]:
             top = max(ledger, default=-1)
             if to is None:
                 to = top - 1
-            if top <= to:
+            if top <= to or not ledger:
                 break
             step = next((step for step in steps() if step.number == top), None)
             if step is None:

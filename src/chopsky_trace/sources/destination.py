@@ -163,8 +163,9 @@ class Destination:
         now = time.monotonic()
         if not self._warned_at or now - self._warned_at > WARN_EVERY_S:
             self._warned_at = now
-            # Never the error's text: it may quote the payload.
-            logger.warning("chopsky-trace %s (%s); it is counted in stats()", what, type(error).__name__)
+            # Never the text of an error that is not ours: it may quote the payload.
+            why = error.detail if isinstance(error, TraceError) else type(error).__name__
+            logger.warning("chopsky-trace %s (%s); it is counted in stats()", what, why)
 
 
 def _on_event_loop() -> bool:

@@ -13,6 +13,7 @@ from orjson import dumps
 
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.enrich.secrets import without_secrets
+from chopsky_trace.errors import FeedbackError
 from chopsky_trace.records import FORMAT, FeedbackTold, derived_id, span_id
 from chopsky_trace.scope import current, traced
 from chopsky_trace.sources.destination import Destination
@@ -125,6 +126,8 @@ def _encoded(
     if thumbs is not None:
         record["thumbs"] = _thumbs(thumbs)
     number = _number(score)
+    if number is None and all(said in (None, "") for said in (thumbs, value, comment, correction)) and not metadata:
+        raise FeedbackError("Nothing was said")
     if number is not None:
         record["score"] = number
     record.update(content(options, value, comment, correction, metadata))
@@ -141,9 +144,12 @@ def target(named: object) -> tuple[str, int | None]:
         return named.hex, None
     text = str(named).strip()
     found = _ANSWER.fullmatch(text)
-    if found is None:
-        return span_id(text).lower(), None
-    return span_id(found[1]).lower(), int(found[2] or 0)
+    try:
+        if found is None:
+            return span_id(text).lower(), None
+        return span_id(found[1]).lower(), int(found[2] or 0)
+    except ValueError:
+        raise FeedbackError("What it is about is named by a run's, span's or message's UUID, or lc_run--...") from None
 
 
 def _ambient_user(options: Options) -> object:
@@ -155,7 +161,7 @@ def _thumbs(thumbs: object) -> Literal["up", "down"]:
         return "up"
     if thumbs is False or thumbs == "down":
         return "down"
-    raise ValueError("thumbs are up or down")
+    raise FeedbackError("Thumbs are up or down")
 
 
 def _number(score: object) -> float | None:
@@ -165,7 +171,10 @@ def _number(score: object) -> float | None:
     if isinstance(score, int):
         # A bool, too.
         return int(score) if abs(score) <= MAX_EXACT else float(score)
-    number = float(cast("Any", score))
+    try:
+        number = float(cast("Any", score))
+    except (TypeError, ValueError):
+        raise FeedbackError("A score is a number; what is none goes as value") from None
     return number if number - number == 0 else None
 
 
