@@ -83,8 +83,8 @@ def all_files() -> dict[str, str]:
 
 
 def single_file() -> str:
-    """All steps in one text, for Supabase's SQL editor or psql."""
-    return "\n".join(all_files().values())
+    """All steps in one text, for Supabase's SQL editor or psql: all of them, or none."""
+    return "\n".join(["begin;\n", *all_files().values(), "commit;\n"])
 
 
 def compare(folder: Path) -> Compared:
