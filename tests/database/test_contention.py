@@ -23,7 +23,7 @@ from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer import Writer
 
 WRITERS, TURNS = 4, 16
-GONE, BUSY = "23503", "55P03"
+GONE, NOBODYS, BUSY = "23503", "42501", "55P03"
 USERS, SESSIONS = ("ann", "ben", "cid"), ("s1", "s2", "s3")
 USAGE = {"usage_metadata": {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}}
 
@@ -204,8 +204,8 @@ def test_nobody_is_thrown_out_and_totals_are_exact(
             done.result()
     assert losses == [{}] * WRITERS
     assert deadlocks() == before
-    # A person is told that what they rate has gone, or is being rated from elsewhere. Who reaches into runs, past the
-    # writers, may be asked to try again.
-    told = {(who, state) for who, state in crowd.failed if state != GONE or "rates" not in who}
-    assert told <= {(who, state) for who in {*SERVICE, "rates again", "takes back"} for state in (GONE, BUSY)}
+    # Told at most that it has gone, is nobody's by now, or to try again: never that one of two was thrown out.
+    assert {state for _, state in crowd.failed} <= {GONE, NOBODYS, BUSY}
+    # Who only reads, archives or moves a session of their own stands in nobody's way.
+    assert not {who for who, state in crowd.failed if state == NOBODYS and "rates" not in who}
     assert findings(connection) == []

@@ -73,12 +73,12 @@ def test_which_indexes_are_read(connection: Connection, database_url: str):
 def test_slow_statements_are_ours_and_hold_no_values(counting: str):
     with connect(counting) as connection:
         connection.execute("select name from public.conversation_runs where user_id = 'a-user-of-mine'")
-        connection.execute("select 'something-else'")
+        connection.execute("select 'another-of-mine'")
         connection.execute("comment on table public.conversation_runs is 'a-comment-of-mine'")
         found = answer(counting, "--limit", "1000")
         texts = [row["statement"] for row in found["slow"]]
         assert [text for text in texts if "where user_id = $1" in text]
-        assert not [text for text in texts if "a-user-of-mine" in text or "-of-mine" in text or "something" in text]
+        assert not [text for text in texts if "a-user-of-mine" in text or "-of-mine" in text]
         times = [row["mean_ms"] for row in found["slow"]]
         assert times == sorted(times, reverse=True)
         assert len(answer(counting, "--limit", "2")["slow"]) == 2
