@@ -95,7 +95,7 @@ class TransferError(TraceError):
 
 
 class LinesRefusedError(TransferError):
-    """Mend that line, or take it out, and run the command again."""
+    """Mend that line, or take it out, and run the command again; what is imported already stays as it is."""
 
 
 class UndecodableError(TraceError):

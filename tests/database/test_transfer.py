@@ -78,12 +78,14 @@ def test_a_line_that_is_none_is_named_and_those_before_it_are_in(connection: Con
         ('{"run": {"id": "x"}}', "refuses line 3"),
         (lines[2].replace('"status":"completed"', '"status":"odd"'), "refuses line 3"),
         ('{"chopsky_trace_export": 1, "schema": 999}', "Line 3: the file is of a newer release"),
+        ("{", "Mend it and run the command again"),
     ):
         connection.execute("delete from conversation_runs")
         done = invoke("import", "-", given="\n".join([*lines[:2], bad, lines[3]]) + "\n")
         assert done.exit_code == 1
         assert told in done.stderr
         assert "Traceback" not in done.output
+        assert done.stderr.count("run the command again") == (0 if "newer" in told else 1), "the remedy, once"
         # A file is read ahead: what is no line at all is found before the batch is written.
         assert len(left(connection)) == (1 if "refuses" in told else 0)
         assert json.loads(invoke("import", "-", "--json", given="\n".join(lines)).stdout)["present"] < 3
@@ -99,6 +101,14 @@ def test_who_was_erased_is_not_imported_again(connection: Connection, invoke: In
     assert (counts["runs"], counts["present"], counts["refused"]) == (0, 1, 1)
     assert connection.execute("select user_id from conversation_sessions").fetchall() == []
     assert len(left(connection)) == 1
+
+
+def test_import_without_tables_says_so(fresh_database: str):
+    for given in ('{"chopsky_trace_export": 1, "schema": 20}\n', ""):
+        done = CliRunner().invoke(main, ["import", "-", "--database-url", fresh_database], given)
+        assert done.exit_code == 1
+        assert "no schema" in done.stderr
+        assert done.stderr.count("chopsky-trace migrate") == 1
 
 
 def test_feedback_without_a_run_comes_along(connection: Connection, invoke: Invoke):

@@ -21,7 +21,7 @@ from chopsky_trace.database import transfer as store
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.read import explained
 from chopsky_trace.database.transfer import Chosen
-from chopsky_trace.errors import LinesRefusedError, TransferError
+from chopsky_trace.errors import LinesRefusedError, SchemaError, TransferError
 from chopsky_trace.records import STATUSES
 
 VERSION = 1
@@ -140,6 +140,8 @@ def import_(call: Call, file: str) -> None:
     with call.connection() as connection:
         with explained():
             known = migrations.current_number(connection)
+        if known is None:
+            raise SchemaError("The database has no schema of chopsky-trace yet")
         with click.open_file(file, "rb") as stream:
             for batch in _batches(_watched(call, _lines(stream, known), "Importing runs")):
                 done = _write(connection, batch)
@@ -149,11 +151,12 @@ def import_(call: Call, file: str) -> None:
     call.answer(counts, *(lines or ["The file holds no runs."]))
 
 
-def _lines(stream: Iterable[bytes], known: int | None) -> Iterator[tuple[int, bytes]]:
+def _lines(stream: Iterable[bytes], known: int) -> Iterator[tuple[int, bytes]]:
     """The lines of runs and sessions, with their numbers.
 
     Raises:
         TransferError: one is none of an export.
+        SchemaError: it is of a newer release.
     """
     for number, line in enumerate(stream, 1):
         if not line.strip():
@@ -165,8 +168,8 @@ def _lines(stream: Iterable[bytes], known: int | None) -> Iterator[tuple[int, by
         told: dict[str, Any] = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
         if HEAD in told:
             schema = told.get("schema")
-            if told[HEAD] != VERSION or not isinstance(schema, int) or schema > (-1 if known is None else known):
-                raise TransferError(f"Line {number}: the file is of a newer release than this database's schema")
+            if told[HEAD] != VERSION or not isinstance(schema, int) or schema > known:
+                raise SchemaError(f"Line {number}: the file is of a newer release than this database's schema")
             continue
         parts = [told.get("run"), told.get("session")]
         alone = not any(parts) and bool(told.get("feedback")) and isinstance(told["feedback"], list)
@@ -193,8 +196,8 @@ def _write(connection: Connection, batch: list[tuple[int, bytes]]) -> dict[str, 
         return store.import_lines(connection, [line for _, line in batch])
     except LinesRefusedError as error:
         if len(batch) == 1:
-            told = present.one_line(str(error), 300)
-            raise TransferError(f"The database refuses line {batch[0][0]}: {told}") from None
+            told = present.one_line(error.detail, 300)
+            raise LinesRefusedError(f"The database refuses line {batch[0][0]}: {told}") from None
     # One of them is to blame: those before it go in, and it is named.
     counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
     for one in batch:
