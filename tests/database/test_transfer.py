@@ -103,6 +103,111 @@ def test_who_was_erased_is_not_imported_again(connection: Connection, invoke: In
     assert len(left(connection)) == 1
 
 
+def rows_of(connection: Connection, user: str) -> dict[str, int]:
+    """How many rows each table has of a person."""
+    found: dict[str, int] = {}
+    for table in ("conversation_runs", "conversation_sessions", "conversation_messages", "conversation_feedback"):
+        row = connection.execute(f"select count(*) from {table} where user_id = %s".encode(), [user]).fetchone()
+        assert row is not None
+        found[table] = row[0]
+    return found
+
+
+def test_nothing_of_who_was_erased_is_imported_again(connection: Connection, invoke: Invoke):
+    for user in ("ann", "ben"):
+        turn(connection, user, session_id="s", user_id=user)
+        connection.execute(
+            "update conversation_sessions set title = 'Soup', legal_hold = true where user_id = %s", [user]
+        )
+        connection.execute("insert into conversation_sessions (user_id, title) values (%s, 'Salad')", [user])
+        connection.execute(
+            "insert into conversation_messages (session_id, user_id, role, content) values ('h', %s, 'user', 'Hi')",
+            [user],
+        )
+        connection.execute(
+            "insert into conversation_feedback (message_id, user_id, score)"
+            " select id, user_id, 5 from conversation_messages where content = 'Hi' and user_id = %s",
+            [user],
+        )
+    connection.execute(
+        "insert into conversation_feedback (conversation_run_id, user_id, score) values (%s, 'ann', 1)",
+        [UUID(ident("ben"))],
+    )
+    before, text = rows_of(connection, "ben"), invoke("export").stdout
+    connection.execute("update conversation_sessions set legal_hold = false")
+    connection.execute("select erase_user('ann')")
+    for table in ("conversation_runs", "conversation_sessions", "conversation_messages", "conversation_feedback"):
+        connection.execute(f"delete from {table} where user_id = 'ben'".encode())
+    connection.execute("delete from conversation_tombstones where kind = 'run'")
+    told = invoke("import", "-", given=text)
+    assert told.exit_code == 0, told.output
+    assert set(rows_of(connection, "ann").values()) == {0}
+    assert rows_of(connection, "ben") == before
+    # Her run; two sessions that came alone and the message in one; what she said of that, and of another's run.
+    assert "6  refused: erased here" in told.stdout
+    counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (counts.pop("present"), counts.pop("refused")) == (1, 5), "of a run that is here nothing is looked at"
+    assert set(counts.values()) == {0}
+    # Where nobody erased her she is as she was.
+    connection.execute("delete from conversation_tombstones")
+    connection.execute("delete from conversation_runs")
+    assert json.loads(invoke("import", "-", "--json", given=text).stdout)["refused"] == 0
+    assert rows_of(connection, "ann")["conversation_sessions"] == 3
+
+
+def test_an_erasure_in_one_tenant_or_under_a_hold_refuses_no_more(connection: Connection, invoke: Invoke):
+    for tenant in ("acme", "bolt"):
+        connection.execute(
+            "insert into conversation_sessions (session_id, user_id, tenant_id) values ('s', 'ann', %s)", [tenant]
+        )
+        connection.execute(
+            "insert into conversation_messages (session_id, user_id, tenant_id, role, content)"
+            " values ('s', 'ann', %s, 'user', 'Hi')",
+            [tenant],
+        )
+    text = invoke("export").stdout
+    connection.execute("select erase_user('ann', 'acme')")
+    connection.execute("delete from conversation_messages")
+    counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (counts["sessions"], counts["messages"], counts["refused"]) == (0, 1, 2)
+    connection.execute("update conversation_sessions set legal_hold = true")
+    connection.execute("select erase_user('ann')")
+    connection.execute("delete from conversation_messages")
+    counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (counts["sessions"], counts["messages"], counts["refused"]) == (0, 1, 2), "what is held stays whole"
+
+
+def test_what_is_counted_was_made(connection: Connection, invoke: Invoke):
+    """Also of a session that its user removed: its row, and all that its runs bring, is neither stored nor counted."""
+    for name in ("a", "b", "c"):
+        turn(connection, name, session_id=name, user_id="ann")
+    connection.execute("update conversation_sessions set title = 'Soup'")
+    text = invoke("export").stdout
+    tables = ("runs", "sessions", "spans", "messages", "contents", "prefixes")
+
+    def stored() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for table in tables:
+            row = connection.execute(f"select count(*) from conversation_{table}".encode()).fetchone()
+            assert row is not None
+            found[table] = row[0]
+        return found
+
+    whole = stored()
+    connection.execute("delete from conversation_sessions where session_id in ('a', 'b')")
+    connection.execute("delete from conversation_tombstones where hash = chopsky_tombstone('run', %s)", [ident("a")])
+    connection.execute("delete from conversation_runs where session_id = 'c'")
+    before = stored()
+    for refused, present in ((1, 0), (1, 2)):
+        counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+        assert (counts["refused"], counts["present"]) == (refused, present)
+        after = stored()
+        assert {name: counts[name] for name in tables} == {name: after[name] - before[name] for name in tables}
+        before = after
+    assert before["runs"] == before["sessions"] == whole["runs"] - 1
+    assert connection.execute("select 1 from conversation_sessions where session_id = 'b'").fetchone() is None
+
+
 def test_import_without_tables_says_so(fresh_database: str):
     for given in ('{"chopsky_trace_export": 1, "schema": 20}\n', ""):
         done = CliRunner().invoke(main, ["import", "-", "--database-url", fresh_database], given)

@@ -134,7 +134,7 @@ def _watched(call: Call, items: Iterable[Any], told: str) -> Iterator[Any]:
 def import_(call: Call, file: str) -> None:
     """Take runs from a file that `export` wrote as JSON lines.
 
-    Every row as it was. Runs that are here already stay as they are; those of whom was erased are refused.
+    Every row as it was. Runs that are here already stay as they are; all that is of whom was erased here is refused.
     """
     counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
     with call.connection() as connection:
@@ -147,8 +147,9 @@ def import_(call: Call, file: str) -> None:
                 done = _write(connection, batch)
                 for name in COUNTS:
                     counts[name] += done[name]
-    lines = [f"{count:>12,}  {name}" for name, count in counts.items() if count]
-    call.answer(counts, *(lines or ["The file holds no runs."]))
+    names = {"refused": "refused: erased here, or of whom was"}
+    lines = [f"{count:>12,}  {names.get(name, name)}" for name, count in counts.items() if count]
+    call.answer(counts, *(lines or ["Nothing in the file is new here."]))
 
 
 def _lines(stream: Iterable[bytes], known: int) -> Iterator[tuple[int, bytes]]:

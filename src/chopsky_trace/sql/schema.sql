@@ -2189,12 +2189,24 @@ declare
     counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0}';
     line json;
     run_id uuid;
+    session json;
+    said json;
+    rated json;
+    others bigint;
+    unsaid bigint;
+    unrated bigint;
+    written jsonb;
     fresh uuid[] := '{}';
+    -- Of each of these: what was written with it, and what its prompts begin with.
+    of_runs jsonb[] := '{}';
+    begun json[] := '{}';
+    -- Sessions: that were not here, and that came on a line of their own.
+    made uuid[] := '{}';
+    alone uuid[] := '{}';
     said_ids uuid[] := '{}';
     keys uuid[] := '{}';
     given_ids uuid[] := '{}';
     refused uuid[];
-    sessions bigint;
 begin
     perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.erase', 0));
     perform set_config('chopsky_trace.recompute', 'on', true);
@@ -2207,12 +2219,26 @@ begin
     for line in
         select e from json_array_elements(lines) e order by (e -> 'run' ->> 'id')::uuid nulls last
     loop
-        sessions := 0;
-        if json_typeof(line -> 'session') = 'object' then
-            sessions := public.chopsky_import_rows('conversation_sessions', json_build_array(line -> 'session'));
-            counts := public.chopsky_add_counts(counts, jsonb_build_object('sessions', sessions));
-        end if;
         run_id := (line -> 'run' ->> 'id')::uuid;
+        session := case when json_typeof(line -> 'session') = 'object' then line -> 'session' end;
+        select k.kept, k.refused into said, unsaid from public.chopsky_keep_imported(line -> 'messages') k;
+        select k.kept, k.refused into rated, unrated from public.chopsky_keep_imported(line -> 'feedback') k;
+        if session is not null then
+            select k.refused into others from public.chopsky_keep_imported(json_build_array(session)) k;
+            if others = 0 then
+                if public.chopsky_import_rows('conversation_sessions', json_build_array(session)) > 0 then
+                    made := made || (session ->> 'id')::uuid;
+                end if;
+                if run_id is null then
+                    alone := alone || (session ->> 'id')::uuid;
+                end if;
+            elsif run_id is null then
+                counts := public.chopsky_add_counts(counts, jsonb_build_object(
+                    'refused', 1 + case json_typeof(line -> 'messages') when 'array' then json_array_length(line -> 'messages') else 0 end
+                ));
+                continue;
+            end if;
+        end if;
         if run_id is not null and public.chopsky_import_rows('conversation_runs', json_build_array(line -> 'run')) = 0 then
             counts := public.chopsky_add_counts(counts, '{"present": 1}');
             continue;
@@ -2222,41 +2248,58 @@ begin
             keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
-        elsif json_typeof(line -> 'session') is distinct from 'object' then
+        elsif session is null then
             given_ids := given_ids || array(
-                select (e ->> 'id')::uuid from json_array_elements(line -> 'feedback') e
+                select (e ->> 'id')::uuid from json_array_elements(rated) e
                 where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
             );
         else
             said_ids := said_ids || array(
-                select (m ->> 'id')::uuid from json_array_elements(case json_typeof(line -> 'messages') when 'array' then line -> 'messages' else '[]' end) m
+                select (m ->> 'id')::uuid from json_array_elements(case json_typeof(said) when 'array' then said else '[]' end) m
             );
         end if;
-        counts := public.chopsky_add_counts(counts, jsonb_build_object(
+        written := jsonb_build_object(
             'runs', case when run_id is null then 0 else 1 end,
-            'prefixes', public.chopsky_import_rows('conversation_prefixes', line -> 'prefixes'),
+            'refused', unsaid + unrated,
             'spans', public.chopsky_import_rows('conversation_spans', line -> 'spans'),
-            'messages', public.chopsky_import_rows('conversation_messages', line -> 'messages'),
+            'messages', public.chopsky_import_rows('conversation_messages', said),
             'contents', public.chopsky_import_rows('conversation_contents', line -> 'contents'),
-            'feedback', public.chopsky_import_rows('conversation_feedback', line -> 'feedback')
-        ));
+            'feedback', public.chopsky_import_rows('conversation_feedback', rated)
+        );
+        if run_id is null then
+            counts := public.chopsky_add_counts(counts, written);
+        else
+            of_runs := array_append(of_runs, written);
+            begun := array_append(begun, line -> 'prefixes');
+        end if;
     end loop;
     refused := public.chopsky_refuse_runs(fresh);
+    for place in 1 .. cardinality(fresh) loop
+        -- With a run that is refused goes all that came with it.
+        counts := public.chopsky_add_counts(counts, case when fresh[place] = any (refused) then '{"refused": 1}' else
+            of_runs[place] || jsonb_build_object('prefixes', public.chopsky_import_rows('conversation_prefixes', begun[place]))
+        end);
+    end loop;
     fresh := array(select u from unnest(fresh) u where u <> all (refused));
+    delete from public.conversation_sessions s
+    where s.id = any (made) and s.id <> all (alone)
+        and not exists (select 1 from public.conversation_runs r where r.session_key = s.session_key)
+        and not exists (select 1 from public.conversation_messages m where m.session_key = s.session_key);
     perform public.chopsky_settle_sessions(array(select distinct u from unnest(keys) u));
     if fresh <> '{}' or given_ids <> '{}' then
-        counts := public.chopsky_add_counts(counts, jsonb_build_object(
-            'feedback', -public.chopsky_settle_imported_feedback(given_ids || array(
-                -- It may have waited here for what comes now.
-                select f.id from public.conversation_feedback f where f.is_pending and f.about_id = any (fresh || said_ids)
-            ))
+        unrated := public.chopsky_settle_imported_feedback(given_ids || array(
+            -- It may have waited here for what comes now.
+            select f.id from public.conversation_feedback f where f.is_pending and f.about_id = any (fresh || said_ids)
         ));
+        counts := public.chopsky_add_counts(counts, jsonb_build_object('feedback', -unrated, 'refused', unrated));
     end if;
     if to_regprocedure('public.chopsky_count_usage(uuid[])') is not null then
         execute 'select public.chopsky_count_usage($1)' using fresh || said_ids;
     end if;
     perform set_config('chopsky_trace.recompute', 'off', true);
-    return public.chopsky_add_counts(counts, jsonb_build_object('refused', cardinality(refused), 'runs', -cardinality(refused)));
+    return public.chopsky_add_counts(counts, jsonb_build_object(
+        'sessions', (select count(*) from public.conversation_sessions s where s.id = any (made))
+    ));
 end
 $function$;
 
@@ -2471,6 +2514,49 @@ begin
         joined := joined || pair.conversation_run_id;
     end loop;
     return joined;
+end
+$function$;
+
+--: function public.chopsky_keep_imported(rows json, OUT kept json, OUT refused bigint)
+CREATE OR REPLACE FUNCTION public.chopsky_keep_imported(rows json, OUT kept json, OUT refused bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+    kept := rows;
+    refused := 0;
+    if rows is null or json_typeof(rows) <> 'array' or not exists (select 1 from public.conversation_tombstones t where t.kind = 'person') then
+        return;
+    end if;
+    with given as materialized (
+        select
+            e.item, e.place, e.item ->> 'user_id' as user_id, e.item ->> 'given_by' as given_by, e.item ->> 'tenant_id' as tenant_id,
+            (e.item ->> 'created_at')::timestamptz as created_at, (e.item ->> 'session_key')::uuid as session_key
+        from json_array_elements(rows) with ordinality e (item, place)
+    ), erased as materialized (
+        select p.user_id, p.tenant_id, max(t.erased_at) as at
+        from (select g.user_id, g.tenant_id from given g union select g.given_by, g.tenant_id from given g) p
+        join public.conversation_tombstones t on t.hash in (
+            public.chopsky_tombstone('person', p.user_id), public.chopsky_tombstone('person', p.user_id, p.tenant_id)
+        )
+        group by 1, 2
+    ), judged as (
+        select g.item, g.place, exists (
+            select 1 from erased e
+            where e.user_id in (g.user_id, g.given_by) and e.tenant_id is not distinct from g.tenant_id and g.created_at < e.at
+        ) and not exists (
+            select 1 from public.conversation_sessions s where s.session_key = g.session_key and s.legal_hold
+        ) as is_refused
+        from given g
+    )
+    select coalesce(json_agg(j.item order by j.place) filter (where not j.is_refused), '[]'), count(*) filter (where j.is_refused)
+    into kept, refused
+    from judged j;
 end
 $function$;
 
@@ -7511,6 +7597,9 @@ grant execute on function public.chopsky_ingest(payload json) to service_role;
 
 --: grant public.chopsky_join_runs(candidates uuid[]) to service_role
 grant execute on function public.chopsky_join_runs(candidates uuid[]) to service_role;
+
+--: grant public.chopsky_keep_imported(rows json, OUT kept json, OUT refused bigint) to service_role
+grant execute on function public.chopsky_keep_imported(rows json, OUT kept json, OUT refused bigint) to service_role;
 
 --: grant public.chopsky_keep_usage(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_keep_usage(run_ids uuid[]) to service_role;

@@ -1975,6 +1975,7 @@ export type Database = {
       chopsky_import_rows: { Args: { rows: Json; table_name: string }; Returns: number };
       chopsky_ingest: { Args: { payload: Json }; Returns: Json };
       chopsky_join_runs: { Args: { candidates: string[] }; Returns: string[] };
+      chopsky_keep_imported: { Args: { rows: Json }; Returns: Record<string, unknown> };
       chopsky_keep_usage: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_link_resumed: { Args: { run_ids: string[] }; Returns: undefined };
       chopsky_lock_feedback: { Args: { feedback_ids: string[] }; Returns: undefined };

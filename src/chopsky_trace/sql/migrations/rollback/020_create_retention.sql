@@ -1,4 +1,5 @@
 drop function public.chopsky_import(json);
+drop function public.chopsky_keep_imported(json);
 drop function public.chopsky_import_rows(text, json);
 drop function public.chopsky_export_sessions(uuid[]);
 drop function public.chopsky_export_feedback(uuid[]);
