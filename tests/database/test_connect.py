@@ -53,7 +53,7 @@ def test_beyond_this_machine_a_connection_is_encrypted(monkeypatch: pytest.Monke
         raise psycopg.OperationalError("refused")
 
     # The only way to see what libpq is asked for without a server that is elsewhere.
-    monkeypatch.setattr("psycopg.connect", refuse)
+    monkeypatch.setattr("chopsky_trace.database.connect.Impatient.connect", refuse)
     for url in (
         "postgresql://u@db.example.com/x",
         "postgresql://u@127.0.0.1/x",

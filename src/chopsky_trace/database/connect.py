@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import re
 import select
-from typing import Any
+import time
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from chopsky_trace.database import embedded
+from chopsky_trace.database.exchange import silent
 from chopsky_trace.errors import ConnectError
 from chopsky_trace.settings import Settings, Target
 
 Connection = psycopg.Connection[TupleRow]
+Value = TypeVar("Value")
 
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -42,13 +46,41 @@ HINTS = (
 )
 
 
-def connect(target: Target, settings: Settings, *, application_name: str) -> Connection:
+class Impatient(psycopg.Connection[TupleRow]):
+    """A connection that fails where the server says nothing for too long, instead of waiting for ever."""
+
+    silence_s = float("inf")
+
+    def wait(self, gen: PQGen[Value], *args: Any, **kwargs: Any) -> Value:
+        return super().wait(_heard(gen, self.silence_s), *args, **kwargs)
+
+
+def _heard(steps: PQGen[Value], silence_s: float) -> PQGen[Value]:
+    """The same steps; an error where nothing has come or gone for so long."""
+    heard = time.monotonic()
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            now = time.monotonic()
+            if ready:
+                heard = now
+            elif now - heard > silence_s:
+                raise silent(silence_s)
+            wanted = steps.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def connect(target: Target, settings: Settings, *, application_name: str, silence_s: float | None = None) -> Connection:
     """A connection in autocommit mode, without prepared statements, so that a transaction pooler may stand between.
 
     Args:
         target: where to; `embedded` starts the embedded server if it does not run.
         settings: its timeouts are in seconds.
         application_name: what pg_stat_activity shows.
+        silence_s: how long the server may say nothing to a statement before the connection counts as lost; None: it
+            is waited for, as its user sees.
 
     Raises:
         ConnectError: the address is wrong or no connection could be made; names no password.
@@ -66,9 +98,12 @@ def connect(target: Target, settings: Settings, *, application_name: str) -> Con
     # What the URL says itself goes before what we would choose.
     arguments = {name: value for name, value in own.items() if name not in given or name == "application_name"}
     try:
-        return psycopg.connect(url, autocommit=True, prepare_threshold=None, **arguments)
+        connection = Impatient.connect(url, autocommit=True, prepare_threshold=None, **arguments)
     except psycopg.Error as error:
         raise ConnectError(explain(str(error), url, target.shown)) from None
+    if silence_s is not None:
+        connection.silence_s = silence_s
+    return connection
 
 
 def is_hung_up(connection: Connection) -> bool:

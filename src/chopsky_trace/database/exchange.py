@@ -24,10 +24,18 @@ BLOCK_BYTES = 1 << 17
 
 
 class Exchange:
-    """A transaction under way."""
+    """A transaction under way.
 
-    def __init__(self, server: PGconn, steps: Steps) -> None:
+    Args:
+        server: the connection.
+        steps: what there is to do.
+        silence_s: how long nothing at all may come or go before the connection counts as lost, in seconds. A network
+            that swallows everything, or a pooler that has forgotten the connection, never says that it has.
+    """
+
+    def __init__(self, server: PGconn, steps: Steps, silence_s: float) -> None:
         self._server = server
+        self._silence_s = silence_s
         self._steps = _undone(server, steps)
         self._wanted = 0
         self._poll = select.poll()
@@ -48,8 +56,10 @@ class Exchange:
             psycopg.Error: the transaction failed, and nothing of it is stored.
         """
         while not self._over:
-            self._poll.poll()
-            self._go()
+            if self._poll.poll(self._silence_s * 1000):
+                self._go()
+            else:
+                self._error, self._over = silent(self._silence_s), True
         if self._error is not None:
             raise self._error
 
@@ -63,6 +73,11 @@ class Exchange:
             self._over = True
         except Exception as error:
             self._error, self._over = error, True
+
+
+def silent(silence_s: float) -> psycopg.OperationalError:
+    """The error of a server that says nothing any more."""
+    return psycopg.OperationalError(f"the server has said nothing for {silence_s:g} s: the connection counts as lost")
 
 
 def ask(server: PGconn, queries: Sequence[Query]) -> Generator[int, None, list[PGresult]]:

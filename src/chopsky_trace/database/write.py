@@ -20,9 +20,9 @@ Failure = Literal["transient", "schema", "access", "poison"]
 """transient: the same batch may succeed later. schema: the schema is missing or too old. access: the role may not, or
 the address is wrong; a person must act, and no batch is to blame. poison: something in the batch is refused."""
 
-# Classes: 08 connection, 40 rollback (deadlock, serialization), 53 resources, 57 operator (shutdown, timeout), 58
-# system; then read-only, lock not available, object in use.
-TRANSIENT = ("08", "40", "53", "57", "58", "25006", "55P03", "55006")
+# Classes: 08 connection, 25 state of the transaction (read-only, idle for too long), 40 rollback (deadlock,
+# serialization), 53 resources, 57 operator (shutdown, timeout), 58 system; then lock not available, object in use.
+TRANSIENT = ("08", "25", "40", "53", "57", "58", "55P03", "55006")
 # No such table, function, column, schema: what a migration brings. 42P10 is an upsert without its unique index.
 SCHEMA = ("42P01", "42883", "42703", "3F000", "42P10", "42704")
 ACCESS = ("28", "42501", "3D000", "0P000")
@@ -51,20 +51,21 @@ class Rows(Protocol):
         ...
 
 
-def send_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> Exchange:
+def send_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0, silence_s: float = 70.0) -> Exchange:
     """Begin to store one batch, as a whole or not at all; storing it again changes nothing.
 
     Args:
         connection: from `connect`, in autocommit mode; nothing else may use it until the exchange has ended.
         payload: the JSON object that `chopsky_ingest` takes.
         timeout_s: the longest time for a statement, in seconds.
+        silence_s: how long the server may say nothing before the connection counts as lost; more than that.
     """
-    return Exchange(connection.pgconn, _whole(connection.pgconn, payload, timeout_s))
+    return Exchange(connection.pgconn, _whole(connection.pgconn, payload, timeout_s), silence_s)
 
 
-def send_rows(connection: Connection, rows: Rows, *, timeout_s: float = 60.0) -> Exchange:
+def send_rows(connection: Connection, rows: Rows, *, timeout_s: float = 60.0, silence_s: float = 70.0) -> Exchange:
     """Begin to store one batch by COPY: much cheaper, but refused where one of its rows is there already."""
-    return Exchange(connection.pgconn, _copied(connection.pgconn, rows, timeout_s))
+    return Exchange(connection.pgconn, _copied(connection.pgconn, rows, timeout_s), silence_s)
 
 
 def write_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> None:

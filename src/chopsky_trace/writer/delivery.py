@@ -61,6 +61,9 @@ class Delivery:
     def __init__(self, target: Target, settings: Settings) -> None:
         self.target = target
         self._settings = settings
+        timeout_s = settings.statement_timeout_s
+        # The server gives a statement up by itself; where it does not say so soon after, nobody is there any more.
+        self._patience = {"timeout_s": timeout_s, "silence_s": timeout_s + settings.connect_timeout_s}
         self._connection: Connection | None = None
         self._writer_id = uuid4()
         self._started_at = time.time()
@@ -100,13 +103,12 @@ class Delivery:
 
         self.reused = self._connection is not None and self._served
         connection = self.connected()
-        timeout_s = self._settings.statement_timeout_s
         self._batch = batch
         if batch.packed is not None:
-            self._exchange = send_rows(connection, batch.packed, timeout_s=timeout_s)
+            self._exchange = send_rows(connection, batch.packed, **self._patience)
         else:
             self._wary = max(0, self._wary - 1)
-            self._exchange = send_batch(connection, batch.payload, timeout_s=timeout_s)
+            self._exchange = send_batch(connection, batch.payload, **self._patience)
 
     def advance(self) -> None:
         """Keeps the batch that was sent on its way; waits for nothing and raises nothing."""
@@ -134,7 +136,7 @@ class Delivery:
             # A row was there already, or is not what its column takes: JSON merges the one and tells the other.
             logger.debug("A batch goes again as JSON: %s", described(error))
             self._wary = WARY_BATCHES
-            finish(send_batch(self.connected(), batch.payload, timeout_s=self._settings.statement_timeout_s))
+            finish(send_batch(self.connected(), batch.payload, **self._patience))
 
     def report(self, standing: Standing) -> None:
         """Upserts this writer's row of `writer_status`, if there is a connection."""
@@ -221,7 +223,12 @@ class Delivery:
             from chopsky_trace.database import migrate
             from chopsky_trace.database.write import distance_s
 
-            connection = connect(self.target, self._settings, application_name="chopsky-trace writer")
+            connection = connect(
+                self.target,
+                self._settings,
+                application_name="chopsky-trace writer",
+                silence_s=self._patience["silence_s"],
+            )
             try:
                 migrate.ensure(connection, auto=self.target.is_embedded)
                 self._distance_s = distance_s(connection)
