@@ -110,14 +110,14 @@ class FileSegment:
             version, size, checksum = HEADER.unpack_from(data, position - base)
             after = position + HEADER.size + size
             if version != FORMAT or after > end:
-                return self._unreadable(chunk, end)
+                return self._unreadable(chunk, position, end)
             if after > base + len(data):
                 if chunk.records and after > limit:
                     break
                 base, data = position, self._block(position, limit, after - position)
             record = data[position - base + HEADER.size : after - base]
             if len(record) < size or zlib.crc32(record[:CHECKED_BYTES], size) != checksum:
-                return self._unreadable(chunk, after)
+                return self._unreadable(chunk, position, end)
             chunk.records.append(record)
             chunk.ends.append(after)
             position = after
@@ -129,12 +129,37 @@ class FileSegment:
         # Not all up to the limit at once: a batch mostly ends at its number of records, long before.
         return os.pread(self.fd, max(least, min(limit - position, BLOCK_BYTES)), position)
 
-    @staticmethod
-    def _unreadable(chunk: Chunk, until: int) -> Chunk:
+    def _unreadable(self, chunk: Chunk, position: int, end: int) -> Chunk:
         # What was readable before it goes first; then the unreadable stands alone and can be counted once.
         if not chunk.records:
-            chunk.corrupt_until = until
+            after = self._frame_end(position, end)
+            is_whole = after == end or (after is not None and self._frame_end(after, end) is not None)
+            chunk.corrupt_until = after if is_whole else self._next_sound(position + 1, end)
         return chunk
+
+    def _frame_end(self, position: int, end: int) -> int | None:
+        """Where a frame that begins here ends by its own words; None where they cannot be true."""
+        header = os.pread(self.fd, HEADER.size, position)
+        if len(header) < HEADER.size:
+            return None
+        version, size, _ = HEADER.unpack(header)
+        after = position + HEADER.size + size
+        return after if version == FORMAT and size > 0 and after <= end else None
+
+    def _next_sound(self, position: int, end: int) -> int:
+        """Where the next readable record begins, if any does: a damaged header does not tell."""
+        while position + HEADER.size < end:
+            data = os.pread(self.fd, min(BLOCK_BYTES, end - position), position)
+            # No JSON has this byte: but for damage it is found in headers only.
+            at = data.find(FORMAT)
+            while at >= 0:
+                if (after := self._frame_end(position + at, end)) is not None:
+                    _, size, checksum = HEADER.unpack(os.pread(self.fd, HEADER.size, position + at))
+                    if zlib.crc32(os.pread(self.fd, min(size, CHECKED_BYTES), after - size), size) == checksum:
+                        return position + at
+                at = data.find(FORMAT, at + 1)
+            position += len(data)
+        return end
 
     def commit(self, position: int) -> None:
         """Remembers on disk how far the database has it. A commit that is lost only sends records again."""
