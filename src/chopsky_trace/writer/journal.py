@@ -78,7 +78,7 @@ class Journal:
     def _forget(self) -> None:
         # Re-entrant: a finaliser or signal handler may append while this thread is appending.
         self._lock = threading.RLock()
-        self._owner = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        self._owner = _new_owner()
         self._number = 0
         self._fd = -1
         # Bytes that the open file may still take; below 0 also where no file is open, so that one comparison tells.
@@ -324,6 +324,9 @@ class Journal:
     def commit(self, segment: Segment, position: int, records: int) -> None:
         """The database has the segment's records up to this position (or they are counted as lost)."""
         with self._lock:
+            if segment not in self._own and segment not in self._adopted:
+                # Given back meanwhile: whoever takes it stores the same again, which changes nothing.
+                return
             segment.commit(position)
             if isinstance(segment, FileSegment) and segment in self._adopted:
                 if position >= segment.end():
@@ -332,7 +335,7 @@ class Journal:
             else:
                 self.settled += records
                 # At once, so that who waited for it finds the room that it took.
-                if segment in self._own and position >= segment.end() and not self.is_active(segment):
+                if position >= segment.end() and not self.is_active(segment):
                     self._drop(segment)
 
     def adopt(self) -> int:
@@ -415,6 +418,8 @@ class Journal:
                 self._presence = -1
             self._own = []
             self._adopted = []
+            # Should this process write again, what it leaves now is a dead one's, which it adopts.
+            self._owner = _new_owner()
 
     def _save_memory(self) -> None:
         """A last try to bring to disk what only memory holds."""
@@ -454,6 +459,10 @@ class Journal:
     def _attend(self) -> None:
         if self._presence < 0:
             self._presence = attend(self.folder, self.destination)
+
+
+def _new_owner() -> str:
+    return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
 
 
 def _start(segment: Segment, sent: tuple[Segment, int] | None) -> int:

@@ -255,7 +255,8 @@ class Worker:
                     "Run `chopsky-trace doctor`."
                 ),
             )
-        return None
+        # Whoever stopped it meanwhile has given the records back.
+        return False if self._stopping else None
 
     def _pass_over(self, segment: Segment, chunk: Chunk) -> bool:
         """Counts a record that cannot be read as lost; False where there is none."""

@@ -207,7 +207,9 @@ class Writer:
             worker, self._worker = self._worker, None
             self._journal.reader = None
             if worker is not None:
-                worker.stop(max(0.1, deadline - time.monotonic()))
+                if not worker.stop(max(0.1, deadline - time.monotonic())):
+                    # It waits for a server that does not answer: the connection is its own from now on.
+                    self._delivery = Delivery(self.target, self._settings)
                 self._stored += worker.stored
             waiting = self._journal.accepted - self._journal.settled
             if waiting:
