@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer import loading, sigterm
+from chopsky_trace.writer.children import PoolEnd
 from chopsky_trace.writer.folders import JournalInfo, journals
 from chopsky_trace.writer.writer import Writer
 
@@ -31,6 +32,7 @@ def writer_for(target: Target, settings: Settings) -> Writer:
         writer = _writers.get(folder)
         if writer is None:
             writer = _writers[folder] = Writer(target, settings)
+            writer.on_start = _pool_end.arrange
             if sigterm.is_wanted(settings.drain_on_sigterm, os.environ):
                 sigterm.drain_first(_end)
         else:
@@ -95,5 +97,6 @@ def _after_fork_in_child() -> None:
         writer.after_fork_in_child()
 
 
+_pool_end = PoolEnd(_end)
 atexit.register(_end)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

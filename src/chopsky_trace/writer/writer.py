@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
@@ -39,6 +40,8 @@ class Writer:
         self.shutdown_timeout_s = settings.shutdown_timeout_s
         self.busy_s = BUSY_S
         """How long the worker computes before it lets the process's other threads go first; set before it starts."""
+        self.on_start: Callable[[], object] = lambda: None
+        """Called when a process begins to write."""
         self._settings = settings
         self._make_builder = make_builder or self._default_builder
         self._losses = Losses()
@@ -123,6 +126,8 @@ class Writer:
                 self._may_start = False
                 return
             self._worker = self._journal.reader = worker
+            with contextlib.suppress(Exception):
+                self.on_start()
 
     def flush(self, timeout_s: float = 5.0, *, leftovers: bool = False) -> bool:
         """Whether everything this process put before this call is in the database; waits so long for it.
