@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-postgres test-supabase types conformance check format schema bench bench-read clean
+.PHONY: help demo test crash test-postgres test-supabase types conformance check format schema bench bench-read clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ demo: .venv/.demo ## a LangGraph agent traced into an embedded PostgreSQL, and w
 
 test: .venv/.dev ## all tests but the conformance suite, on a PostgreSQL 18 that they start themselves
 	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli --ignore tests/conformance -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+crash: .venv/.dev ## of these only what kills processes, cuts connections, fills disks and restarts servers
+	$(BIN)/python -m pytest tests/crash -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-supabase: .venv/.dev ## the real Supabase CLI: push, advisors, types; it comes from npm
 	$(BIN)/python -m pytest tests/supabase_cli -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)

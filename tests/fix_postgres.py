@@ -197,8 +197,12 @@ def _cluster(folder: Path, name: str) -> Cluster:
     return Cluster(programs, folder / name, user)
 
 
-def start_server(name: Literal["supabase", "plain", "logical"]) -> Server:
-    """The run's server of that name, started by whichever worker needs it first."""
+def start_server(name: str) -> Server:
+    """The run's server of that name, started by whichever worker needs it first.
+
+    Args:
+        name: supabase, or any other that looks like it; plain; logical. One called crash-... commits durably.
+    """
     folder = run_folder()
     superuser = "postgres" if name == "plain" else "supabase_admin"
     with locked(folder / "lock"):
@@ -213,6 +217,9 @@ def start_server(name: Literal["supabase", "plain", "logical"]) -> Server:
                 # What is committed is in the stream at once.
                 config |= {"wal_level": "logical", "synchronous_commit": "on"}
                 config["shared_preload_libraries"] = "pg_stat_statements"
+            elif name.startswith("crash-"):
+                # What it has said is stored is stored when it is killed.
+                config |= {"synchronous_commit": "on"}
             cluster.create(superuser, options=["--locale=C.UTF-8", "--no-sync"], config=config)
             cluster.start()
             port_file.write_text(str(port))

@@ -2,90 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 import writer_records as records
+from crash.children import NOWHERE, Child, names, numbered, waiting
+from crash.proxy import Proxy, free_port
 
 from chopsky_trace.database import migrate
 from chopsky_trace.settings import Settings, Target
 from chopsky_trace.writer import Writer, journals
 
 pytestmark = pytest.mark.crash
-HERE = Path(__file__).parent
-SOURCE = HERE.parent.parent / "src"
-NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
-
-
-class Child:
-    """A process of crash_child.py."""
-
-    def __init__(self, scenario: str, url: str, data: Path, name: str, count: int, **env: str) -> None:
-        paths = {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(HERE.parent)])}
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(HERE / "crash_child.py"), scenario, url, str(data), name, str(count)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | paths | env,
-        )
-
-    def finish(self, status: int = 0) -> str:
-        out, err = self.process.communicate(timeout=120)
-        assert self.process.returncode == status, err.decode()
-        assert b"Traceback" not in err, err.decode()
-        self.errors = err.decode()
-        return out.decode()
-
-    def accepted(self) -> int:
-        return sum(map(int, re.findall(r"accepted (\d+)", self.finish())))
-
-    def kill_after(self, accepted: int, number: int = signal.SIGKILL) -> int:
-        """Kills it once so many records are accepted; tells how many were in the end."""
-        assert self.process.stdout is not None
-        seen = 0
-        while seen < accepted:
-            got = os.read(self.process.stdout.fileno(), 65_536)
-            assert got, self.process.communicate()[1].decode()
-            seen += len(got)
-        self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=60)
-        assert self.process.returncode == -number
-        return seen + len(out)
-
-
-def names(url: str) -> list[str]:
-    with psycopg.connect(url) as connection:
-        return [row[0] for row in connection.execute("select name from public.conversation_spans")]
-
-
-def numbered(name: str, count: int) -> set[str]:
-    return {f"{name} {number}" for number in range(count)}
-
-
-def waiting(data: Path) -> int:
-    return sum(info.records for info in journals(Settings(data_dir=data)))
-
-
-def soon(done: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @pytest.fixture
@@ -93,53 +25,6 @@ def second_url(fresh_database: str) -> str:
     with psycopg.connect(fresh_database, autocommit=True) as connection:
         migrate.migrate(connection)
     return fresh_database
-
-
-@contextmanager
-def forwarder(url: str, port: int) -> Iterator[None]:
-    """The database, reachable at a loopback port for as long as this lasts; then every connection is cut."""
-    with psycopg.connect(url) as connection:
-        host, real = connection.info.host, connection.info.port
-    path = f"{host}/.s.PGSQL.{real}"
-    listener = socket.create_server(("127.0.0.1", port))
-    pairs: list[socket.socket] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                sink.sendall(data)
-        for side in (source, sink):
-            with suppress(OSError):
-                side.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(path)
-                pairs.extend((client, server))
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=pump, args=ends, daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-        for side in pairs:
-            with suppress(OSError):
-                side.shutdown(socket.SHUT_RDWR)
-            side.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("scenario", ["until_killed", "paced_until_killed"])
@@ -215,15 +100,13 @@ def test_a_living_child_does_not_hold_its_dead_parents_journal(database_url: str
 
 def test_the_database_goes_and_comes_back(database_url: str, tmp_path: Path) -> None:
     port = free_port()
-    with psycopg.connect(database_url) as connection:
-        url = f"postgresql://postgres@127.0.0.1:{port}/{connection.info.dbname}"
-    writer = Writer(Target(url, "test"), Settings(data_dir=tmp_path, flush_interval_s=0.02))
+    writer = Writer(Target(Proxy(database_url, port).url, "test"), Settings(data_dir=tmp_path, flush_interval_s=0.02))
     try:
         for phase in range(2):
             assert all(writer.put(records.start(f"down {phase} {n}")) for n in range(300))
             assert not writer.flush(0.5)
             assert writer.stats()["backlog_records"] == 300
-            with forwarder(database_url, port):
+            with Proxy(database_url, port):
                 assert all(writer.put(records.start(f"up {phase} {n}")) for n in range(300))
                 assert writer.flush(60.0)
         assert writer.stats()["losses"] == {}
@@ -243,7 +126,7 @@ def test_returning_from_main_stores_everything(database_url: str, tmp_path: Path
 
 
 def test_exit_without_a_database_is_bounded_and_says_what_is_left(tmp_path: Path) -> None:
-    child = Child("leave", NOWHERE, tmp_path, "main", 50, SHUTDOWN_S="0.5")
+    child = Child("leave", NOWHERE, tmp_path, "main", 50, shutdown_timeout_s=0.5)
     assert child.accepted() == 50
     assert "50 records are not yet in" in child.errors
     assert waiting(tmp_path) == 50
@@ -269,7 +152,7 @@ def test_a_short_lived_process_stores_what_a_killed_one_left(fresh_database: str
 
 def test_leftovers_do_not_hold_up_an_exit_without_a_database(tmp_path: Path) -> None:
     left = Child("until_killed", NOWHERE, tmp_path, "left", 50).kill_after(50)
-    child = Child("leave", NOWHERE, tmp_path, "heir", 5, SHUTDOWN_S="0.5")
+    child = Child("leave", NOWHERE, tmp_path, "heir", 5, shutdown_timeout_s=0.5)
     assert child.accepted() == 5
     assert "5 records are not yet in" in child.errors
     assert waiting(tmp_path) == left + 5
