@@ -32,10 +32,10 @@ help: ## this list
 demo: .venv/.demo ## a LangGraph agent traced into an embedded PostgreSQL, and what landed there
 	@$(BIN)/python examples/langgraph_agent.py
 
-test: .venv/.dev ## all tests but the conformance suite, on a PostgreSQL 18 that they start themselves
-	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli --ignore tests/conformance -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+test: .venv/.dev ## all tests but the suites below, on a PostgreSQL 18 that they start themselves
+	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli --ignore tests/conformance --ignore tests/crash -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-crash: .venv/.dev ## of these only what kills processes, cuts connections, fills disks and restarts servers
+crash: .venv/.dev ## kills processes, cuts connections, fills disks, restarts servers: what was accepted is stored, once
 	$(BIN)/python -m pytest tests/crash -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-supabase: .venv/.dev ## the real Supabase CLI: push, advisors, types; it comes from npm
