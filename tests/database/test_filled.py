@@ -70,6 +70,23 @@ def test_every_step_goes_back_and_up_again_with_rows_in_the_tables(filled_url: s
     assert_clean(filled_url)
 
 
+def test_sessions_are_made_of_runs_that_were_there_before_their_table(filled_url: str):
+    columns = "session_key, session_id, project, tenant_id, user_id, by_hand, created_at, last_activity_at"
+    query = f"select {columns} from public.conversation_sessions order by session_key".encode()
+    with connect(filled_url) as connection:
+        before = connection.execute(query).fetchall()
+        assert len(before) == 2
+        migrate.rollback(connection, 13)
+        migrate.migrate(connection)
+        assert connection.execute(query).fetchall() == before
+        assert_clean(filled_url)
+        connection.execute("set chopsky_trace.recompute = on")
+        connection.execute("delete from public.conversation_sessions")
+    found = json.loads(CliRunner().invoke(main, ["check", "--json", "--database-url", filled_url]).stdout)
+    missing = [one["stored"] for one in found["exceptions"] if one["check"] == "sessions"]
+    assert set(missing) == {str(row[0]) for row in before}, "of each run whose session has no row"
+
+
 def assert_clean(url: str) -> None:
     result = CliRunner().invoke(main, ["check", "--json", "--database-url", url])
     assert result.exit_code == 0, result.output

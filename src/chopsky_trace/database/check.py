@@ -12,6 +12,7 @@ from chopsky_trace.database.read import Reader
 CHECKS = {
     "totals": "totals of a run that its spans and messages do not give",
     "analytics": "errors, retries and scores that the run does not give",
+    "sessions": "runs whose session has no row",
     "usage": "runs whose calls and messages do not give what they contribute to the usage roll-ups",
     "usage_sums": "usage roll-ups that differ from the sum of what they are made of",
     "message_costs": "calls whose messages do not carry their cost",

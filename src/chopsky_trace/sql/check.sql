@@ -252,6 +252,15 @@ from compared c
 where case when c.field in ('calls', 'failed_calls', 'unpriced_calls', 'unmeasured_calls', 'timed_calls', 'messages', 'user_messages', 'assistant_messages')
     then coalesce(c.stored, 0) <> coalesce(c.derived, 0) else c.stored is distinct from c.derived end
 
+-- sessions --
+-- Every run of a session has the session's row.
+select
+    r.id as conversation_run_id, null::uuid as span_id, null::uuid as message_id, 'session_key' as field,
+    r.session_key::text as stored, null::text as derived, 'no row of conversation_sessions has this session_key' as cause
+from public.conversation_runs r
+where r.id between %(low)s and %(high)s and r.session_id is not null and not r.merged
+    and not exists (select 1 from public.conversation_sessions s where s.session_key = r.session_key)
+
 -- usage_sums --
 -- The usage roll-ups against the sums of what they are made of; contributions of what is not stored; messages outside a run.
 with wrong_metrics as (

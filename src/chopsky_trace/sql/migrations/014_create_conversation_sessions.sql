@@ -627,3 +627,8 @@ cross join lateral (
 comment on view public.conversation_session_totals is 'Sessions with the sums of their runs. Needs the right to read costs.';
 revoke all on table public.conversation_session_totals from public, anon, authenticated, service_role;
 grant select on table public.conversation_session_totals to authenticated, service_role;
+
+-- Where runs were stored before.
+select public.chopsky_settle_sessions(array(
+    select distinct r.session_key from public.conversation_runs r where r.session_id is not null
+));
