@@ -322,3 +322,27 @@ def test_erasing_by_command(connection: Connection, invoke: Callable[..., Any]):
     assert "Out of reach" in told.stdout
     assert json.loads(invoke("erase-user", "ann", "--yes", "--json").stdout)["rows"]["conversation_runs"] == 0
     assert left(connection) == set()
+
+
+def test_the_receipt_says_what_was_and_what_was_not_erased(connection: Connection, invoke: Callable[..., Any]):
+    for name, session in (("a", "1"), ("b", "2"), ("c", "3")):
+        turn(connection, name, session_id=session, user_id="ann")
+    connection.execute("insert into conversation_sessions (session_id, user_id) values ('by hand', 'ann')")
+    connection.execute("update conversation_sessions set legal_hold = true where session_id in ('1', '2')")
+    told = invoke("erase-user", "ann", "--yes").stdout
+    assert "2  conversation_sessions" in told
+    assert "2 sessions stay: they are under a legal hold" in told
+    assert "The rest is erased. Not complete" in told
+    kept = connection.execute("select receipt -> 'rows' ->> 'conversation_sessions' from conversation_erasures")
+    assert kept.fetchall() == [("2",)]
+    connection.execute("update conversation_sessions set legal_hold = false where session_id = '1'")
+    assert "1 session stays: it is under a legal hold" in invoke("erase-user", "ann", "--yes").stdout
+    connection.execute("update conversation_sessions set legal_hold = false")
+    told = invoke("erase-user", "ann", "--yes").stdout
+    assert "1  conversation_sessions" in told
+    assert "Erased." in told
+    told = invoke("erase-user", "nobody we know", "--yes").stdout
+    assert "Nothing of this user was found. A tombstone is left all the same" in told
+    assert "Erased" not in told
+    tombstones = connection.execute("select count(*) from conversation_tombstones where kind = 'person'")
+    assert tombstones.fetchone() == (2,)

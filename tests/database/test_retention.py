@@ -138,6 +138,70 @@ def test_at_most_so_many_go_in_one_transaction(connection: Connection):
     assert [one["runs"] for one in retention.prune(connection, 1, timedelta(days=30), None)] == [1, 1, 0]
 
 
+def same_words(connection: Connection, name: str, *before: str, session: str = "s") -> UUID:
+    """A run whose prompt begins with what was said in others; each asks the same words, and hears its own."""
+    bodies = [ident("body", f"{one} hears") for one in before] + [ident("body", "hello")]
+    ingest(
+        connection,
+        span(name, name),
+        call(name, "call", parent=name, prompt_bodies=bodies, output_bodies=[ident("body", f"{name} hears")]),
+        message(name, "hello", "user", 0),
+        message(name, f"{name} hears", "assistant", 1, span_id=ident(name, "call"), token_count=20, cost="0.000123"),
+        runs=[run(name, started_at=at(0), session_id=session, user_id="ann")],
+    )  # fmt: skip
+    connection.execute(
+        "insert into conversation_feedback (conversation_run_id, user_id, thumbs) values (%s, 'ann', 'up')",
+        [ident(name)],
+    )
+    return UUID(ident(name))
+
+
+@pytest.mark.parametrize("arrived", ["in order", "the last first"])
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_goes_and_what_is_kept_count_once_however_many_batches(connection: Connection, arrived: str, stays: bool):
+    names = [f"r{number}" for number in range(7)]
+    runs = [same_words(connection, name, *names[:number]) for number, name in enumerate(names)]
+    if stays:
+        same_words(connection, "stays", "r1", "r4")
+    for number, one in enumerate(runs):
+        age(connection, 50 + (number if arrived == "the last first" else -number), one)
+    dry = retention.due(connection, timedelta(days=30), None)
+    assert [dry[name] for name in ("runs", "spans", "messages", "feedback")] == [7, 14, 14, 7]
+    counts = dict.fromkeys(retention.COUNTS, 0)
+    for done in retention.prune(connection, 2, timedelta(days=30), None):
+        assert findings(connection) == [], "exact between batches, too"
+        counts = {name: count + done[name] for name, count in counts.items()}
+    kept = connection.execute(
+        "select count(*) from conversation_messages where conversation_run_id <> all (%s) and is_history", [runs]
+    ).fetchone()
+    assert kept == (counts["messages_kept"],)
+    assert counts | {"messages_kept": 0} == {name: dry[name] for name in retention.COUNTS}
+    assert (counts["messages_kept"] > 0) == stays
+
+
+def test_the_messages_of_an_expired_session_count_once(connection: Connection):
+    for name in ("r1", "r2", "r3"):
+        same_words(connection, name)
+    connection.execute("update conversation_sessions set expires_at = now()")
+    dry = retention.due(connection, None, None)
+    done = prune(connection, 1)
+    assert [done[name] for name in ("sessions", "runs", "messages", "feedback", "messages_kept")] == [1, 3, 6, 3, 0]
+    assert [dry[name] - done[name] for name in retention.COUNTS] == [0] * len(retention.COUNTS)
+
+
+def test_a_dry_run_counts_feedback_that_its_own_policy_removes(connection: Connection):
+    same_words(connection, "held")
+    same_words(connection, "a", session="a")
+    same_words(connection, "b", session="b")
+    connection.execute("update conversation_sessions set legal_hold = true where session_id = 's'")
+    connection.execute("update conversation_feedback set created_at = now() - interval '50 days'")
+    age(connection, 50, UUID(ident("b")))
+    policy(connection, "feedback", 30)
+    policy(connection, "runs", 30)
+    assert prune(connection, 100, 100, True)["feedback"] == 2
+    assert prune(connection)["feedback"] == 2
+
+
 def test_a_later_prompt_keeps_what_it_refers_to_and_a_media_its_bytes(connection: Connection):
     first = turn(connection, "t1", 0, session_id="s", user_id="ann")
     said = [ident("body", "t1 asks"), ident("body", "t1 hears")]

@@ -233,10 +233,22 @@ def erase_user(
     if receipt["usage_rows_made_nobodys"]:
         lines.append(f"{receipt['usage_rows_made_nobodys']:>12,}  rows of usage are nobody's now")
     if receipt["held_sessions"]:
-        lines.append(Text(f"{receipt['held_sessions']:,} sessions stay: they are under a legal hold", style="yellow"))
-    lines.append(f"Erased. conversation_erasures {receipt['erasure']}")
+        held = receipt["held_sessions"]
+        stay = "1 session stays: it is" if held == 1 else f"{held:,} sessions stay: they are"
+        lines.append(Text(f"{stay} under a legal hold", style="yellow"))
+    lines += [_erased(receipt), f"Receipt: conversation_erasures {receipt['erasure']}"]
     lines.append("Out of reach of this database: " + "; ".join(receipt["out_of_reach"]) + ".")
     call.answer(receipt, *lines)
+
+
+def _erased(receipt: Row) -> str:
+    if receipt["held_sessions"]:
+        return "The rest is erased. Not complete: take the hold off and erase again."
+    if any(receipt["rows"].values()) or receipt["usage_rows_made_nobodys"]:
+        return "Erased."
+    return (
+        "Nothing of this user was found. A tombstone is left all the same: late records of what was before are refused."
+    )
 
 
 def _on_auth_delete(call: Call, state: Literal["on", "off"]) -> None:

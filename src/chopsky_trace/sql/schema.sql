@@ -1240,8 +1240,8 @@ begin
 end
 $function$;
 
---: function public.chopsky_claim_runs(wanted uuid[])
-CREATE OR REPLACE FUNCTION public.chopsky_claim_runs(wanted uuid[])
+--: function public.chopsky_claim_runs(wanted uuid[], going uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_claim_runs(wanted uuid[], going uuid[] DEFAULT '{}'::uuid[])
  RETURNS uuid[]
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1279,7 +1279,7 @@ begin
         cross join lateral (
             select r.id from public.conversation_runs r
             where r.session_key = k.session_key and r.id <> all (all_wanted) and r.content_removed is distinct from 'messages'
-            order by coalesce(r.started_at, r.created_at), r.id limit 1
+            order by r.id = any (going), coalesce(r.started_at, r.created_at), r.id limit 1
         ) h
     );
     locked := array(select r.id from public.conversation_runs r where r.id = any (needed) order by r.id for update skip locked);
@@ -1347,6 +1347,25 @@ AS $function$
         'spans', (select count(*) from public.conversation_spans s where s.conversation_run_id in (select id from run)),
         'messages', (select count(*) from public.conversation_messages m where m.conversation_run_id in (select id from run)),
         'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id in (select id from run)),
+        'feedback', (
+            select count(*) from public.conversation_feedback f
+            where f.conversation_run_id in (select id from run) or (
+                older_than is null and (chopsky_count_due.tenant_id is null or f.tenant_id = chopsky_count_due.tenant_id)
+                and exists (
+                    select 1 from public.retention_policies p
+                    where p.what = 'feedback' and f.created_at < now() - p.keep_for and (p.tenant_id = f.tenant_id or (
+                        p.tenant_id is null and not exists (
+                            select 1 from public.retention_policies q where q.what = 'feedback' and q.tenant_id = f.tenant_id
+                        )
+                    ))
+                ) and not exists (
+                    select 1
+                    from public.conversation_runs r
+                    join public.conversation_sessions s on s.session_key = r.session_key
+                    where r.id = f.conversation_run_id and s.legal_hold
+                )
+            )
+        ),
         'runs_without_messages', (
             select count(*) from public.chopsky_due_runs('messages', 9000000000000000, null, chopsky_count_due.tenant_id) d
             where older_than is null and d not in (select id from run)
@@ -1705,8 +1724,8 @@ begin
 end
 $function$;
 
---: function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text)
-CREATE OR REPLACE FUNCTION public.chopsky_due_runs(what text, at_most bigint, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text)
+--: function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text, keys uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_due_runs(what text, at_most bigint, older_than interval DEFAULT NULL::interval, tenant_id text DEFAULT NULL::text, keys uuid[] DEFAULT NULL::uuid[])
  RETURNS SETOF uuid
  LANGUAGE plpgsql
  STABLE
@@ -1729,7 +1748,7 @@ begin
         return query
         select r.id
         from public.conversation_runs r
-        where r.created_at < now() - rule.keep_for
+        where r.created_at < now() - rule.keep_for and (chopsky_due_runs.keys is null or r.session_key = any (chopsky_due_runs.keys))
             and (chopsky_due_runs.tenant_id is null or r.tenant_id = chopsky_due_runs.tenant_id)
             and (rule.tenant_id is null or r.tenant_id = rule.tenant_id)
             and (rule.tenant_id is not null or rule.is_given or not exists (
@@ -2085,8 +2104,41 @@ begin
 end
 $function$;
 
---: function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
-CREATE OR REPLACE FUNCTION public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
+--: function public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text)
+CREATE OR REPLACE FUNCTION public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    keys constant uuid[] := array(
+        select distinct r.session_key from public.conversation_runs r where r.id = any (due) and r.session_id is not null
+    );
+    going uuid[];
+begin
+    if keys = '{}' then
+        return '{}';
+    end if;
+    going := array(
+        select d from public.chopsky_due_runs(what, 9000000000000000, older_than, chopsky_going_runs.tenant_id, keys) d
+        where d <> all (tried)
+    );
+    return case when what <> 'runs' then going else going || array(
+        select distinct r.id
+        from public.conversation_runs r
+        join public.conversation_spans o on o.conversation_run_id = r.id
+        join public.conversation_spans s on s.id = o.duplicate_of and s.conversation_run_id = any (going) and s.told is not null
+        where r.session_key = any (keys) and r.merged
+    ) end;
+end
+$function$;
+
+--: function public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer)
+CREATE OR REPLACE FUNCTION public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -2097,11 +2149,14 @@ AS $function$
 declare
     session record;
     staying uuid[];
+    stays boolean;
     named uuid[];
+    named_yet uuid[];
     given integer;
 begin
     heirs := '{}';
     messages := 0;
+    passing := 0;
     for session in
         select r.session_key as key, array_agg(r.id) as leaving
         from public.conversation_runs r
@@ -2112,11 +2167,17 @@ begin
             select r.id from public.conversation_runs r
             where r.session_key = session.key and r.id <> all (chopsky_hand_over.leaving)
                 and r.content_removed is distinct from 'messages'
-            order by coalesce(r.started_at, r.created_at), r.id
+            order by r.id = any (chopsky_hand_over.going), coalesce(r.started_at, r.created_at), r.id
         );
         continue when staying = '{}';
-        named := array(select n from public.chopsky_named_ids(staying) n);
-        continue when named = '{}';
+        stays := staying[1] <> all (chopsky_hand_over.going);
+        named := array(
+            select n from public.chopsky_named_ids(array(select u from unnest(staying) u where u <> all (chopsky_hand_over.going))) n
+        );
+        named_yet := array(
+            select n from public.chopsky_named_ids(array(select u from unnest(staying) u where u = any (chopsky_hand_over.going))) n
+        );
+        continue when named = '{}' and named_yet = '{}';
         with moved as materialized (
             insert into public.conversation_messages as o (
                 id, body_id, conversation_run_id, session_id, tenant_id, user_id, role, content, parts, tool_calls, tool_call_id,
@@ -2130,8 +2191,12 @@ begin
             from (
                 select l.*, row_number() over (partition by l.body_id, l.is_history order by l.created_at, l.id) - 1 as place
                 from public.conversation_messages l
-                where l.conversation_run_id = any (session.leaving) and l.body_id = any (named)
-                    and num_nonnulls(l.content, l.parts, l.tool_calls) > 0
+                where l.conversation_run_id = any (session.leaving) and num_nonnulls(l.content, l.parts, l.tool_calls) > 0
+                    and (l.body_id = any (named) or (l.body_id = any (named_yet) and not exists (
+                        select 1 from public.conversation_messages k
+                        where k.session_key = session.key and k.body_id = l.body_id and k.conversation_run_id = any (staying)
+                            and num_nonnulls(k.content, k.parts, k.tool_calls) > 0
+                    )))
             ) m
             -- Its place among the session's equal messages: after those that stay.
             cross join lateral (
@@ -2164,7 +2229,12 @@ begin
                 staying[1], c.id, c.kind, c.text, c.document, c.media_type, c.size_bytes, c.data, c.created_at
             from public.conversation_contents c
             where c.conversation_run_id = any (session.leaving)
-                and (c.id in (select d.id from deeper d) or (c.kind = 'media' and c.id = any (named)))
+                and (c.id in (select d.id from deeper d) or (c.kind = 'media' and (
+                    c.id = any (named) or (c.id = any (named_yet) and not exists (
+                        select 1 from public.conversation_contents k
+                        where k.conversation_run_id = any (staying) and k.id = c.id and (k.data is not null or c.data is null)
+                    ))
+                )))
             order by c.id, c.data is null, c.conversation_run_id
             on conflict (conversation_run_id, id) do update set data = excluded.data
             where o.data is null and excluded.data is not null
@@ -2172,7 +2242,8 @@ begin
         select count(*) into given from moved;
         if given > 0 then
             heirs := heirs || staying[1];
-            messages := messages + given;
+            messages := messages + case when stays then given else 0 end;
+            passing := passing + case when stays then 0 else given end;
         end if;
     end loop;
 end
@@ -3809,6 +3880,7 @@ declare
     ends_at constant timestamptz := coalesce(clock_timestamp() + for_at_most, 'infinity');
     part text;
     due uuid[];
+    going uuid[];
     tried uuid[];
     claimed uuid[];
     session_id uuid;
@@ -3845,11 +3917,31 @@ begin
                 where d <> all (tried) limit least(step, rest)
             );
             exit when due = '{}';
+            going := case when part = 'payloads' then '{}'
+                else public.chopsky_going_runs(part, due, tried, older_than, chopsky_prune.tenant_id) end;
+            -- Of a session the latest first, for none refers to a later one.
+            if going <> '{}' then
+                due := array(
+                    select r.id from public.conversation_runs r where r.id = any (due) and r.session_id is null
+                    union all
+                    select l.id
+                    from (
+                        select r.session_key, count(*) as runs from public.conversation_runs r
+                        where r.id = any (due) and r.session_id is not null
+                        group by r.session_key
+                    ) k
+                    cross join lateral (
+                        select r.id from public.conversation_runs r
+                        where r.session_key = k.session_key and r.id = any (going) and (part <> 'runs' or not r.merged)
+                        order by r.created_at desc, r.id desc limit k.runs
+                    ) l
+                );
+            end if;
             begin
-                claimed := public.chopsky_claim_runs(due);
+                claimed := public.chopsky_claim_runs(due, going);
                 done := case when claimed = '{}' then '{}'
-                    when part = 'runs' then public.chopsky_remove_runs(claimed)
-                    else public.chopsky_remove_content(claimed, part = 'messages')
+                    when part = 'runs' then public.chopsky_remove_runs(claimed, going => going)
+                    else public.chopsky_remove_content(claimed, part = 'messages', going)
                         || jsonb_build_object('runs_without_' || part, cardinality(claimed)) end;
             exception when lock_not_available or deadlock_detected then
                 claimed := '{}';
@@ -4297,8 +4389,8 @@ begin
 end
 $function$;
 
---: function public.chopsky_remove_content(run_ids uuid[], and_said boolean)
-CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], and_said boolean)
+--: function public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[] DEFAULT '{}'::uuid[])
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -4310,12 +4402,13 @@ declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     heirs uuid[] := '{}';
     given integer := 0;
+    passing integer := 0;
     named uuid[];
     contents bigint;
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     if and_said then
-        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+        select h.heirs, h.messages, h.passing into heirs, given, passing from public.chopsky_hand_over(run_ids, going) h;
         update public.conversation_messages m
         set body_id = null, content = null, parts = null, tool_calls = null, tool_call_id = null, questions_asked = null,
             delegation_plan = null, metadata = '{}', said = null
@@ -4365,8 +4458,8 @@ begin
 end
 $function$;
 
---: function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean)
-CREATE OR REPLACE FUNCTION public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean DEFAULT false)
+--: function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean, going uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean DEFAULT false, going uuid[] DEFAULT '{}'::uuid[])
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -4380,6 +4473,7 @@ declare
     others uuid[];
     heirs uuid[] := '{}';
     given integer := 0;
+    passing integer := 0;
     resumed uuid[];
     feedback bigint := 0;
 begin
@@ -4391,7 +4485,7 @@ begin
         'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id = any (run_ids))
     );
     if not is_erasure then
-        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+        select h.heirs, h.messages, h.passing into heirs, given, passing from public.chopsky_hand_over(run_ids, going) h;
     end if;
     -- A call that others told of, too, is theirs now.
     others := array(
@@ -4429,7 +4523,10 @@ begin
         perform public.chopsky_link_resumed(resumed);
     end if;
     perform set_config('chopsky_trace.recompute', was, true);
-    return counts || jsonb_build_object('feedback', feedback, 'messages_kept', given);
+    -- What is only passed on counts with the run that it goes with.
+    return counts || jsonb_build_object(
+        'messages', (counts ->> 'messages')::bigint - passing, 'feedback', feedback, 'messages_kept', given
+    );
 end
 $function$;
 
@@ -4444,6 +4541,7 @@ declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     session public.conversation_sessions;
     run_ids uuid[];
+    going uuid[];
     said_ids uuid[];
     counts jsonb;
 begin
@@ -4456,10 +4554,11 @@ begin
         select r.id from public.conversation_runs r where r.session_key = session.session_key
         order by r.created_at desc, r.id desc limit at_most
     );
-    if not (public.chopsky_claim_runs(run_ids) @> run_ids) then
+    going := array(select r.id from public.conversation_runs r where r.session_key = session.session_key);
+    if not (public.chopsky_claim_runs(run_ids, going) @> run_ids) then
         return null;
     end if;
-    counts := public.chopsky_remove_runs(run_ids) || '{"sessions": 0}';
+    counts := public.chopsky_remove_runs(run_ids, going => going) || '{"sessions": 0}';
     perform public.chopsky_entomb_runs(run_ids);
     if exists (select 1 from public.conversation_runs r where r.session_key = session.session_key) then
         return counts;
@@ -6196,6 +6295,7 @@ declare
     said_ids uuid[];
     touched uuid[];
     keys uuid[];
+    gone_keys uuid[];
     prefixes uuid[];
     counts jsonb;
     tables jsonb := '{}';
@@ -6257,6 +6357,13 @@ begin
         where m.id = any (said_ids) and m.conversation_run_id is not null
     );
     perform public.chopsky_lock_runs(touched, '10 seconds');
+    -- With those of runs that go along and know no user.
+    gone_keys := array(
+        select s.session_key from public.conversation_sessions s
+        where s.session_key = any (keys || array(
+            select r.session_key from public.conversation_runs r where r.id = any (run_ids) and r.session_id is not null
+        ))
+    );
     -- Alone with the roll-ups from here on: after all runs, and before the first row of theirs.
     if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
         perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
@@ -6279,6 +6386,9 @@ begin
         'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said_ids), 'conversation_contents', counts -> 'contents'
     );
     delete from public.conversation_sessions s where s.session_key = any (keys) and not s.legal_hold;
+    tables := tables || jsonb_build_object('conversation_sessions', cardinality(gone_keys) - (
+        select count(*) from public.conversation_sessions s where s.session_key = any (gone_keys)
+    ));
     -- The beginnings of long prompts are ids only, yet made of what was said. The longest first, where no other begins so.
     loop
         delete from public.conversation_prefixes p
@@ -7523,8 +7633,8 @@ grant execute on function public.chopsky_as_told(span public.conversation_spans)
 --: grant public.chopsky_call_pairs(ids uuid[]) to service_role
 grant execute on function public.chopsky_call_pairs(ids uuid[]) to service_role;
 
---: grant public.chopsky_claim_runs(wanted uuid[]) to service_role
-grant execute on function public.chopsky_claim_runs(wanted uuid[]) to service_role;
+--: grant public.chopsky_claim_runs(wanted uuid[], going uuid[]) to service_role
+grant execute on function public.chopsky_claim_runs(wanted uuid[], going uuid[]) to service_role;
 
 --: grant public.chopsky_content(run_id uuid, content_id uuid) to service_role
 grant execute on function public.chopsky_content(run_id uuid, content_id uuid) to service_role;
@@ -7538,8 +7648,8 @@ grant execute on function public.chopsky_count_usage(owner_ids uuid[]) to servic
 --: grant public.chopsky_decide_calls(members uuid[]) to service_role
 grant execute on function public.chopsky_decide_calls(members uuid[]) to service_role;
 
---: grant public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) to service_role
-grant execute on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) to service_role;
+--: grant public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text, keys uuid[]) to service_role
+grant execute on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text, keys uuid[]) to service_role;
 
 --: grant public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) to service_role
 grant execute on function public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) to service_role;
@@ -7583,8 +7693,11 @@ grant execute on function public.chopsky_forget_usage(user_id text, tenant_id te
 --: grant public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role
 grant execute on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role;
 
---: grant public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role
-grant execute on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) to service_role;
+--: grant public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text) to service_role
+grant execute on function public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text) to service_role;
+
+--: grant public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer) to service_role
+grant execute on function public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer) to service_role;
 
 --: grant public.chopsky_import(lines json) to service_role
 grant execute on function public.chopsky_import(lines json) to service_role;
@@ -7691,11 +7804,11 @@ grant execute on function public.chopsky_refuse_runs(run_ids uuid[]) to service_
 --: grant public.chopsky_related_calls(seeds uuid[]) to service_role
 grant execute on function public.chopsky_related_calls(seeds uuid[]) to service_role;
 
---: grant public.chopsky_remove_content(run_ids uuid[], and_said boolean) to service_role
-grant execute on function public.chopsky_remove_content(run_ids uuid[], and_said boolean) to service_role;
+--: grant public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[]) to service_role
+grant execute on function public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[]) to service_role;
 
---: grant public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role
-grant execute on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) to service_role;
+--: grant public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean, going uuid[]) to service_role
+grant execute on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean, going uuid[]) to service_role;
 
 --: grant public.chopsky_remove_session(session_uuid uuid, at_most integer) to service_role
 grant execute on function public.chopsky_remove_session(session_uuid uuid, at_most integer) to service_role;
@@ -8033,8 +8146,8 @@ comment on function public.cancel_conversation_session(session_uuid uuid) is 'Ma
 --: comment public.chopsky_as_told(span public.conversation_spans)
 comment on function public.chopsky_as_told(span public.conversation_spans) is 'The span with the numbers that it told itself.';
 
---: comment public.chopsky_claim_runs(wanted uuid[])
-comment on function public.chopsky_claim_runs(wanted uuid[]) is 'Locks those of these runs that nobody is writing to, and may be removed; returns them.';
+--: comment public.chopsky_claim_runs(wanted uuid[], going uuid[])
+comment on function public.chopsky_claim_runs(wanted uuid[], going uuid[]) is 'Locks those of these runs that nobody is writing to, and may be removed; returns them.';
 
 --: comment public.chopsky_content(run_id uuid, content_id uuid)
 comment on function public.chopsky_content(run_id uuid, content_id uuid) is 'The content that a reference of this run stands for, if it is stored.';
@@ -8048,8 +8161,8 @@ comment on function public.chopsky_count_usage(owner_ids uuid[]) is 'Brings usag
 --: comment public.chopsky_decide_calls(members uuid[])
 comment on function public.chopsky_decide_calls(members uuid[]) is 'Which of these spans are one model call, and which of them owns it.';
 
---: comment public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text)
-comment on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text) is 'Runs that a policy (or older_than) says are to be removed, or to lose their messages or payloads.';
+--: comment public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text, keys uuid[])
+comment on function public.chopsky_due_runs(what text, at_most bigint, older_than interval, tenant_id text, keys uuid[]) is 'Runs that a policy (or older_than) says are to be removed, or to lose their messages or payloads.';
 
 --: comment public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean)
 comment on function public.chopsky_due_sessions(at_most bigint, tenant_id text, expired_only boolean) is 'Sessions whose time is over: by their own expires_at, else by a policy.';
@@ -8078,8 +8191,11 @@ comment on function public.chopsky_forget_usage(user_id text, tenant_id text) is
 --: comment public.chopsky_give_way(began timestamp with time zone, patience interval, what text)
 comment on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) is 'Waits a moment for rows that others have; an error once patience is over.';
 
---: comment public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer)
-comment on function public.chopsky_hand_over(leaving uuid[], OUT heirs uuid[], OUT messages integer) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
+--: comment public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text)
+comment on function public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text) is 'What goes in the same prune as these runs, of their sessions.';
+
+--: comment public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer)
+comment on function public.chopsky_hand_over(leaving uuid[], going uuid[], OUT heirs uuid[], OUT messages integer, OUT passing integer) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
 
 --: comment public.chopsky_import(lines json)
 comment on function public.chopsky_import(lines json) is 'Writes lines of an export as they were; what is here already stays. Returns how much was written.';
@@ -8147,11 +8263,11 @@ comment on function public.chopsky_recompute(run_ids uuid[], unordered uuid[]) i
 --: comment public.chopsky_refuse_runs(run_ids uuid[])
 comment on function public.chopsky_refuse_runs(run_ids uuid[]) is 'Takes out those of these runs that were erased, or are of a person who was and began before; returns them.';
 
---: comment public.chopsky_remove_content(run_ids uuid[], and_said boolean)
-comment on function public.chopsky_remove_content(run_ids uuid[], and_said boolean) is 'Takes from claimed runs their payloads, and with and_said their messages'' texts; the numbers stay.';
+--: comment public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[])
+comment on function public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[]) is 'Takes from claimed runs their payloads, and with and_said their messages'' texts; the numbers stay.';
 
---: comment public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean)
-comment on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';
+--: comment public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean, going uuid[])
+comment on function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean, going uuid[]) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';
 
 --: comment public.chopsky_remove_session(session_uuid uuid, at_most integer)
 comment on function public.chopsky_remove_session(session_uuid uuid, at_most integer) is 'Removes a session, or at most so many of its latest runs; NULL where it is held or in use.';

@@ -69,20 +69,26 @@ revoke all on function public.chopsky_named_ids(uuid[]) from public, anon, authe
 grant execute on function public.chopsky_named_ids(uuid[]) to service_role;
 
 -- What a run of the session that stays still refers to, of runs that go: the earliest that stays gets a copy of each message,
--- as history that is not shown, and of the contents and media in it. As if the session's next prompt had told it. Returns the
--- runs that got any, and how many messages.
-create function public.chopsky_hand_over(leaving uuid[], out heirs uuid[], out messages integer)
+-- as history that is not shown, and of the contents and media in it. As if the session's next prompt had told it. Runs that are
+-- going, too, only later, get what is nowhere else, and only where none stays for good. Returns the runs that got any, how many
+-- messages, and how many of those will go with a run that is going.
+create function public.chopsky_hand_over(
+    leaving uuid[], going uuid[], out heirs uuid[], out messages integer, out passing integer
+)
 language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     session record;
     staying uuid[];
+    stays boolean;
     named uuid[];
+    named_yet uuid[];
     given integer;
 begin
     heirs := '{}';
     messages := 0;
+    passing := 0;
     for session in
         select r.session_key as key, array_agg(r.id) as leaving
         from public.conversation_runs r
@@ -93,11 +99,17 @@ begin
             select r.id from public.conversation_runs r
             where r.session_key = session.key and r.id <> all (chopsky_hand_over.leaving)
                 and r.content_removed is distinct from 'messages'
-            order by coalesce(r.started_at, r.created_at), r.id
+            order by r.id = any (chopsky_hand_over.going), coalesce(r.started_at, r.created_at), r.id
         );
         continue when staying = '{}';
-        named := array(select n from public.chopsky_named_ids(staying) n);
-        continue when named = '{}';
+        stays := staying[1] <> all (chopsky_hand_over.going);
+        named := array(
+            select n from public.chopsky_named_ids(array(select u from unnest(staying) u where u <> all (chopsky_hand_over.going))) n
+        );
+        named_yet := array(
+            select n from public.chopsky_named_ids(array(select u from unnest(staying) u where u = any (chopsky_hand_over.going))) n
+        );
+        continue when named = '{}' and named_yet = '{}';
         with moved as materialized (
             insert into public.conversation_messages as o (
                 id, body_id, conversation_run_id, session_id, tenant_id, user_id, role, content, parts, tool_calls, tool_call_id,
@@ -111,8 +123,12 @@ begin
             from (
                 select l.*, row_number() over (partition by l.body_id, l.is_history order by l.created_at, l.id) - 1 as place
                 from public.conversation_messages l
-                where l.conversation_run_id = any (session.leaving) and l.body_id = any (named)
-                    and num_nonnulls(l.content, l.parts, l.tool_calls) > 0
+                where l.conversation_run_id = any (session.leaving) and num_nonnulls(l.content, l.parts, l.tool_calls) > 0
+                    and (l.body_id = any (named) or (l.body_id = any (named_yet) and not exists (
+                        select 1 from public.conversation_messages k
+                        where k.session_key = session.key and k.body_id = l.body_id and k.conversation_run_id = any (staying)
+                            and num_nonnulls(k.content, k.parts, k.tool_calls) > 0
+                    )))
             ) m
             -- Its place among the session's equal messages: after those that stay.
             cross join lateral (
@@ -145,7 +161,12 @@ begin
                 staying[1], c.id, c.kind, c.text, c.document, c.media_type, c.size_bytes, c.data, c.created_at
             from public.conversation_contents c
             where c.conversation_run_id = any (session.leaving)
-                and (c.id in (select d.id from deeper d) or (c.kind = 'media' and c.id = any (named)))
+                and (c.id in (select d.id from deeper d) or (c.kind = 'media' and (
+                    c.id = any (named) or (c.id = any (named_yet) and not exists (
+                        select 1 from public.conversation_contents k
+                        where k.conversation_run_id = any (staying) and k.id = c.id and (k.data is not null or c.data is null)
+                    ))
+                )))
             order by c.id, c.data is null, c.conversation_run_id
             on conflict (conversation_run_id, id) do update set data = excluded.data
             where o.data is null and excluded.data is not null
@@ -153,18 +174,19 @@ begin
         select count(*) into given from moved;
         if given > 0 then
             heirs := heirs || staying[1];
-            messages := messages + given;
+            messages := messages + case when stays then given else 0 end;
+            passing := passing + case when stays then 0 else given end;
         end if;
     end loop;
 end
 $$;
-comment on function public.chopsky_hand_over(uuid[]) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
-revoke all on function public.chopsky_hand_over(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_hand_over(uuid[]) to service_role;
+comment on function public.chopsky_hand_over(uuid[], uuid[]) is 'Copies what runs that stay refer to, of runs that go, to the earliest of their session that stays.';
+revoke all on function public.chopsky_hand_over(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_hand_over(uuid[], uuid[]) to service_role;
 
 -- Of these runs those that nobody else is at, with the sessions they are in: locked until the transaction ends. Waits for
 -- nobody. With them come runs that saw only what these carry, and are locked whose numbers or messages will follow.
-create function public.chopsky_claim_runs(wanted uuid[]) returns uuid[]
+create function public.chopsky_claim_runs(wanted uuid[], going uuid[] default '{}') returns uuid[]
 language plpgsql set search_path = ''
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
@@ -198,7 +220,7 @@ begin
         cross join lateral (
             select r.id from public.conversation_runs r
             where r.session_key = k.session_key and r.id <> all (all_wanted) and r.content_removed is distinct from 'messages'
-            order by coalesce(r.started_at, r.created_at), r.id limit 1
+            order by r.id = any (going), coalesce(r.started_at, r.created_at), r.id limit 1
         ) h
     );
     locked := array(select r.id from public.conversation_runs r where r.id = any (needed) order by r.id for update skip locked);
@@ -225,13 +247,13 @@ begin
     );
 end
 $$;
-comment on function public.chopsky_claim_runs(uuid[]) is 'Locks those of these runs that nobody is writing to, and may be removed; returns them.';
-revoke all on function public.chopsky_claim_runs(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_claim_runs(uuid[]) to service_role;
+comment on function public.chopsky_claim_runs(uuid[], uuid[]) is 'Locks those of these runs that nobody is writing to, and may be removed; returns them.';
+revoke all on function public.chopsky_claim_runs(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_claim_runs(uuid[], uuid[]) to service_role;
 
 -- Removes runs that the caller has claimed, with all that is theirs; what they used stays in the roll-ups. An erasure hands
--- nothing over, and leaves no usage that the caller has not kept.
-create function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean default false) returns jsonb
+-- nothing over, and leaves no usage that the caller has not kept. going: runs that will be removed next.
+create function public.chopsky_remove_runs(run_ids uuid[], is_erasure boolean default false, going uuid[] default '{}') returns jsonb
 language plpgsql set search_path = ''
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
@@ -241,6 +263,7 @@ declare
     others uuid[];
     heirs uuid[] := '{}';
     given integer := 0;
+    passing integer := 0;
     resumed uuid[];
     feedback bigint := 0;
 begin
@@ -252,7 +275,7 @@ begin
         'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id = any (run_ids))
     );
     if not is_erasure then
-        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+        select h.heirs, h.messages, h.passing into heirs, given, passing from public.chopsky_hand_over(run_ids, going) h;
     end if;
     -- A call that others told of, too, is theirs now.
     others := array(
@@ -290,15 +313,18 @@ begin
         perform public.chopsky_link_resumed(resumed);
     end if;
     perform set_config('chopsky_trace.recompute', was, true);
-    return counts || jsonb_build_object('feedback', feedback, 'messages_kept', given);
+    -- What is only passed on counts with the run that it goes with.
+    return counts || jsonb_build_object(
+        'messages', (counts ->> 'messages')::bigint - passing, 'feedback', feedback, 'messages_kept', given
+    );
 end
 $$;
-comment on function public.chopsky_remove_runs(uuid[], boolean) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';
-revoke all on function public.chopsky_remove_runs(uuid[], boolean) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_remove_runs(uuid[], boolean) to service_role;
+comment on function public.chopsky_remove_runs(uuid[], boolean, uuid[]) is 'Removes claimed runs with all that is theirs, but for what others of their session refer to; returns how much.';
+revoke all on function public.chopsky_remove_runs(uuid[], boolean, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_remove_runs(uuid[], boolean, uuid[]) to service_role;
 
 -- Takes from claimed runs their payloads, and with `and_said` what was said, too. Numbers, times and states stay.
-create function public.chopsky_remove_content(run_ids uuid[], and_said boolean) returns jsonb
+create function public.chopsky_remove_content(run_ids uuid[], and_said boolean, going uuid[] default '{}') returns jsonb
 language plpgsql set search_path = ''
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
 as $$
@@ -306,12 +332,13 @@ declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     heirs uuid[] := '{}';
     given integer := 0;
+    passing integer := 0;
     named uuid[];
     contents bigint;
 begin
     perform set_config('chopsky_trace.recompute', 'on', true);
     if and_said then
-        select h.heirs, h.messages into heirs, given from public.chopsky_hand_over(run_ids) h;
+        select h.heirs, h.messages, h.passing into heirs, given, passing from public.chopsky_hand_over(run_ids, going) h;
         update public.conversation_messages m
         set body_id = null, content = null, parts = null, tool_calls = null, tool_call_id = null, questions_asked = null,
             delegation_plan = null, metadata = '{}', said = null
@@ -360,14 +387,15 @@ begin
     return jsonb_build_object('contents', contents, 'messages_kept', given);
 end
 $$;
-comment on function public.chopsky_remove_content(uuid[], boolean) is 'Takes from claimed runs their payloads, and with and_said their messages'' texts; the numbers stay.';
-revoke all on function public.chopsky_remove_content(uuid[], boolean) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_remove_content(uuid[], boolean) to service_role;
+comment on function public.chopsky_remove_content(uuid[], boolean, uuid[]) is 'Takes from claimed runs their payloads, and with and_said their messages'' texts; the numbers stay.';
+revoke all on function public.chopsky_remove_content(uuid[], boolean, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_remove_content(uuid[], boolean, uuid[]) to service_role;
 
 -- What is due by the policies, or by `older_than` alone; `at_most` of it, the earliest first. A run's age counts from when the
 -- server first had it: a client's clock may be anything. What is under way or under a legal hold is not due.
-create function public.chopsky_due_runs(what text, at_most bigint, older_than interval default null, tenant_id text default null)
-returns setof uuid
+create function public.chopsky_due_runs(
+    what text, at_most bigint, older_than interval default null, tenant_id text default null, keys uuid[] default null
+) returns setof uuid
 language plpgsql stable set search_path = ''
 set plan_cache_mode = force_custom_plan
 as $$
@@ -387,7 +415,7 @@ begin
         return query
         select r.id
         from public.conversation_runs r
-        where r.created_at < now() - rule.keep_for
+        where r.created_at < now() - rule.keep_for and (chopsky_due_runs.keys is null or r.session_key = any (chopsky_due_runs.keys))
             and (chopsky_due_runs.tenant_id is null or r.tenant_id = chopsky_due_runs.tenant_id)
             and (rule.tenant_id is null or r.tenant_id = rule.tenant_id)
             and (rule.tenant_id is not null or rule.is_given or not exists (
@@ -404,9 +432,40 @@ begin
     end loop;
 end
 $$;
-comment on function public.chopsky_due_runs(text, bigint, interval, text) is 'Runs that a policy (or older_than) says are to be removed, or to lose their messages or payloads.';
-revoke all on function public.chopsky_due_runs(text, bigint, interval, text) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_due_runs(text, bigint, interval, text) to service_role;
+comment on function public.chopsky_due_runs(text, bigint, interval, text, uuid[]) is 'Runs that a policy (or older_than) says are to be removed, or to lose their messages or payloads.';
+revoke all on function public.chopsky_due_runs(text, bigint, interval, text, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_due_runs(text, bigint, interval, text, uuid[]) to service_role;
+
+-- All that is due of the sessions that these runs are in, but for what was tried, with runs that saw only what those carry.
+create function public.chopsky_going_runs(what text, due uuid[], tried uuid[], older_than interval, tenant_id text) returns uuid[]
+language plpgsql stable set search_path = ''
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    keys constant uuid[] := array(
+        select distinct r.session_key from public.conversation_runs r where r.id = any (due) and r.session_id is not null
+    );
+    going uuid[];
+begin
+    if keys = '{}' then
+        return '{}';
+    end if;
+    going := array(
+        select d from public.chopsky_due_runs(what, 9000000000000000, older_than, chopsky_going_runs.tenant_id, keys) d
+        where d <> all (tried)
+    );
+    return case when what <> 'runs' then going else going || array(
+        select distinct r.id
+        from public.conversation_runs r
+        join public.conversation_spans o on o.conversation_run_id = r.id
+        join public.conversation_spans s on s.id = o.duplicate_of and s.conversation_run_id = any (going) and s.told is not null
+        where r.session_key = any (keys) and r.merged
+    ) end;
+end
+$$;
+comment on function public.chopsky_going_runs(text, uuid[], uuid[], interval, text) is 'What goes in the same prune as these runs, of their sessions.';
+revoke all on function public.chopsky_going_runs(text, uuid[], uuid[], interval, text) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_going_runs(text, uuid[], uuid[], interval, text) to service_role;
 
 create function public.chopsky_due_sessions(at_most bigint, tenant_id text default null, expired_only boolean default false)
 returns setof uuid
@@ -454,6 +513,7 @@ declare
     was text := coalesce(nullif(current_setting('chopsky_trace.recompute', true), ''), 'off');
     session public.conversation_sessions;
     run_ids uuid[];
+    going uuid[];
     said_ids uuid[];
     counts jsonb;
 begin
@@ -466,10 +526,11 @@ begin
         select r.id from public.conversation_runs r where r.session_key = session.session_key
         order by r.created_at desc, r.id desc limit at_most
     );
-    if not (public.chopsky_claim_runs(run_ids) @> run_ids) then
+    going := array(select r.id from public.conversation_runs r where r.session_key = session.session_key);
+    if not (public.chopsky_claim_runs(run_ids, going) @> run_ids) then
         return null;
     end if;
-    counts := public.chopsky_remove_runs(run_ids) || '{"sessions": 0}';
+    counts := public.chopsky_remove_runs(run_ids, going => going) || '{"sessions": 0}';
     perform public.chopsky_entomb_runs(run_ids);
     if exists (select 1 from public.conversation_runs r where r.session_key = session.session_key) then
         return counts;
@@ -511,6 +572,7 @@ declare
     ends_at constant timestamptz := coalesce(clock_timestamp() + for_at_most, 'infinity');
     part text;
     due uuid[];
+    going uuid[];
     tried uuid[];
     claimed uuid[];
     session_id uuid;
@@ -547,11 +609,31 @@ begin
                 where d <> all (tried) limit least(step, rest)
             );
             exit when due = '{}';
+            going := case when part = 'payloads' then '{}'
+                else public.chopsky_going_runs(part, due, tried, older_than, chopsky_prune.tenant_id) end;
+            -- Of a session the latest first, for none refers to a later one.
+            if going <> '{}' then
+                due := array(
+                    select r.id from public.conversation_runs r where r.id = any (due) and r.session_id is null
+                    union all
+                    select l.id
+                    from (
+                        select r.session_key, count(*) as runs from public.conversation_runs r
+                        where r.id = any (due) and r.session_id is not null
+                        group by r.session_key
+                    ) k
+                    cross join lateral (
+                        select r.id from public.conversation_runs r
+                        where r.session_key = k.session_key and r.id = any (going) and (part <> 'runs' or not r.merged)
+                        order by r.created_at desc, r.id desc limit k.runs
+                    ) l
+                );
+            end if;
             begin
-                claimed := public.chopsky_claim_runs(due);
+                claimed := public.chopsky_claim_runs(due, going);
                 done := case when claimed = '{}' then '{}'
-                    when part = 'runs' then public.chopsky_remove_runs(claimed)
-                    else public.chopsky_remove_content(claimed, part = 'messages')
+                    when part = 'runs' then public.chopsky_remove_runs(claimed, going => going)
+                    else public.chopsky_remove_content(claimed, part = 'messages', going)
                         || jsonb_build_object('runs_without_' || part, cardinality(claimed)) end;
             exception when lock_not_available or deadlock_detected then
                 claimed := '{}';
@@ -703,6 +785,25 @@ as $$
         'spans', (select count(*) from public.conversation_spans s where s.conversation_run_id in (select id from run)),
         'messages', (select count(*) from public.conversation_messages m where m.conversation_run_id in (select id from run)),
         'contents', (select count(*) from public.conversation_contents c where c.conversation_run_id in (select id from run)),
+        'feedback', (
+            select count(*) from public.conversation_feedback f
+            where f.conversation_run_id in (select id from run) or (
+                older_than is null and (chopsky_count_due.tenant_id is null or f.tenant_id = chopsky_count_due.tenant_id)
+                and exists (
+                    select 1 from public.retention_policies p
+                    where p.what = 'feedback' and f.created_at < now() - p.keep_for and (p.tenant_id = f.tenant_id or (
+                        p.tenant_id is null and not exists (
+                            select 1 from public.retention_policies q where q.what = 'feedback' and q.tenant_id = f.tenant_id
+                        )
+                    ))
+                ) and not exists (
+                    select 1
+                    from public.conversation_runs r
+                    join public.conversation_sessions s on s.session_key = r.session_key
+                    where r.id = f.conversation_run_id and s.legal_hold
+                )
+            )
+        ),
         'runs_without_messages', (
             select count(*) from public.chopsky_due_runs('messages', 9000000000000000, null, chopsky_count_due.tenant_id) d
             where older_than is null and d not in (select id from run)
@@ -939,6 +1040,7 @@ declare
     said_ids uuid[];
     touched uuid[];
     keys uuid[];
+    gone_keys uuid[];
     prefixes uuid[];
     counts jsonb;
     tables jsonb := '{}';
@@ -1000,6 +1102,13 @@ begin
         where m.id = any (said_ids) and m.conversation_run_id is not null
     );
     perform public.chopsky_lock_runs(touched, '10 seconds');
+    -- With those of runs that go along and know no user.
+    gone_keys := array(
+        select s.session_key from public.conversation_sessions s
+        where s.session_key = any (keys || array(
+            select r.session_key from public.conversation_runs r where r.id = any (run_ids) and r.session_id is not null
+        ))
+    );
     -- Alone with the roll-ups from here on: after all runs, and before the first row of theirs.
     if to_regprocedure('public.chopsky_keep_usage(uuid[])') is not null then
         perform pg_advisory_xact_lock(hashtextextended('chopsky_trace.usage', 0));
@@ -1022,6 +1131,9 @@ begin
         'conversation_messages', (counts ->> 'messages')::bigint + cardinality(said_ids), 'conversation_contents', counts -> 'contents'
     );
     delete from public.conversation_sessions s where s.session_key = any (keys) and not s.legal_hold;
+    tables := tables || jsonb_build_object('conversation_sessions', cardinality(gone_keys) - (
+        select count(*) from public.conversation_sessions s where s.session_key = any (gone_keys)
+    ));
     -- The beginnings of long prompts are ids only, yet made of what was said. The longest first, where no other begins so.
     loop
         delete from public.conversation_prefixes p

@@ -1885,7 +1885,7 @@ export type Database = {
           other_id: string;
         }[];
       };
-      chopsky_claim_runs: { Args: { wanted: string[] }; Returns: string[] };
+      chopsky_claim_runs: { Args: { going?: string[]; wanted: string[] }; Returns: string[] };
       chopsky_content: {
         Args: { content_id: string; run_id: string };
         Returns: {
@@ -1918,7 +1918,13 @@ export type Database = {
         }[];
       };
       chopsky_due_runs: {
-        Args: { at_most: number; older_than?: string; tenant_id?: string; what: string };
+        Args: {
+          at_most: number;
+          keys?: string[];
+          older_than?: string;
+          tenant_id?: string;
+          what: string;
+        };
         Returns: string[];
       };
       chopsky_due_sessions: {
@@ -1970,7 +1976,20 @@ export type Database = {
         Args: { began: string; patience: string; what: string };
         Returns: undefined;
       };
-      chopsky_hand_over: { Args: { leaving: string[] }; Returns: Record<string, unknown> };
+      chopsky_going_runs: {
+        Args: {
+          due: string[];
+          older_than: string;
+          tenant_id: string;
+          tried: string[];
+          what: string;
+        };
+        Returns: string[];
+      };
+      chopsky_hand_over: {
+        Args: { going: string[]; leaving: string[] };
+        Returns: Record<string, unknown>;
+      };
       chopsky_import: { Args: { lines: Json }; Returns: Json };
       chopsky_import_rows: { Args: { rows: Json; table_name: string }; Returns: number };
       chopsky_ingest: { Args: { payload: Json }; Returns: Json };
@@ -2043,8 +2062,14 @@ export type Database = {
       chopsky_recompute: { Args: { run_ids: string[]; unordered: string[] }; Returns: undefined };
       chopsky_refuse_runs: { Args: { run_ids: string[] }; Returns: string[] };
       chopsky_related_calls: { Args: { seeds: string[] }; Returns: string[] };
-      chopsky_remove_content: { Args: { and_said: boolean; run_ids: string[] }; Returns: Json };
-      chopsky_remove_runs: { Args: { is_erasure?: boolean; run_ids: string[] }; Returns: Json };
+      chopsky_remove_content: {
+        Args: { and_said: boolean; going?: string[]; run_ids: string[] };
+        Returns: Json;
+      };
+      chopsky_remove_runs: {
+        Args: { going?: string[]; is_erasure?: boolean; run_ids: string[] };
+        Returns: Json;
+      };
       chopsky_remove_session: { Args: { at_most: number; session_uuid: string }; Returns: Json };
       chopsky_resolve_feedback: { Args: { feedback_ids: string[] }; Returns: string[] };
       chopsky_restore: {
