@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from chopsky_trace.errors import FeedbackError
 from chopsky_trace.server.parameters import read_fields
 from chopsky_trace.server.problems import ProblemError
 from chopsky_trace.sources.feedback import SATISFACTION, content, target
@@ -62,7 +63,7 @@ def read_feedback(body: bytes, options: Options) -> dict[str, Any]:
         raise ProblemError(400, "Say of what: message_id or run_id")
     try:
         about, answer = target(named)
-    except ValueError:
+    except FeedbackError:
         raise ProblemError(400, "message_id and run_id must be a uuid, or LangChain's id of an answer") from None
     key, score = identifier(given["key"]) or SATISFACTION, given["score"]
     if key == SATISFACTION and score is not None and not 1 <= score <= 5:

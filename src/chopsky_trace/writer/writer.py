@@ -59,6 +59,8 @@ class Writer:
         self._worker: Worker | None = None
         self._stored = 0
         self._may_start = True
+        self._is_closed = False
+        """Whether nothing was started since it was closed."""
         self._inherited: list[object] = []
         self._unfolder: Unfolder | None = None
 
@@ -126,6 +128,7 @@ class Writer:
                 self._may_start = False
                 return
             self._worker = self._journal.reader = worker
+            self._is_closed = False
             with contextlib.suppress(Exception):
                 self.on_start()
 
@@ -202,6 +205,9 @@ class Writer:
 
         What dead processes left is stored as far as there is time. A later put starts everything again.
         """
+        if self._is_closed and self._journal.accepted == self._journal.settled:
+            # What was left then is nobody's who closes it again.
+            return True
         deadline = time.monotonic() + timeout_s
         self.settle(timeout_s)
         if (unfolder := self._unfolder) is not None and unfolder.all_overdue:
@@ -227,6 +233,7 @@ class Writer:
                 )
             self._journal.release()
             self._journal.settled = self._journal.accepted
+            self._is_closed = True
         self._losses.tell()
         return stored
 
