@@ -158,11 +158,12 @@ def test_a_pool_hangs_up_on_what_hangs(database_url: str, admin: psycopg.Connect
     pool = Pool(Target(database_url, "test"), Settings(), size=2, application_name="chopsky-trace test", wait_s=0.0)
     begun = threading.Event()
     errors: list[Exception] = []
+    servers: list[int] = []
 
     def hang() -> None:
         try:
             with pool.connection() as connection:
-                connection.execute("select 1")
+                servers.append(connection.info.backend_pid)
                 begun.set()
                 connection.execute("select pg_sleep(600)")
         except psycopg.OperationalError as error:
@@ -177,7 +178,7 @@ def test_a_pool_hangs_up_on_what_hangs(database_url: str, admin: psycopg.Connect
     hanging.join(60)
     assert len(errors) == 1
     # The server notices only when it has something to say; until then its snapshot would keep vacuum from every table.
-    admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(600)'")
+    admin.execute("select pg_terminate_backend(%s)", servers)
     with pool.connection() as connection:
         assert connection.execute("select 1").fetchone() == (1,)
     pool.close()
