@@ -399,3 +399,42 @@ def test_every_statement_of_the_file_is_used(name: str):
 def test_times_are_told_with_their_zone(connection: Connection, reader: Reader):
     agent_turn(connection)
     assert reader.runs(RunFilter(), limit=1)[0]["started_at"].isoformat() == at(0)
+
+
+def test_a_message_by_hand_is_written_once_and_stays_where_it_was_put(connection: Connection) -> None:
+    run_id = ident("hand")
+    connection.execute(
+        "insert into conversation_runs (id, session_id, tenant_id, user_id) values (%s, 'chat', 'acme', 'ann')",
+        [run_id],
+    )
+    said = [f"{n}" for n in range(6)]
+    with connection.transaction():
+        # By row and by statement, all at the same now().
+        for content in said[:3]:
+            connection.execute(
+                "insert into conversation_messages (conversation_run_id, role, content) values (%s, 'user', %s)",
+                [run_id, content],
+            )
+        connection.execute(
+            "insert into conversation_messages (conversation_run_id, role, content)"
+            " select %s, 'user', unnest(%s::text[])",
+            [run_id, said[3:]],
+        )
+        updates = connection.execute(
+            "select n_tup_upd from pg_stat_xact_user_tables where relname = 'conversation_messages'"
+        ).fetchone()
+    assert updates == (0,)
+    rows = connection.execute(
+        "select content, sequence, session_id, tenant_id, user_id from conversation_messages order by sequence"
+    ).fetchall()
+    assert [row[0] for row in rows] == said
+    assert [row[1] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {row[2:] for row in rows} == {("chat", "acme", "ann")}
+    # One from before them all takes the first place.
+    connection.execute(
+        "insert into conversation_messages (conversation_run_id, role, content, created_at)"
+        " values (%s, 'user', 'before', now() - interval '1 hour')",
+        [run_id],
+    )
+    rows = connection.execute("select content from conversation_messages order by sequence").fetchall()
+    assert [row[0] for row in rows] == ["before", *said]

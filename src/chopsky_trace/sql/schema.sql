@@ -113,7 +113,7 @@ create table public.conversation_messages (
     occurrence integer not null default 0,
     "position" integer not null default 0,
     version text collate "C",
-    created_at timestamp with time zone not null default now(),
+    created_at timestamp with time zone not null default clock_timestamp(),
     said jsonb
 );
 
@@ -3123,6 +3123,35 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_message_by_hand()
+CREATE OR REPLACE FUNCTION public.chopsky_on_message_by_hand()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    run record;
+begin
+    select r.session_key, r.session_id, r.tenant_id, r.user_id into run
+    from public.conversation_runs r where r.id = new.conversation_run_id;
+    if new.session_key is null and found then
+        new.session_key := run.session_key;
+        new.session_id := coalesce(new.session_id, run.session_id);
+        new.tenant_id := coalesce(new.tenant_id, run.tenant_id);
+        new.user_id := coalesce(new.user_id, run.user_id);
+    end if;
+    -- As if it were the latest; where it is not, or another is written at the same time, chopsky_recompute says what it is.
+    new.sequence := coalesce((
+        select m.sequence from public.conversation_messages m
+        where m.conversation_run_id = new.conversation_run_id order by m.created_at desc, m.sequence desc limit 1
+    ), 0) + 1;
+    return new;
+end
+$function$;
+
 --: function public.chopsky_on_message_with_feedback_deleted()
 CREATE OR REPLACE FUNCTION public.chopsky_on_message_with_feedback_deleted()
  RETURNS trigger
@@ -3220,15 +3249,6 @@ begin
             touched := touched || others || public.chopsky_merge_calls(others);
             perform set_config('chopsky_trace.recompute', 'off', true);
         end if;
-    end if;
-    if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
-        perform set_config('chopsky_trace.recompute', 'on', true);
-        update public.conversation_messages m
-        set session_key = r.session_key, session_id = coalesce(m.session_id, r.session_id),
-            tenant_id = coalesce(m.tenant_id, r.tenant_id), user_id = coalesce(m.user_id, r.user_id)
-        from public.conversation_runs r
-        where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
-        perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
     -- Nobody else is after a row that is new.
     perform public.chopsky_lock_runs(touched, case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);
@@ -7279,6 +7299,9 @@ CREATE TRIGGER conversation_feedback_inserted AFTER INSERT ON public.conversatio
 
 --: trigger public.conversation_feedback conversation_feedback_updated
 CREATE TRIGGER conversation_feedback_updated AFTER UPDATE ON public.conversation_feedback REFERENCING OLD TABLE AS previous NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_feedback();
+
+--: trigger public.conversation_messages conversation_messages_by_hand
+CREATE TRIGGER conversation_messages_by_hand BEFORE INSERT ON public.conversation_messages FOR EACH ROW WHEN (((new.conversation_run_id IS NOT NULL) AND (current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION public.chopsky_on_message_by_hand();
 
 --: trigger public.conversation_messages conversation_messages_deleted
 CREATE TRIGGER conversation_messages_deleted AFTER DELETE ON public.conversation_messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.chopsky_on_rows();

@@ -32,7 +32,8 @@ create table public.conversation_messages (
     occurrence integer not null default 0,
     position integer not null default 0,
     version text collate "C",
-    created_at timestamptz not null default now()
+    -- Not now(): rows of one transaction keep their order.
+    created_at timestamptz not null default clock_timestamp()
 );
 comment on table public.conversation_messages is 'One message of a conversation, stored once. conversation_run_id is the run that brought it in; NULL for rows written by hand outside a run.';
 comment on column public.conversation_messages.body_id is 'Hash of role, content, tool calls, tool_call_id and name: equal bodies have equal ids. Prompts refer to bodies.';

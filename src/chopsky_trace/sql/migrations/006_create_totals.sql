@@ -241,6 +241,35 @@ comment on function public.chopsky_lock_runs(uuid[], interval) is 'Locks these r
 revoke all on function public.chopsky_lock_runs(uuid[], interval) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_lock_runs(uuid[], interval) to service_role;
 
+-- What a message by hand has from its run, before it is written: changed afterwards, it would be written three times.
+create function public.chopsky_on_message_by_hand() returns trigger
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    run record;
+begin
+    select r.session_key, r.session_id, r.tenant_id, r.user_id into run
+    from public.conversation_runs r where r.id = new.conversation_run_id;
+    if new.session_key is null and found then
+        new.session_key := run.session_key;
+        new.session_id := coalesce(new.session_id, run.session_id);
+        new.tenant_id := coalesce(new.tenant_id, run.tenant_id);
+        new.user_id := coalesce(new.user_id, run.user_id);
+    end if;
+    -- As if it were the latest; where it is not, or another is written at the same time, chopsky_recompute says what it is.
+    new.sequence := coalesce((
+        select m.sequence from public.conversation_messages m
+        where m.conversation_run_id = new.conversation_run_id order by m.created_at desc, m.sequence desc limit 1
+    ), 0) + 1;
+    return new;
+end
+$$;
+revoke all on function public.chopsky_on_message_by_hand() from public, anon, authenticated, service_role;
+create trigger conversation_messages_by_hand before insert on public.conversation_messages for each row
+when (new.conversation_run_id is not null and current_setting('chopsky_trace.recompute', true) is distinct from 'on')
+execute function public.chopsky_on_message_by_hand();
+
 -- Rows written by hand. Inside ingest these do nothing: it recomputes once, at its end.
 create function public.chopsky_on_rows() returns trigger
 language plpgsql set search_path = ''
@@ -283,15 +312,6 @@ begin
             touched := touched || others || public.chopsky_merge_calls(others);
             perform set_config('chopsky_trace.recompute', 'off', true);
         end if;
-    end if;
-    if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
-        perform set_config('chopsky_trace.recompute', 'on', true);
-        update public.conversation_messages m
-        set session_key = r.session_key, session_id = coalesce(m.session_id, r.session_id),
-            tenant_id = coalesce(m.tenant_id, r.tenant_id), user_id = coalesce(m.user_id, r.user_id)
-        from public.conversation_runs r
-        where r.id = m.conversation_run_id and m.session_key is null and m.id in (select c.id from changed c);
-        perform set_config('chopsky_trace.recompute', 'off', true);
     end if;
     -- Nobody else is after a row that is new.
     perform public.chopsky_lock_runs(touched, case tg_op when 'INSERT' then interval '10 seconds' else '1 second' end);

@@ -9,6 +9,8 @@ drop trigger conversation_messages_deleted on public.conversation_messages;
 drop trigger conversation_messages_updated on public.conversation_messages;
 drop trigger conversation_messages_inserted on public.conversation_messages;
 drop function public.chopsky_on_rows();
+drop trigger conversation_messages_by_hand on public.conversation_messages;
+drop function public.chopsky_on_message_by_hand();
 drop function public.chopsky_lock_runs(uuid[], interval);
 drop function public.chopsky_give_way(timestamptz, interval, text);
 drop function public.recompute_runs(uuid[]);
