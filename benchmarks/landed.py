@@ -22,7 +22,7 @@ from chopsky_trace.writer.delivery import Delivery
 AGENTS = 120
 EMPTY, FILLED, TRIAL = "bench_empty", "bench_filled", "bench_trial"
 # Roll-ups are shared between runs: they are not theirs to copy.
-NOT_RUNS = ("chopsky_migrations", "writer_status", "usage_metrics", "usage_totals", "usage_kept")
+NOT_RUNS = ("chopsky_migrations", "chopsky_keys", "writer_status", "usage_metrics", "usage_totals", "usage_kept")
 FORMATS = ("binary", "text")
 BLOCK_BYTES = 1 << 17
 
