@@ -28,7 +28,10 @@ from chopsky_trace.database.migrate import migrate
 BATCH = 512
 """Spans of one request, as the SDK's batch processor sends them."""
 BATCHES = 60
-CONNECTIONS = 4
+CONNECTIONS = 8
+WARM = CONNECTIONS
+"""Requests before it counts: what is loaded and opened once is not what it sustains."""
+WORKERS = 2, 1
 DATABASE = "bench_receiver"
 PATIENCE_S = 120.0
 SERVE = [sys.executable, "-c", "from chopsky_trace.cli import main; main()", "serve", "--port", "0", "--json"]
@@ -38,6 +41,8 @@ SERVE = [sys.executable, "-c", "from chopsky_trace.cli import main; main()", "se
 class Trial:
     """The same spans, posted and stored once."""
 
+    workers: int
+    """Processes of the receiver."""
     spans: int
     accepted_s: float
     """From the first byte sent to the last answer."""
@@ -92,11 +97,13 @@ def bodies(made: list[ReadableSpan]) -> list[bytes]:
 
 
 @contextmanager
-def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(url: str, folder: Path, workers: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`chopsky-trace serve` for a database, and where it listens."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHOPSKY_TRACE_")}
     environment = kept | {"CHOPSKY_TRACE_DATABASE_URL": url, "CHOPSKY_TRACE_DATA_DIR": str(folder)}
-    with subprocess.Popen(SERVE, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*SERVE, "--workers", str(workers)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             lines = []
@@ -109,25 +116,25 @@ def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str
             process.send_signal(signal.SIGTERM)
 
 
-def trial(server: Server, posted: list[bytes], count: int) -> Trial:
+def trial(server: Server, posted: list[bytes], count: int, workers: int) -> Trial:
     """Post everything to a receiver with an empty database, and wait for the rows."""
     url = server.create(DATABASE)
     with psycopg.connect(url, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
         migrate(connection)
-        with serving(url, Path(folder)) as (process, address):
-            # What is loaded and opened once is not what it sustains.
-            _post(address, posted[:1])
-            _wait(connection, BATCH)
+        with serving(url, Path(folder), workers) as (process, address):
+            _post(address, posted[:WARM])
+            _wait(connection, WARM * BATCH)
             cpu, postgres = machine.tree_cpu_s(process.pid), server.cpu_s()
-            told = _post(address, posted[1:])
+            told = _post(address, posted[WARM:])
             began = time.perf_counter()
             rows = _wait(connection, count)
             stored_s = time.perf_counter() - began
             found = Trial(
-                spans=count - BATCH,
+                workers=workers,
+                spans=count - WARM * BATCH,
                 accepted_s=told["seconds"],
                 stored_s=stored_s,
-                rows=rows - BATCH,
+                rows=rows - WARM * BATCH,
                 sent_again=told["answered"].get("503", 0),
                 receiver_cpu_s=machine.tree_cpu_s(process.pid) - cpu,
                 postgres_cpu_s=server.cpu_s() - postgres,
@@ -169,18 +176,21 @@ def _rows(connection: psycopg.Connection) -> int:
 def measure(server: Server, rounds: int, share: float, say: Callable[[str], None]) -> list[Trial]:
     """The same spans, `rounds` times into an empty database."""
     say("receiver: making the spans")
-    made = spans(max(2, round(BATCHES * share)))
+    made = spans(WARM + max(WARM, round(BATCHES * share)))
     posted = bodies(made)
     trials: list[Trial] = []
     for number in range(rounds):
         say(f"receiver: round {number + 1} of {rounds}")
-        trials.append(trial(server, posted, len(made)))
+        trials += [trial(server, posted, len(made), workers) for workers in WORKERS]
     return trials
 
 
 def sentence(trials: list[Trial]) -> str:
     """The measurement, for people."""
+    return "\n\n".join(_sentence([each for each in trials if each.workers == workers]) for workers in WORKERS)
 
+
+def _sentence(trials: list[Trial]) -> str:
     def median(value: Callable[[Trial], float]) -> str:
         return machine.figure(machine.median(value(each) for each in trials), 0)
 
@@ -190,7 +200,8 @@ def sentence(trials: list[Trial]) -> str:
     postgres = median(lambda each: each.postgres_cpu_s / each.spans * 1e6)
     lost = sum(each.spans - each.rows for each in trials)
     again = sum(each.sent_again for each in trials)
-    how = f"posted by another process over {CONNECTIONS} connections to `chopsky-trace serve`"
+    serve = f"`chopsky-trace serve --workers {trials[0].workers}`"
+    how = f"posted by another process over {CONNECTIONS} connections to {serve}"
     return (
         f"Receiver: {trials[0].spans:,} spans of agents (a root, two model calls with messages, a tool) in requests "
         f"of {BATCH}, {how}: {accepted} spans a second accepted, {stored} a second from the first byte to the last "

@@ -367,7 +367,10 @@ def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, 
         raise click.exceptions.Exit(1)
 
 
-@command(main, examples="serve\nserve --port 0 --json\nserve --host 0.0.0.0 --token-file /run/secrets/trace-token")
+@command(
+    main,
+    examples="serve\nserve --port 0 --json\nserve --host 0.0.0.0 --workers 2 --token-file /run/secrets/trace-token",
+)
 @click.option("--host", default=serving.HOST, show_default=True, help="Any but loopback needs a token.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=serving.PORT, show_default=True, help="0: any free one."
@@ -377,13 +380,20 @@ def reprice(call: Call, since: datetime, until: datetime | None, dry_run: bool, 
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Holds the bearer token. Default: the variable CHOPSKY_TRACE_SERVER_TOKEN.",
 )
-def serve(call: Call, host: str, port: int, token_file: Path | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that share the port. One stores what one core can.",
+)
+def serve(call: Call, host: str, port: int, token_file: Path | None, workers: int) -> None:
     """Receive OpenTelemetry spans, and answer for what is stored.
 
     OTLP over HTTP: /v1/traces and /v1/logs, protobuf or JSON. The API: /conversations, /runs, /stats, described by
     /openapi.json. SIGTERM or Ctrl-C ends it.
     """
-    serving.run(call, host, port, token_file)
+    serving.run(call, host, port, token_file, workers)
 
 
 @command(main, examples="seed\nseed --email ann@example.com --json")

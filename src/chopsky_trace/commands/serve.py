@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chopsky_trace.commands.command import Call
 from chopsky_trace.database import migrate
@@ -12,13 +13,19 @@ from chopsky_trace.errors import ServeError, TraceError
 from chopsky_trace.settings import PREFIX
 from chopsky_trace.writer import Writer, writer_for
 
+if TYPE_CHECKING:
+    from socket import socket as Socket
+
+    from chopsky_trace.server.access import Guard, Tokens
+    from chopsky_trace.server.workers import Life
+
 HOST, PORT = "127.0.0.1", 4318
 GC_THRESHOLD = 200_000, 20, 50
 BUSY_S = 0.01
 """The writer is most of what this process does; no request is held up by so little."""
 
 
-def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
+def run(call: Call, host: str, port: int, token_file: Path | None, workers: int = 1) -> None:
     """Receives until it is told to end; then what was accepted is stored as far as the time allows.
 
     Raises:
@@ -26,14 +33,12 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
         NoDatabaseError: no database is configured.
     """
     try:
-        from chopsky_trace.server import api, app, configured, custody, listening, refusals
+        from chopsky_trace.server import configured, listening
+        from chopsky_trace.server.workers import Life, Workers
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("chopsky_trace"):
             raise
         raise ServeError(f"The package {error.name} is missing: pip install 'chopsky-trace[server]'") from None
-    from chopsky_trace.sources.destination import Destination, options_of
-    from chopsky_trace.sources.otel.intake import Intake
-
     settings = call.settings
     tokens = configured.tokens_of(settings, _token(token_file))
     is_loopback = listening.is_loopback(host)
@@ -43,6 +48,27 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
             "--token-file), which clients then send as `Authorization: Bearer ...`, or leave out --host"
         )
     guard = configured.guard_of(settings, tokens, is_open=is_loopback)
+    # Asked now, so that a database that is not configured is told once.
+    _ = call.target
+    sockets = [listening.listen(host, port)] if workers == 1 else listening.listen_together(host, port, workers)
+    address = listening.address(sockets[0])
+
+    def ready() -> None:
+        _ready(call, address, tokens.guard("ingest"), guard.is_open)
+
+    if workers == 1:
+        _serve(call, sockets[0], tokens, guard, Life(ready, lambda: False))
+        return
+    Workers(sockets, ready).run(lambda socket, life: _serve(call, socket, tokens, guard, life))
+
+
+def _serve(call: Call, socket: Socket, tokens: Tokens, guard: Guard, life: Life) -> None:
+    """One process's part."""
+    from chopsky_trace.server import api, app, configured, custody, listening, refusals
+    from chopsky_trace.sources.destination import Destination, options_of
+    from chopsky_trace.sources.otel.intake import Intake
+
+    settings = call.settings
     # Traces under way are many objects that live for seconds: no need to go through them every few hundred spans.
     gc.set_threshold(*GC_THRESHOLD)
     writer = writer_for(call.target, settings)
@@ -57,15 +83,12 @@ def run(call: Call, host: str, port: int, token_file: Path | None) -> None:
     receiver = app.application(custody.Keeper(intake, writer), limits, tokens)
     requests = configured.requests_of(settings, call.database_url)
     reading = api.ReadApi(requests, guard.access, options_of(settings), configured.origins_of(settings))
-    with listening.listen(host, port) as socket:
+    with socket:
         _look_at_database(call)
         # Also stores what an earlier process left.
         writer.start()
-        address = listening.address(socket)
         both = app.beside(receiver, reading)
-        server = listening.make_server(
-            both, lambda: _ready(call, address, tokens.guard("ingest"), guard.is_open), settings.shutdown_timeout_s
-        )
+        server = listening.make_server(both, life.ready, settings.shutdown_timeout_s, life.is_left)
         listening.run(server, socket)
     reading.close()
     deadline = time.monotonic() + settings.shutdown_timeout_s

@@ -1,9 +1,10 @@
-"""One process, one port: uvicorn with what it lacks for standing in a network."""
+"""A port, and a process that serves it: uvicorn with what it lacks for standing in a network."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import signal
 import socket
 import time
@@ -44,9 +45,27 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ServeError: it cannot listen there.
     """
+    return _listening(host, port)
+
+
+def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """Listening sockets of one port, for as many processes, among which the kernel shares connections out.
+
+    Raises:
+        ServeError: it cannot listen there, or not several at once.
+    """
+    if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
+        raise ServeError("This system has no processes that share a port: leave out --workers")
+    # Alone first: one more of this user's would be let in beside those that share a port.
+    with _listening(host, port) as alone:
+        port = alone.getsockname()[1]
+    return [_listening(host, port, shared=True) for _ in range(count)]
+
+
+def _listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.create_server((str(found[4][0]), port), family=found[0], backlog=1024)
+        made = socket.create_server((str(found[4][0]), port), family=found[0], backlog=1024, reuse_port=shared)
     except OSError as error:
         remedy = "another process listens there: take another --port, or stop it"
         detail = remedy if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
@@ -66,9 +85,10 @@ def address(listening: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn that says when it is ready, and closes connections on which nothing happens."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], is_left: Callable[[], bool]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._is_left = is_left
         self._silent: dict[Any, tuple[object, float]] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,6 +99,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_TICKS == 0:
             self._close_silent()
+            self.should_exit = self.should_exit or self._is_left()
         return await super().on_tick(counter)
 
     def _close_silent(self) -> None:
@@ -95,13 +116,16 @@ class Server(uvicorn.Server):
         self._silent = silent
 
 
-def make_server(app: ASGIApp, ready: Callable[[], None], grace_s: float) -> Server:
+def make_server(
+    app: ASGIApp, ready: Callable[[], None], grace_s: float, is_left: Callable[[], bool] = lambda: False
+) -> Server:
     """A server, not yet running.
 
     Args:
         app: what answers.
         ready: called once requests are answered.
         grace_s: longest time for requests that have begun when the end is asked for.
+        is_left: whether it should end by itself.
     """
     config = uvicorn.Config(
         app,
@@ -115,7 +139,7 @@ def make_server(app: ASGIApp, ready: Callable[[], None], grace_s: float) -> Serv
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace_s)),
     )
-    return Server(config, ready)
+    return Server(config, ready, is_left)
 
 
 def run(server: Server, listening: socket.socket) -> None:
