@@ -19,6 +19,7 @@ from chopsky_trace.errors import ServeError
 ENDS = (signal.SIGTERM, signal.SIGINT)
 SHORT_LIFE_S = 5.0
 """A process that ends sooner than this after it was begun is begun again only after as long."""
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ class Workers:
             self._pass_on(signal.SIGTERM)
             return False
         # Its connections wait meanwhile: its socket is open here.
-        time.sleep(max(0.0, SHORT_LIFE_S - (time.monotonic() - worker.began)))
+        while not self._is_leaving and time.monotonic() - worker.began < SHORT_LIFE_S:
+            time.sleep(LOOK_S)
         return not self._is_leaving
 
     def _leave(self, number: int, frame: object) -> None:

@@ -36,6 +36,8 @@ class Callbacks(BaseTracer):
 
     run_inline = True
     raise_error = False
+    # Asked before each event, and each token: the base class's properties would be calls.
+    ignore_llm = ignore_chain = ignore_retriever = ignore_chat_model = False  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] - read as attributes only
     _recorder: Recorder | None = None
 
     @abstractmethod
