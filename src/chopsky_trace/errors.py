@@ -62,6 +62,10 @@ class ConversationError(TraceError):
     """Nothing was changed."""
 
 
+class ConversationExpiredError(ConversationError):
+    """`extend_ttl` keeps it, and `create_conversation` with its session_id takes it up again."""
+
+
 class CursorError(TraceError):
     """Take the cursor that the page before named, as it was."""
 

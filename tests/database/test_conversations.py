@@ -21,6 +21,7 @@ from chopsky_trace.errors import (
     ConnectError,
     ConversationAmbiguousError,
     ConversationError,
+    ConversationExpiredError,
     ConversationNotFoundError,
     NoDatabaseError,
     SchemaError,
@@ -137,6 +138,51 @@ def test_expiry(conversations: ConversationStore, database_url: str, connection:
         conversations.get_conversation(made)
     assert conversations.get_conversation(kept)["conversation_id"] == kept
     assert connection.execute("select count(*) from conversation_messages").fetchone() == (0,)
+
+
+def test_an_expired_conversation_takes_messages_only_once_it_is_taken_up_again(
+    conversations: ConversationStore, connection: Connection
+):
+    made = conversations.create_conversation("ann", session_id="1", ttl_hours=2)
+    conversations.add_message(made, "user", "Hi")
+
+    def expire() -> None:
+        connection.execute(
+            "update conversation_sessions set created_at = now() - interval '3 h', expires_at = now() - interval '1 h'"
+        )
+
+    def ends_in_hours() -> int:
+        left = conversations.get_conversation(made)["expires_at"] - datetime.now(UTC)
+        return round(left / timedelta(hours=1))
+
+    for take_up, hours in (
+        (lambda: conversations.extend_ttl(made, 5), 5),
+        (lambda: conversations.create_conversation("ann", session_id="1", ttl_hours=7), 7),
+        # As long again as it had.
+        (lambda: conversations.create_conversation("ann", session_id="1"), 2),
+    ):
+        expire()
+        with pytest.raises(ConversationExpiredError, match=r"'1' has expired.*`extend_ttl` keeps it"):
+            conversations.add_message("1", "user", "Hello?")
+        take_up()
+        assert ends_in_hours() == hours
+        conversations.add_message(made, "user", "Again")
+    assert contents(conversations, made) == [("user", "Hi"), *[("user", "Again")] * 3]
+
+
+def test_what_is_no_time_to_live_is_told(conversations: ConversationStore, database_url: str):
+    made = conversations.create_conversation(ttl_hours=1)
+    for hours in (0, -1, float("nan"), float("inf")):
+        for call in (
+            lambda hours=hours: ConversationStore(database_url, ttl_hours=hours),
+            lambda hours=hours: conversations.create_conversation(ttl_hours=hours),
+            lambda hours=hours: conversations.extend_ttl(made, hours),
+        ):
+            with pytest.raises(ConversationError, match="a number above 0, and not"):
+                call()
+    with pytest.raises(ConversationError, match="at most 500 characters, and this one has 501"):
+        conversations.create_conversation(title="x" * 501)
+    assert conversations.stats()["total_conversations"] == 1
 
 
 def test_clearing_keeps_the_conversation(conversations: ConversationStore, connection: Connection):

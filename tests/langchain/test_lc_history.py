@@ -183,6 +183,25 @@ def test_every_kind_of_message_comes_back_as_it_was(database_url: str) -> None:
     assert SupabaseChatMessageHistory("s", user_id="ben", database_url=database_url).messages == []
 
 
+def test_a_chat_goes_on_when_its_session_expires_or_is_gone(talk: Talk) -> None:
+    store = ConversationStore(talk.url, ttl_hours=1)
+    history = SupabaseChatMessageHistory("s", user_id="ann", store=store)
+    history.add_messages([HumanMessage("one")])
+    talk.connection.execute("update conversation_sessions set expires_at = now() - interval '1 minute'")
+    assert [one.content for one in history.messages] == ["one"], "until it is removed"
+    history.add_messages([HumanMessage("two")])
+    assert [one.content for one in history.messages] == ["one", "two"]
+    assert talk.rows("select expires_at > now() as lives from conversation_sessions") == [{"lives": True}]
+    talk.connection.execute("delete from conversation_sessions")
+    assert history.messages == []
+    history.clear()
+    history.add_messages([HumanMessage("three")])
+    talk.connection.execute("delete from conversation_sessions")
+    history.add_messages([HumanMessage("four")])
+    assert [one.content for one in history.messages] == ["four"]
+    store.close()
+
+
 def test_what_a_store_added_is_there_too_and_awaited(database_url: str) -> None:
     async def talk() -> list[BaseMessage]:
         history = SupabaseChatMessageHistory("s", database_url=database_url)

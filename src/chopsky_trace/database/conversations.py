@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import re
 import time
@@ -23,12 +24,19 @@ from chopsky_trace.database import migrate, statements
 from chopsky_trace.database.connect import Connection
 from chopsky_trace.database.pool import Pool
 from chopsky_trace.database.read import Row, explained
-from chopsky_trace.errors import ConversationAmbiguousError, ConversationError, ConversationNotFoundError
+from chopsky_trace.errors import (
+    ConversationAmbiguousError,
+    ConversationError,
+    ConversationExpiredError,
+    ConversationNotFoundError,
+)
 from chopsky_trace.records import content_id, storable, text_of
 from chopsky_trace.settings import Settings, resolve_target
 
 ROLES = ("user", "assistant", "system", "tool")
 MOST_ROWS = 2_147_483_647
+TITLE_CHARS = 500
+"""Longest title, as the table has it."""
 RETRIES = 4
 """How often a call that stood in a writer's way tries again."""
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -50,7 +58,7 @@ class ConversationStore:
 
     - ConversationNotFoundError: there is no such conversation.
     - ConversationAmbiguousError: several are named so (of different users or tenants).
-    - ConversationError: the database refused a value or a move.
+    - ConversationError: a value or a move is refused; as ConversationExpiredError, a message to one that has expired.
     - BusyError: all `max_connections` of this process were in use for the settings' `connect_timeout_s`.
     - ConnectError, EmbeddedError, SchemaError, ReadError: the database cannot be used.
 
@@ -65,6 +73,7 @@ class ConversationStore:
     Raises:
         NoDatabaseError: no database is named, and nobody sits at a terminal.
         SettingsError: what is named is not a Postgres URL.
+        ConversationError: `ttl_hours` is not above 0.
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class ConversationStore:
         max_connections: int = 4,
     ) -> None:
         settings = settings or Settings.from_env()
+        _seconds(ttl_hours, "ttl_hours")
         self.ttl_hours = ttl_hours
         target = resolve_target(settings, database_url)
         self._pool = Pool(
@@ -100,18 +110,22 @@ class ConversationStore:
     ) -> str:
         """Begin a conversation; where this user and tenant have one of this `session_id`, that one is meant.
 
+        One that has expired, and was not removed yet, is taken up again with what was said in it: for `ttl_hours`, or
+        where there are none for as long as it had, an hour at least.
+
         Args:
             user_id: whose it is.
             tenant_id: the user's tenant.
             session_id: the application's own name for it (LangGraph's thread_id); the id where not given.
-            title: what a list shows.
+            title: what a list shows; at most 500 characters.
             metadata: anything, as JSON.
-            ttl_hours: hours until it expires; None: the store's own.
+            ttl_hours: hours until it expires, above 0; None: the store's own.
 
         Returns:
             Its id.
         """
-        ttl = self.ttl_hours if ttl_hours is None else ttl_hours
+        if title is not None and len(title) > TITLE_CHARS:
+            raise ConversationError(f"A title has at most {TITLE_CHARS} characters, and this one has {len(title)}.")
         found = self._one(
             "begin",
             user_id=_name(user_id),
@@ -119,7 +133,7 @@ class ConversationStore:
             session_id=_name(session_id),
             title=title,
             metadata=None if metadata is None else _json(metadata),
-            ttl_s=None if ttl is None else ttl * 3600,
+            ttl_s=_seconds(self.ttl_hours if ttl_hours is None else ttl_hours, "ttl_hours"),
         )
         return str(found["id"])
 
@@ -142,8 +156,12 @@ class ConversationStore:
         return [_conversation(row) for row in rows]
 
     def extend_ttl(self, conversation_id: str | UUID, hours: float) -> datetime | None:
-        """Put off a conversation's end by so many hours. None: it has none, and stays so."""
-        rows = self._rows("extend", id=self._find(conversation_id), ttl_s=hours * 3600)
+        """Put off a conversation's end by so many hours, above 0; from now on where it has expired.
+
+        Returns:
+            Its new end. None: it has none, and stays so.
+        """
+        rows = self._rows("extend", id=self._find(conversation_id), ttl_s=_seconds(hours, "hours"))
         return rows[0]["expires_at"] if rows else None
 
     def clear(self, conversation_id: str | UUID) -> int:
@@ -237,7 +255,10 @@ class ConversationStore:
         now = datetime.now(UTC)
         rows = [_row(one, place, now) for place, one in enumerate(messages)]
         if rows:
-            self._run("add_messages", id=self._find(conversation_id), messages=_json(rows))
+            found = self._find(conversation_id)
+            if not self._rows("add_messages", id=found, messages=_json(rows)):
+                self._one("conversation", id=found)
+                raise ConversationExpiredError(f"The conversation {str(conversation_id)[:100]!r} has expired")
         return [row["id"] for row in rows]
 
     def get_messages(self, conversation_id: str | UUID, limit: int | None = 10) -> list[Row]:
@@ -420,6 +441,12 @@ def _name(value: object) -> str | None:
         return str(UUID(text)) if len(text) == 36 else text
     except ValueError:
         return text
+
+
+def _seconds(hours: float | None, name: str) -> float | None:
+    if hours is not None and not (hours > 0 and math.isfinite(hours)):
+        raise ConversationError(f"{name} is a number above 0, and not {hours!r}.")
+    return None if hours is None else hours * 3600
 
 
 def _conversation(row: Row) -> Row:

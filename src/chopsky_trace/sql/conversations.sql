@@ -1,9 +1,13 @@
 -- begin --
--- One of this name, user and tenant that is there is the same conversation; what is given is added to it.
+-- One of this name, user and tenant that is there is the same conversation; what is given is added to it. One that has
+-- expired and was not removed yet is taken up again: for as long as is given, else for as long as it had.
 with there as (
     update public.conversation_sessions s
     set title = coalesce(%(title)s, s.title), metadata = s.metadata || coalesce(%(metadata)s::jsonb, '{}'),
-        expires_at = coalesce(now() + make_interval(secs => %(ttl_s)s), s.expires_at)
+        expires_at = coalesce(
+            now() + make_interval(secs => %(ttl_s)s),
+            case when s.expires_at <= now() then now() + greatest(s.expires_at - s.created_at, interval '1 hour') else s.expires_at end
+        )
     where s.id = (
         select e.id from public.conversation_sessions e
         where e.session_id = %(session_id)s
@@ -56,7 +60,8 @@ order by s.last_activity_at desc, s.id desc
 limit %(limit)s;
 
 -- add_messages --
--- The triggers bring them into their session, and together with what its runs told of them.
+-- The triggers bring them into their session, and together with what its runs told of them. None into one that has expired:
+-- they would go with it.
 insert into public.conversation_messages (
     id, body_id, session_key, session_id, tenant_id, user_id, role, content, parts, tool_calls, tool_call_id, name, is_internal,
     token_count, response_time_ms, cost, model, provider, metadata, position, created_at
@@ -70,8 +75,9 @@ from json_to_recordset(%(messages)s::json) as m (
     token_count integer, response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, position integer,
     created_at timestamptz
 )
-join public.conversation_sessions s on s.id = %(id)s
-order by m.position;
+join public.conversation_sessions s on s.id = %(id)s and (s.expires_at is null or s.expires_at > now())
+order by m.position
+returning 1;
 
 -- messages --
 -- The latest, the earliest of them first: what was said and answered, and whatever the application itself added.

@@ -605,6 +605,9 @@ alter table public.conversation_sessions add constraint conversation_sessions_st
 --: constraint public.conversation_sessions conversation_sessions_temperature_check
 alter table public.conversation_sessions add constraint conversation_sessions_temperature_check CHECK (((temperature >= (0)::numeric) AND (temperature <= (9)::numeric)));
 
+--: constraint public.conversation_sessions conversation_sessions_title_at_most_500
+alter table public.conversation_sessions add constraint conversation_sessions_title_at_most_500 CHECK ((char_length(title) <= 500));
+
 --: constraint public.conversation_spans conversation_spans_pkey
 alter table public.conversation_spans add constraint conversation_spans_pkey PRIMARY KEY (id);
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -13,6 +13,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 
 from chopsky_trace.database.conversations import ConversationStore
+from chopsky_trace.errors import ConversationExpiredError, ConversationNotFoundError
 from chopsky_trace.settings import Settings
 from chopsky_trace.sources.langchain.blocks import as_traced
 from chopsky_trace.telling.turns import ROLES
@@ -21,12 +22,15 @@ LANGCHAIN = "langchain"
 """In a message's metadata: what LangChain's message has beside text, tool calls and names."""
 COLUMNS = ("type", "content", "tool_calls", "invalid_tool_calls", "tool_call_id", "name")
 
+R = TypeVar("R")
+
 
 class SupabaseChatMessageHistory(BaseChatMessageHistory):
     """The messages that were added to one session, exactly as they were; for RunnableWithMessageHistory and by hand.
 
     A message that a tracer records of the same session, user and tenant as well is stored once. `messages` has what
-    was added, and not what only the tracer recorded (an agent's inner steps, system prompts).
+    was added, and not what only the tracer recorded (an agent's inner steps, system prompts). A session whose time is
+    over is taken up again by the next message; once it was removed, that begins a new one.
 
     Args:
         session_id: the thread's name, the same that the tracer has.
@@ -60,26 +64,42 @@ class SupabaseChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # pyright: ignore[reportIncompatibleVariableOverride] - as LangChain has it
         """What was added, in that order. Raises what ConversationStore raises."""
-        conversation_id = self._found()
-        if conversation_id is None:
-            return []
-        return messages_from_dict([_as_dict(row) for row in self._store.get_added_messages(conversation_id)])
+        rows = self._asked(self._store.get_added_messages)
+        return messages_from_dict([_as_dict(row) for row in rows or ()])
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages, in this order. Raises what ConversationStore raises."""
         if not messages:
             return
-        conversation_id = self._found() or self._store.create_conversation(
-            user_id=self.user_id, tenant_id=self.tenant_id, session_id=self.session_id
-        )
-        self._conversation_id = conversation_id
-        self._store.add_messages(conversation_id, [_as_row(message) for message in messages])
+        rows = [_as_row(message) for message in messages]
+        try:
+            self._store.add_messages(self._found() or self._begun(), rows)
+        except (ConversationExpiredError, ConversationNotFoundError):
+            # A chat goes on: an error here would only be logged by LangChain, and the turn forgotten.
+            self._store.add_messages(self._begun(), rows)
 
     def clear(self) -> None:
         """Forget what was added; what a tracer recorded stays. Raises what ConversationStore raises."""
-        conversation_id = self._found()
-        if conversation_id is not None:
-            self._store.forget_added_messages(conversation_id)
+        self._asked(self._store.forget_added_messages)
+
+    def _asked(self, ask: Callable[[str], R]) -> R | None:
+        """What is said of the session; None: there is none."""
+        for _ in range(2):
+            conversation_id = self._found()
+            if conversation_id is None:
+                return None
+            try:
+                return ask(conversation_id)
+            except ConversationNotFoundError:
+                # It was removed since. There may be another of its name by now.
+                self._conversation_id = None
+        return None
+
+    def _begun(self) -> str:
+        self._conversation_id = self._store.create_conversation(
+            user_id=self.user_id, tenant_id=self.tenant_id, session_id=self.session_id
+        )
+        return self._conversation_id
 
     def _found(self) -> str | None:
         if self._conversation_id is None:

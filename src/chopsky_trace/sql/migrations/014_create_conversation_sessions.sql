@@ -13,7 +13,7 @@ create table public.conversation_sessions (
             || coalesce(length(user_id) || ':' || user_id, '-') || session_id
         )::uuid
     ) stored,
-    title text,
+    title text constraint conversation_sessions_title_at_most_500 check (char_length(title) <= 500),
     is_archived boolean not null default false,
     state text not null default 'initial' check (state in (
         'initial', 'gathering', 'clarifying', 'planning', 'confirming', 'delegated', 'reviewing', 'delivered', 'cancelled'
