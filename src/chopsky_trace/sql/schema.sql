@@ -6948,7 +6948,14 @@ CREATE OR REPLACE FUNCTION public.update_session_activity()
 AS $function$
 declare
     is_traced constant boolean := coalesce(current_setting('chopsky_trace.recompute', true) = 'on', false);
+    states constant text[] := array[
+        'initial', 'gathering', 'clarifying', 'planning', 'confirming', 'delegated', 'reviewing', 'delivered', 'cancelled'
+    ];
 begin
+    if new.state <> all (states) then
+        raise exception 'There is no state % of a session', quote_literal(new.state)
+            using errcode = 'check_violation', hint = 'It may be ' || array_to_string(states, ', ') || '.';
+    end if;
     if tg_op = 'INSERT' then
         new.session_id := coalesce(new.session_id, new.id::text);
         new.by_hand := new.by_hand or not is_traced;
