@@ -2724,9 +2724,7 @@ begin
         loop
             perform 1 from public.conversation_feedback f where f.id = wanted.key for update skip locked;
             exit when found or not exists (select 1 from public.conversation_feedback f where f.id = wanted.key);
-            perform public.chopsky_give_way(
-                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, '6 seconds'), 'feedback'
-            );
+            perform public.chopsky_give_way(began, public.chopsky_patience('6 seconds'), 'feedback');
         end loop;
     end loop;
 end
@@ -2778,9 +2776,7 @@ begin
         loop
             perform 1 from public.conversation_sessions s where s.session_key = wanted.key for no key update skip locked;
             exit when found or not exists (select 1 from public.conversation_sessions s where s.session_key = wanted.key);
-            perform public.chopsky_give_way(
-                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, patience), 'session'
-            );
+            perform public.chopsky_give_way(began, public.chopsky_patience(patience), 'session');
         end loop;
     end loop;
 end
@@ -3750,6 +3746,14 @@ begin
 end
 $function$;
 
+--: function public.chopsky_patience(otherwise interval)
+CREATE OR REPLACE FUNCTION public.chopsky_patience(otherwise interval)
+ RETURNS interval
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$ select coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, otherwise) $function$;
+
 --: function public.chopsky_person_columns()
 CREATE OR REPLACE FUNCTION public.chopsky_person_columns()
  RETURNS TABLE(table_name text, column_name text)
@@ -4065,7 +4069,7 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- With the lock, whatever others gave before is seen. By hand one waits in line: nobody who has a run does for feedback.
-    if coalesce(current_setting('chopsky_trace.patience', true), '') = '' then
+    if public.chopsky_patience(null) is null then
         perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     else
         perform public.chopsky_lock_runs(run_ids, '2 seconds');
@@ -7723,6 +7727,9 @@ grant execute on function public.chopsky_fill_messages(keys uuid[], bodies uuid[
 --: grant public.chopsky_forget_usage(user_id text, tenant_id text) to service_role
 grant execute on function public.chopsky_forget_usage(user_id text, tenant_id text) to service_role;
 
+--: grant public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to authenticated
+grant execute on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to authenticated;
+
 --: grant public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role
 grant execute on function public.chopsky_give_way(began timestamp with time zone, patience interval, what text) to service_role;
 
@@ -7791,6 +7798,9 @@ grant execute on function public.chopsky_pair_messages(keys uuid[], bodies uuid[
 
 --: grant public.chopsky_pair_runs(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_pair_runs(run_ids uuid[]) to service_role;
+
+--: grant public.chopsky_patience(otherwise interval) to service_role
+grant execute on function public.chopsky_patience(otherwise interval) to service_role;
 
 --: grant public.chopsky_person_columns() to service_role
 grant execute on function public.chopsky_person_columns() to service_role;
@@ -8265,6 +8275,9 @@ comment on function public.chopsky_named_ids(run_ids uuid[]) is 'Ids that the pr
 
 --: comment public.chopsky_open_runs(runs json)
 comment on function public.chopsky_open_runs(runs json) is 'Makes and locks the runs of a batch, and says of each what its rows need; chopsky_ingest ends what this begins.';
+
+--: comment public.chopsky_patience(otherwise interval)
+comment on function public.chopsky_patience(otherwise interval) is 'How long to try for what others have.';
 
 --: comment public.chopsky_person_columns()
 comment on function public.chopsky_person_columns() is 'Tables, and their columns that name a person, whose rows erase_user deletes; those of runs, sessions, messages and usage it knows.';

@@ -215,7 +215,15 @@ end
 $$;
 comment on function public.chopsky_give_way(timestamptz, interval, text) is 'Waits a moment for rows that others have; an error once patience is over.';
 revoke all on function public.chopsky_give_way(timestamptz, interval, text) from public, anon, authenticated, service_role;
-grant execute on function public.chopsky_give_way(timestamptz, interval, text) to service_role;
+grant execute on function public.chopsky_give_way(timestamptz, interval, text) to authenticated, service_role;
+
+-- As long as the transaction has said, else as long as the caller would.
+create function public.chopsky_patience(otherwise interval) returns interval
+language sql stable set search_path = ''
+as $$ select coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, otherwise) $$;
+comment on function public.chopsky_patience(interval) is 'How long to try for what others have.';
+revoke all on function public.chopsky_patience(interval) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_patience(interval) to service_role;
 
 create function public.chopsky_lock_runs(run_ids uuid[], patience interval default '1 second') returns void
 language plpgsql set search_path = ''

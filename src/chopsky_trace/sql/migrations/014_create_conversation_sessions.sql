@@ -189,9 +189,7 @@ begin
         loop
             perform 1 from public.conversation_sessions s where s.session_key = wanted.key for no key update skip locked;
             exit when found or not exists (select 1 from public.conversation_sessions s where s.session_key = wanted.key);
-            perform public.chopsky_give_way(
-                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, patience), 'session'
-            );
+            perform public.chopsky_give_way(began, public.chopsky_patience(patience), 'session');
         end loop;
     end loop;
 end

@@ -257,9 +257,7 @@ begin
         loop
             perform 1 from public.conversation_feedback f where f.id = wanted.key for update skip locked;
             exit when found or not exists (select 1 from public.conversation_feedback f where f.id = wanted.key);
-            perform public.chopsky_give_way(
-                began, coalesce(nullif(current_setting('chopsky_trace.patience', true), '')::interval, '6 seconds'), 'feedback'
-            );
+            perform public.chopsky_give_way(began, public.chopsky_patience('6 seconds'), 'feedback');
         end loop;
     end loop;
 end
@@ -337,7 +335,7 @@ begin
     end if;
     perform set_config('chopsky_trace.recompute', 'on', true);
     -- With the lock, whatever others gave before is seen. By hand one waits in line: nobody who has a run does for feedback.
-    if coalesce(current_setting('chopsky_trace.patience', true), '') = '' then
+    if public.chopsky_patience(null) is null then
         perform 1 from public.conversation_runs r where r.id = any (run_ids) order by r.id for no key update;
     else
         perform public.chopsky_lock_runs(run_ids, '2 seconds');

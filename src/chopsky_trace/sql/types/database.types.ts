@@ -2032,6 +2032,7 @@ export type Database = {
         Returns: undefined;
       };
       chopsky_pair_runs: { Args: { run_ids: string[] }; Returns: undefined };
+      chopsky_patience: { Args: { otherwise: string }; Returns: string };
       chopsky_person_columns: {
         Args: Record<PropertyKey, never>;
         Returns: {

@@ -12,6 +12,7 @@ drop function public.chopsky_on_rows();
 drop trigger conversation_messages_by_hand on public.conversation_messages;
 drop function public.chopsky_on_message_by_hand();
 drop function public.chopsky_lock_runs(uuid[], interval);
+drop function public.chopsky_patience(interval);
 drop function public.chopsky_give_way(timestamptz, interval, text);
 drop function public.recompute_runs(uuid[]);
 drop function public.chopsky_recompute(uuid[], uuid[]);
