@@ -62,7 +62,7 @@ from public.conversation_sessions s
 cross join lateral (
     select
         count(*) filter (where not o.is_message) as total_runs, coalesce(sum(o.messages), 0)::bigint as total_messages,
-        avg(o.response_time) as average_response_time
+        round(avg(o.response_time), 3) as average_response_time
     from (
         select false as is_message, r.total_messages as messages, r.average_response_time as response_time
         from public.conversation_runs r where r.session_key = s.session_key and not r.merged

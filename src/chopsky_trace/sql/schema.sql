@@ -6123,7 +6123,7 @@ create view public.conversation_session_totals with (security_invoker=true) as
             COALESCE(sum(o.messages), (0)::bigint) AS total_messages,
             sum(o.tokens) AS total_tokens_used,
             sum(o.cost) AS total_cost,
-            avg(o.response_time) AS average_response_time,
+            round(avg(o.response_time), 3) AS average_response_time,
             sum(o.unpriced) AS unpriced_calls,
             sum(o.unmeasured) AS unmeasured_calls
            FROM ( SELECT false AS is_message,
@@ -6645,7 +6645,7 @@ CREATE OR REPLACE FUNCTION public.get_session_message_stats(session_uuid uuid)
  STABLE
  SET search_path TO ''
 AS $function$
-    select m.role, count(*), sum(m.token_count), sum(m.cost), avg(m.response_time_ms)
+    select m.role, count(*), sum(m.token_count), sum(m.cost), round(avg(m.response_time_ms), 3)
     from public.conversation_sessions s
     cross join lateral (
         select i.role, i.token_count, i.cost, i.response_time_ms

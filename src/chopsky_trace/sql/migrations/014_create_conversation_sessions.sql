@@ -589,7 +589,7 @@ create function public.get_session_message_stats(session_uuid uuid)
 returns table (role text, message_count bigint, total_tokens bigint, total_cost numeric, average_response_time numeric)
 language sql stable set search_path = ''
 as $$
-    select m.role, count(*), sum(m.token_count), sum(m.cost), avg(m.response_time_ms)
+    select m.role, count(*), sum(m.token_count), sum(m.cost), round(avg(m.response_time_ms), 3)
     from public.conversation_sessions s
     cross join lateral (
         select i.role, i.token_count, i.cost, i.response_time_ms
@@ -617,7 +617,7 @@ from public.conversation_sessions s
 cross join lateral (
     select
         count(*) filter (where not o.is_message) as total_runs, coalesce(sum(o.messages), 0) as total_messages,
-        sum(o.tokens) as total_tokens_used, sum(o.cost) as total_cost, avg(o.response_time) as average_response_time,
+        sum(o.tokens) as total_tokens_used, sum(o.cost) as total_cost, round(avg(o.response_time), 3) as average_response_time,
         sum(o.unpriced) as unpriced_calls, sum(o.unmeasured) as unmeasured_calls
     from (
         select
