@@ -75,11 +75,13 @@ SERVICE_TABLES: dict[str, set[str]] = {
 """Of `service_role`, where it is not every verb on the whole table."""
 FUNCTIONS: set[str] = {
     "cancel_conversation_session",
+    "chopsky_give_way",
     "chopsky_end_session",
     "chopsky_feedback_version",
     "chopsky_reads_tenant",
     "chopsky_session_moves",
     "chopsky_tenant_id",
+    "clear_conversation_session",
     "complete_conversation_session",
     "conversation_session_id",
     "conversation_session_transcript",
@@ -93,6 +95,7 @@ FUNCTIONS: set[str] = {
 DEFINERS: set[str] = {
     # A trigger: a user may remove a conversation, yet no single run or message of it.
     "chopsky_on_session_gone",
+    "chopsky_on_session_cleared",
     # Triggers: a user may rate a run, yet not write to it; and feedback goes with what it is about.
     "chopsky_on_feedback",
     "chopsky_on_message_with_feedback_deleted",

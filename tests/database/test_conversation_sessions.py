@@ -111,6 +111,74 @@ def test_moves_are_legal_or_refused_with_what_would_be(connection: Connection):
         connection.execute("select cancel_conversation_session(%s)", [uuid4()])
 
 
+def test_a_state_that_is_none_is_told_with_the_nine_that_are(connection: Connection):
+    begin(connection, session_id="1")
+    for statement in (
+        "update conversation_sessions set state = 'soup'",
+        "insert into conversation_sessions (state) values ('soup')",
+    ):
+        with pytest.raises(psycopg.errors.CheckViolation, match="no state 'soup'") as refused:
+            connection.execute(statement.encode())
+        hint = str(refused.value.diag.message_hint)
+        assert len(hint.split(", ")) == 9
+        assert hint.startswith("It may be initial, gathering,")
+
+
+def test_a_title_is_no_book(connection: Connection):
+    begin(connection, title="é" * 500)
+    with pytest.raises(psycopg.errors.CheckViolation, match="conversation_sessions_title_at_most_500"):
+        begin(connection, title="é" * 501)
+
+
+def test_means_are_shown_to_the_microsecond(connection: Connection):
+    made = begin(connection, user_id="ann")
+    for milliseconds in (1, 1, 2):
+        connection.execute(
+            "insert into conversation_messages (session_id, user_id, role, response_time_ms)"
+            " values (%s, 'ann', 'assistant', %s)",
+            [made, milliseconds],
+        )
+    for query in (
+        "select average_response_time::text from conversation_session_totals where id = %s",
+        "select average_response_time::text from get_session_message_stats(%s)",
+    ):
+        assert one(connection, query, made) == "1.333"
+
+
+def test_a_user_clears_a_session_of_their_own_and_nobody_elses(connection: Connection):
+    for user in ("ann", "ben"):
+        turn(connection, user, 0, session_id="1", user_id=user, tenant_id="acme")
+        connection.execute(
+            "insert into conversation_messages (session_id, tenant_id, user_id, role, content)"
+            " values ('1', 'acme', %s, 'user', 'Hi')",
+            [user],
+        )
+    ids = dict(connection.execute("select user_id, id from conversation_sessions").fetchall())
+    admin = {"tenant_id": "acme", "chopsky_role": "admin"}
+    for user, claims in (("ann", {"tenant_id": "acme"}), ("root", admin)):
+        with signed_in(connection, "authenticated", {"sub": user, "app_metadata": claims}):
+            with pytest.raises(psycopg.errors.NoDataFound, match="of yours"), connection.transaction():
+                connection.execute("select clear_conversation_session(%s)", [ids["ben"]])
+            if user == "root":
+                continue
+            assert one(connection, "select clear_conversation_session(%s)", ids[user]) == 3
+            # What comes after is not cleared by anything but the function.
+            connection.execute("update conversation_sessions set title = 'Soup'")
+            connection.execute("reset role")
+            assert sessions(connection, "user_id, title") == [("ann", "Soup"), ("ben", None)]
+            for table in ("conversation_runs", "conversation_messages"):
+                found = connection.execute(f"select distinct user_id from {table}".encode()).fetchall()
+                assert found == [("ben",)], table
+    connection.execute("update conversation_sessions set legal_hold = true")
+    with (
+        signed_in(connection, "authenticated", {"sub": "ann", "app_metadata": {"tenant_id": "acme"}}),
+        pytest.raises(psycopg.errors.RestrictViolation, match="legal hold"),
+    ):
+        connection.execute("select clear_conversation_session(%s)", [ids["ann"]])
+    with signed_in(connection, "anon"), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("select clear_conversation_session(%s)", [ids["ann"]])
+
+
 def test_the_tracer_moves_no_state_and_takes_back_no_title(connection: Connection):
     begin(connection, user_id="ann", session_id="1", project="p", title="Soup", state="gathering")
     turn(connection, "a", 0, session_id="1", user_id="ann", project="p")

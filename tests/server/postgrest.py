@@ -126,7 +126,9 @@ def answered(url: str, method: str, target: str, body: Any, token: str) -> tuple
             source = sql.SQL("with pgrst_source as ({}) select coalesce(json_agg(s), '[]') from pgrst_source s")
             found = connection.execute(source.format(asked)).fetchone()
             assert found is not None
-            return 200, found[0]
+            rows, name = found[0], parts.path.rpartition("/rpc/")[2]
+            # A function that returns one value is that value.
+            return 200, rows[0][name] if [list(row) for row in rows] == [[name]] else rows
     except psycopg.Error as error:
         said = error.diag
         told = {"code": said.sqlstate, "message": said.message_primary, "details": said.message_detail}

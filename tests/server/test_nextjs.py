@@ -149,6 +149,10 @@ def test_conversations(database_url: str, connection: Connection):
             ask(who, "renameConversation", mine["id"], f"by {'ann' if who == ann else 'ben'}")
         assert ask(ben, "getConversation", mine["id"])["title"] == "by ben"
         ask(ann, "removeConversation", mine["id"])
+        with pytest.raises(RuntimeError, match="of yours"):
+            ask(ann, "clearConversation", mine["id"])
+        assert ask(ben, "clearConversation", mine["id"]) == 3, "the system prompt, too"
+        assert ask(ben, "getMessages", mine["id"]) == []
         ask(ben, "archiveConversation", mine["id"])
         assert ask(ben, "listConversations", BEN) == []
         assert ask(ben, "getConversation", mine["id"])["title"] == "by ben"

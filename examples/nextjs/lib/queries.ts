@@ -77,6 +77,12 @@ export async function archiveConversation(db: Client, id: string): Promise<void>
   await db.from("conversation_sessions").update({ is_archived: true }).eq("id", id).throwOnError();
 }
 
+/** Removes all that was said in a conversation, which stays; how many messages that were. */
+export async function clearConversation(db: Client, id: string): Promise<number> {
+  const { data } = await db.rpc("clear_conversation_session", { session_uuid: id }).throwOnError();
+  return data;
+}
+
 /** Removes a conversation with all that was said in it. */
 export async function removeConversation(db: Client, id: string): Promise<void> {
   await db.from("conversation_sessions").delete().eq("id", id).throwOnError();

@@ -17,7 +17,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from chopsky_trace.database import statements
-from chopsky_trace.errors import AmbiguousError, BusyError, ConnectError, NotFoundError, ReadError, SchemaError
+from chopsky_trace.errors import (
+    AmbiguousError,
+    BusyError,
+    ConnectError,
+    HeldError,
+    NotFoundError,
+    ReadError,
+    SchemaError,
+)
 
 Row = dict[str, Any]
 CostKey = Literal["model", "user", "tenant", "session", "day", "project"]
@@ -82,12 +90,18 @@ def explained() -> Generator[None]:
         SchemaError: the tables are missing or of another release.
         ReadError: the statement took too long.
         BusyError: somebody else is at the same rows; nothing was changed.
+        HeldError: a legal hold forbids it.
+        NotFoundError: what a function was asked to change is not there, or not the caller's.
         ConnectError: the connection is gone, or the role may not.
     """
     try:
         yield
     except (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure) as error:
         raise BusyError(f"{_reason(error)}. Nothing was changed: try again") from error
+    except pg.RestrictViolation as error:
+        raise HeldError(_reason(error)) from error
+    except pg.NoDataFound as error:
+        raise NotFoundError(_reason(error)) from error
     except (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction, pg.InvalidSchemaName) as error:
         raise SchemaError(f"The database lacks what this release reads: {_reason(error)}") from error
     except pg.InsufficientPrivilege as error:

@@ -261,10 +261,6 @@ select set_config('statement_timeout', %(milliseconds)s, true)
 -- The rest of the transaction is a signed-in user's, as Supabase's API has it: their role and the claims of their token.
 select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %(claims)s, true)
 
--- sign_out --
--- The rest of the transaction is the server's own again.
-select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)
-
 -- step_in --
 -- The next statements are the server's own role's; the claims stay.
 select set_config('role', 'none', true)
@@ -288,14 +284,6 @@ select
         select bool_and(has_column_privilege('public.conversation_messages', c.name, 'select'))
         from unnest(array['token_count', 'token_count_source', 'cost', 'model', 'provider']) c (name)
     ) as reads_message_costs
-
--- may_clear --
--- The session, if the signed-in user may change it: a lock asks for the right to update, and so for its policy.
-select s.id from public.conversation_sessions s where s.id = %(id)s for update
-
--- held --
--- Whether a session may be emptied; what it is called.
-select s.session_id, s.legal_hold from public.conversation_sessions s where s.id = %(id)s
 
 -- clear --
 -- Removes what was said in a session, with its runs; the session stays.

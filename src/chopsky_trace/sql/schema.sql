@@ -3426,6 +3426,39 @@ begin
 end
 $function$;
 
+--: function public.chopsky_on_session_cleared()
+CREATE OR REPLACE FUNCTION public.chopsky_on_session_cleared()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+    run_ids uuid[];
+    said_ids uuid[];
+    removed bigint;
+begin
+    -- The session follows what goes, and is changed again.
+    perform set_config('chopsky_trace.clearing', '', true);
+    if new.legal_hold then
+        raise exception 'The session % is under a legal hold', new.id
+            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
+    end if;
+    run_ids := array(select r.id from public.conversation_runs r where r.session_key = new.session_key order by r.id for update);
+    said_ids := array(
+        select m.id from public.conversation_messages m
+        where m.session_key = new.session_key and m.conversation_run_id is null order by m.id for update
+    );
+    removed := cardinality(said_ids) + (select count(*) from public.conversation_messages m where m.conversation_run_id = any (run_ids));
+    perform public.chopsky_entomb_runs(run_ids);
+    perform public.chopsky_lock_usage(run_ids || said_ids);
+    delete from public.conversation_runs r where r.id = any (run_ids);
+    delete from public.conversation_messages m where m.id = any (said_ids);
+    perform set_config('chopsky_trace.cleared', removed::text, true);
+    return null;
+end
+$function$;
+
 --: function public.chopsky_on_session_gone()
 CREATE OR REPLACE FUNCTION public.chopsky_on_session_gone()
  RETURNS trigger
@@ -5933,43 +5966,28 @@ CREATE OR REPLACE FUNCTION public.clear_conversation_session(session_uuid uuid)
  SET search_path TO ''
 AS $function$
 declare
-    session public.conversation_sessions;
-    removed bigint;
+    began constant timestamptz := clock_timestamp();
+    name text;
 begin
-    select s.* into session from public.conversation_sessions s where s.id = session_uuid;
-    if session.id is null then
-        raise exception 'There is no session %', session_uuid using errcode = 'no_data_found';
+    select s.session_id into name from public.conversation_sessions s where s.id = session_uuid;
+    perform pg_advisory_xact_lock(hashtextextended(name, 0));
+    -- As who removes it: first the session. Not in line, and only one that the caller may change.
+    loop
+        begin
+            select s.session_id into name from public.conversation_sessions s where s.id = session_uuid for no key update nowait;
+            exit;
+        exception when lock_not_available then
+            perform public.chopsky_give_way(began, '5 seconds', 'session');
+        end;
+    end loop;
+    if name is null then
+        raise exception 'There is no session % of yours', session_uuid
+            using errcode = 'no_data_found', hint = 'conversation_session_id(session_id) finds a session by its name.';
     end if;
-    if session.legal_hold then
-        raise exception 'The session % is under a legal hold', session_uuid
-            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
-    end if;
-    perform pg_advisory_xact_lock(hashtextextended(session.session_id, 0));
-    -- As who removes it: first the session.
-    perform public.chopsky_lock_sessions(array[session.session_key], '5 seconds');
-    perform 1 from public.conversation_runs r where r.session_key = session.session_key order by r.id for update;
-    -- Also one that only its runs had made stays.
-    update public.conversation_sessions s set by_hand = true where s.id = session_uuid;
-    removed := (
-        select count(*) from public.conversation_messages m join public.conversation_runs r on r.id = m.conversation_run_id
-        where r.session_key = session.session_key
-    );
-    perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
-    perform public.chopsky_lock_usage(
-        array(select r.id from public.conversation_runs r where r.session_key = session.session_key)
-        || array(
-            select m.id from public.conversation_messages m
-            where m.session_key = session.session_key and m.conversation_run_id is null order by m.id for update
-        )
-    );
-    delete from public.conversation_runs r where r.session_key = session.session_key;
-    with gone as (
-        delete from public.conversation_messages m
-        where m.session_key = session.session_key and m.conversation_run_id is null
-        returning 1
-    )
-    select removed + count(*) into removed from gone;
-    return removed;
+    perform set_config('chopsky_trace.clearing', session_uuid::text, true);
+    -- Also one that only its runs had made stays: this changes it by hand.
+    update public.conversation_sessions s set is_archived = s.is_archived where s.id = session_uuid;
+    return current_setting('chopsky_trace.cleared')::bigint;
 end
 $function$;
 
@@ -7371,6 +7389,9 @@ CREATE TRIGGER conversation_runs_with_feedback_deleted AFTER DELETE ON public.co
 --: trigger public.conversation_sessions conversation_sessions_activity
 CREATE TRIGGER conversation_sessions_activity BEFORE INSERT OR UPDATE ON public.conversation_sessions FOR EACH ROW EXECUTE FUNCTION public.update_session_activity();
 
+--: trigger public.conversation_sessions conversation_sessions_cleared
+CREATE TRIGGER conversation_sessions_cleared AFTER UPDATE ON public.conversation_sessions FOR EACH ROW WHEN ((current_setting('chopsky_trace.clearing'::text, true) = (new.id)::text)) EXECUTE FUNCTION public.chopsky_on_session_cleared();
+
 --: trigger public.conversation_sessions conversation_sessions_gone
 CREATE TRIGGER conversation_sessions_gone AFTER DELETE ON public.conversation_sessions REFERENCING OLD TABLE AS gone_sessions FOR EACH STATEMENT WHEN ((current_setting('chopsky_trace.recompute'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.chopsky_on_session_gone();
 
@@ -7946,6 +7967,9 @@ grant execute on function public.cleanup_expired_conversations() to service_role
 --: grant public.cleanup_test_data() to service_role
 grant execute on function public.cleanup_test_data() to service_role;
 
+--: grant public.clear_conversation_session(session_uuid uuid) to authenticated
+grant execute on function public.clear_conversation_session(session_uuid uuid) to authenticated;
+
 --: grant public.clear_conversation_session(session_uuid uuid) to service_role
 grant execute on function public.clear_conversation_session(session_uuid uuid) to service_role;
 
@@ -8367,7 +8391,7 @@ comment on function public.cleanup_expired_conversations() is 'Removes sessions 
 comment on function public.cleanup_test_data() is 'Removes what generate_sample_data made, and nothing else; returns what it removed.';
 
 --: comment public.clear_conversation_session(session_uuid uuid)
-comment on function public.clear_conversation_session(session_uuid uuid) is 'Removes the messages of a session and its runs with all that belongs to them, and keeps the session. Returns how many messages went.';
+comment on function public.clear_conversation_session(session_uuid uuid) is 'Removes the messages of a session and its runs with all that belongs to them, and keeps the session: of a signed-in user one of their own. Returns how many messages went.';
 
 --: comment public.complete_conversation_session(session_uuid uuid)
 comment on function public.complete_conversation_session(session_uuid uuid) is 'Marks a session as delivered.';

@@ -264,50 +264,70 @@ create trigger conversation_messages_said_moved after update on public.conversat
 when (old.said is not null and new.said is not null and old.session_key <> new.session_key)
 execute function public.chopsky_on_said_left();
 
--- Removes what was said in a session, and keeps the session.
+-- Removes what was said in a session, and keeps the session. As its owner, because a user may clear a conversation, yet remove
+-- no single run or message of it. Only clear_conversation_session leads here: it changes the session for its caller, so that
+-- row level security has said by then whose it is.
+create function public.chopsky_on_session_cleared() returns trigger
+language plpgsql security definer set search_path = ''
+as $$
+declare
+    run_ids uuid[];
+    said_ids uuid[];
+    removed bigint;
+begin
+    -- The session follows what goes, and is changed again.
+    perform set_config('chopsky_trace.clearing', '', true);
+    if new.legal_hold then
+        raise exception 'The session % is under a legal hold', new.id
+            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
+    end if;
+    run_ids := array(select r.id from public.conversation_runs r where r.session_key = new.session_key order by r.id for update);
+    said_ids := array(
+        select m.id from public.conversation_messages m
+        where m.session_key = new.session_key and m.conversation_run_id is null order by m.id for update
+    );
+    removed := cardinality(said_ids) + (select count(*) from public.conversation_messages m where m.conversation_run_id = any (run_ids));
+    perform public.chopsky_entomb_runs(run_ids);
+    perform public.chopsky_lock_usage(run_ids || said_ids);
+    delete from public.conversation_runs r where r.id = any (run_ids);
+    delete from public.conversation_messages m where m.id = any (said_ids);
+    perform set_config('chopsky_trace.cleared', removed::text, true);
+    return null;
+end
+$$;
+revoke all on function public.chopsky_on_session_cleared() from public, anon, authenticated, service_role;
+create trigger conversation_sessions_cleared after update on public.conversation_sessions for each row
+when (current_setting('chopsky_trace.clearing', true) = new.id::text)
+execute function public.chopsky_on_session_cleared();
+
 create function public.clear_conversation_session(session_uuid uuid) returns bigint
 language plpgsql set search_path = ''
 as $$
 declare
-    session public.conversation_sessions;
-    removed bigint;
+    began constant timestamptz := clock_timestamp();
+    name text;
 begin
-    select s.* into session from public.conversation_sessions s where s.id = session_uuid;
-    if session.id is null then
-        raise exception 'There is no session %', session_uuid using errcode = 'no_data_found';
+    select s.session_id into name from public.conversation_sessions s where s.id = session_uuid;
+    perform pg_advisory_xact_lock(hashtextextended(name, 0));
+    -- As who removes it: first the session. Not in line, and only one that the caller may change.
+    loop
+        begin
+            select s.session_id into name from public.conversation_sessions s where s.id = session_uuid for no key update nowait;
+            exit;
+        exception when lock_not_available then
+            perform public.chopsky_give_way(began, '5 seconds', 'session');
+        end;
+    end loop;
+    if name is null then
+        raise exception 'There is no session % of yours', session_uuid
+            using errcode = 'no_data_found', hint = 'conversation_session_id(session_id) finds a session by its name.';
     end if;
-    if session.legal_hold then
-        raise exception 'The session % is under a legal hold', session_uuid
-            using errcode = 'restrict_violation', hint = 'Set legal_hold to false first.';
-    end if;
-    perform pg_advisory_xact_lock(hashtextextended(session.session_id, 0));
-    -- As who removes it: first the session.
-    perform public.chopsky_lock_sessions(array[session.session_key], '5 seconds');
-    perform 1 from public.conversation_runs r where r.session_key = session.session_key order by r.id for update;
-    -- Also one that only its runs had made stays.
-    update public.conversation_sessions s set by_hand = true where s.id = session_uuid;
-    removed := (
-        select count(*) from public.conversation_messages m join public.conversation_runs r on r.id = m.conversation_run_id
-        where r.session_key = session.session_key
-    );
-    perform public.chopsky_entomb_runs(array(select r.id from public.conversation_runs r where r.session_key = session.session_key));
-    perform public.chopsky_lock_usage(
-        array(select r.id from public.conversation_runs r where r.session_key = session.session_key)
-        || array(
-            select m.id from public.conversation_messages m
-            where m.session_key = session.session_key and m.conversation_run_id is null order by m.id for update
-        )
-    );
-    delete from public.conversation_runs r where r.session_key = session.session_key;
-    with gone as (
-        delete from public.conversation_messages m
-        where m.session_key = session.session_key and m.conversation_run_id is null
-        returning 1
-    )
-    select removed + count(*) into removed from gone;
-    return removed;
+    perform set_config('chopsky_trace.clearing', session_uuid::text, true);
+    -- Also one that only its runs had made stays: this changes it by hand.
+    update public.conversation_sessions s set is_archived = s.is_archived where s.id = session_uuid;
+    return current_setting('chopsky_trace.cleared')::bigint;
 end
 $$;
-comment on function public.clear_conversation_session(uuid) is 'Removes the messages of a session and its runs with all that belongs to them, and keeps the session. Returns how many messages went.';
+comment on function public.clear_conversation_session(uuid) is 'Removes the messages of a session and its runs with all that belongs to them, and keeps the session: of a signed-in user one of their own. Returns how many messages went.';
 revoke all on function public.clear_conversation_session(uuid) from public, anon, authenticated, service_role;
-grant execute on function public.clear_conversation_session(uuid) to service_role;
+grant execute on function public.clear_conversation_session(uuid) to authenticated, service_role;

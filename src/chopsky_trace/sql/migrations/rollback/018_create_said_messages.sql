@@ -1,4 +1,6 @@
 drop function public.clear_conversation_session(uuid);
+drop trigger conversation_sessions_cleared on public.conversation_sessions;
+drop function public.chopsky_on_session_cleared();
 drop trigger conversation_messages_said_moved on public.conversation_messages;
 drop trigger conversation_messages_said_gone on public.conversation_messages;
 drop function public.chopsky_on_said_left();
