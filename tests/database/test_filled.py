@@ -87,6 +87,32 @@ def test_sessions_are_made_of_runs_that_were_there_before_their_table(filled_url
     assert set(missing) == {str(row[0]) for row in before}, "of each run whose session has no row"
 
 
+def test_sessions_are_made_of_messages_that_were_there_before_their_table(filled_url: str):
+    columns = "session_id, tenant_id, user_id, by_hand, last_activity_at"
+    sessions = f"select {columns} from public.conversation_sessions order by 1, 2, 3".encode()
+    with connect(filled_url) as connection:
+        # Two of one name; one that has runs, too; and one that an application had put into a project.
+        scopes = [("1", None, None), ("1", "acme", "ann"), ("session filled", None, "user filled"), ("2", None, "ben")]
+        for scope in scopes:
+            connection.execute(
+                "insert into public.conversation_messages (session_id, tenant_id, user_id, role, content)"
+                " values (%s, %s, %s, 'user', 'Hi')",
+                scope,
+            )
+        connection.execute("update public.conversation_sessions set project = 'p' where session_id = '2'")
+        before = connection.execute(sessions).fetchall()
+        assert len(before) == 5
+        migrate.rollback(connection, 13)
+        migrate.migrate(connection)
+        assert connection.execute(sessions).fetchall() == before
+        found = connection.execute(
+            "select m.session_id, m.tenant_id, m.user_id from public.conversation_messages m"
+            " join public.conversation_sessions s using (session_key, session_id) where m.conversation_run_id is null"
+        ).fetchall()
+        assert sorted(found, key=str) == sorted(scopes, key=str)
+    assert_clean(filled_url)
+
+
 def assert_clean(url: str) -> None:
     result = CliRunner().invoke(main, ["check", "--json", "--database-url", url])
     assert result.exit_code == 0, result.output

@@ -637,3 +637,35 @@ grant select on table public.conversation_session_totals to authenticated, servi
 select public.chopsky_settle_sessions(array(
     select distinct r.session_key from public.conversation_runs r where r.session_id is not null
 ));
+
+-- And where messages were, outside any run: those of no session that is there by now make theirs, in no project.
+do $$
+begin
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    insert into public.conversation_sessions (session_id, tenant_id, user_id, by_hand, created_at, updated_at, last_activity_at)
+    select m.session_id, m.tenant_id, m.user_id, true, min(m.created_at), max(m.created_at), max(m.created_at)
+    from public.conversation_messages m
+    where m.conversation_run_id is null and m.session_id is not null and not exists (
+        select 1 from public.conversation_sessions s
+        where s.session_id = m.session_id and s.tenant_id is not distinct from m.tenant_id and s.user_id is not distinct from m.user_id
+    )
+    group by m.session_id, m.tenant_id, m.user_id;
+    update public.conversation_messages m
+    set session_key = (
+        select s.session_key from public.conversation_sessions s
+        where s.session_id = m.session_id and s.tenant_id is not distinct from m.tenant_id and s.user_id is not distinct from m.user_id
+        order by s.last_activity_at desc, s.id limit 1
+    )
+    where m.conversation_run_id is null and m.session_id is not null
+        and not exists (select 1 from public.conversation_sessions s where s.session_key = m.session_key);
+    update public.conversation_sessions s
+    set last_activity_at = m.at, updated_at = greatest(s.updated_at, m.at)
+    from (
+        select l.session_key, max(l.created_at) as at
+        from public.conversation_messages l where l.conversation_run_id is null and l.session_key is not null
+        group by l.session_key
+    ) m
+    where s.session_key = m.session_key and s.last_activity_at < m.at;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+end
+$$;
