@@ -285,6 +285,9 @@ def test_filters(reader: httpx.Client, connection: Connection):
     assert names(state="planning") == names(archived="true") == ["3"]
     assert names(archived="false") == ["2", "1"]
     assert names(since="2026-03-01T12:01:00Z") == names(since="2026-03-01T13:01:00+01:00") == ["3", "2"]
+    # As on the command line: how long ago.
+    assert names(since="90000d") == ["3", "2", "1"]
+    assert names(since="1s", user=ANN) == []
     for query in ({"session": "2"}, {"user": BEN}, {"project": "q"}, {"since": "2026-03-01T12:01:00Z"}):
         assert [one["id"] for one in reader.get("/runs", params=query).json()["runs"]] == [ident("b")]
     assert reader.get("/runs", params={"status": "failed"}).json()["runs"] == []
@@ -397,7 +400,8 @@ def test_ids_that_are_none(reader: httpx.Client, connection: Connection):
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=201", "limit=99999999999999999999", "limit=-1", "limit=%D9%A3", "limit=", "limit=5&limit=6",
-     "limits=5", "state=happy", "archived=1", "since=yesterday", "since=2026-01-01T00:00:00", "after=x", "after=%00",
+     "limits=5", "state=happy", "archived=1", "since=yesterday", "since=999999w",
+     "since=2026-01-01T00:00:00", "after=x", "after=%00",
      "after=WyIyMDI2LTAxLTAxVDAwOjAwOjAwWiJd", "after=bnVsbA", f"user={'x' * 1001}", "user=%00"],
 )  # fmt: skip
 def test_parameters_that_are_none(reader: httpx.Client, query: str):

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property, wraps
 from typing import Any
 
 import click
 from rich.console import Console, RenderableType
 
+from chopsky_trace import moments
 from chopsky_trace.commands import present
 from chopsky_trace.database.connect import Connection, connect
 from chopsky_trace.database.read import Reader
@@ -26,13 +26,6 @@ from chopsky_trace.errors import TraceError
 from chopsky_trace.settings import PREFIX, Settings, Target, resolve_target
 
 DEBUG = PREFIX + "DEBUG"
-UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
 
 
 class Commands(click.Group):
@@ -134,11 +127,8 @@ def moment(value: str) -> datetime:
     Raises:
         click.BadParameter: it is neither.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip())
     try:
-        if match:
-            return datetime.now(UTC) - int(match[1]) * UNITS[match[2]]
-        return datetime.fromisoformat(value.strip()).astimezone()
+        return moments.moment(value).astimezone()
     except (ValueError, OverflowError):
         raise click.BadParameter(f"{value!r} is neither like 24h or 7d, nor an ISO date like 2026-01-31") from None
 

@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from chopsky_trace.commands import present
-from chopsky_trace.commands.command import UNITS, Call, Commands, command
+from chopsky_trace.commands.command import Call, Commands, command
 from chopsky_trace.commands.present import Row
 from chopsky_trace.database import retention as store
 from chopsky_trace.database.retention import COUNTS, KINDS
 from chopsky_trace.errors import RetentionError
+from chopsky_trace.moments import UNITS
 
 FOREVER = "forever"
 NAMES = {name: name.replace("_", " ") for name in COUNTS} | {

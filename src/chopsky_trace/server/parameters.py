@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
+from chopsky_trace import moments
 from chopsky_trace.server.problems import ProblemError
 
 MOST_CHARS = 1_000
@@ -56,7 +57,7 @@ class Parameter:
                     return UUID(text)
                 except ValueError:
                     raise ValueError("must be a uuid") from None
-            case _, "date-time":
+            case _, "moment":
                 return _moment(text)
             case _:
                 return text
@@ -75,12 +76,12 @@ class Parameter:
 def _moment(text: str) -> datetime:
     try:
         # A plus that was not escaped is a blank here.
-        moment = datetime.fromisoformat(text.replace(" ", "+") if text[-6:-5] == " " else text)
+        found = moments.moment(text.replace(" ", "+") if text[-6:-5] == " " else text)
     except ValueError:
-        raise ValueError("must be an ISO 8601 time like 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
+        raise ValueError("must be like 24h or 7d, or an ISO 8601 time like 2026-01-31T12:00:00Z") from None
+    if found.tzinfo is None:
         raise ValueError("must name its time zone, like 2026-01-31T12:00:00Z")
-    return moment
+    return found
 
 
 def read_query(parameters: Sequence[Parameter], query: bytes) -> dict[str, Any]:
@@ -158,8 +159,10 @@ def choice(name: str, about: str, values: Sequence[str], default: str | None = N
 
 
 def moment(name: str, about: str) -> Parameter:
-    """A time."""
-    return Parameter(name, about, {"type": "string", "format": "date-time"})
+    """A time, or how long ago."""
+    known = {"anyOf": [{"format": "date-time"}, {"pattern": "^[0-9]{1,6}[smhdw]$"}]}
+    about = f"{about} An ISO 8601 time with its zone, or how long ago: 30m, 24h, 7d, 2w."
+    return Parameter(name, about, {"type": "string", "format": "moment", **known})
 
 
 def flag(name: str, about: str, default: bool | None = None) -> Parameter:
