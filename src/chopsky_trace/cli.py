@@ -105,6 +105,10 @@ def rollback(call: Call, to: int | None, yes: bool) -> None:
             raise click.UsageError("Rolling back drops tables with what they hold; say --yes where nobody is asked")
         click.confirm(f"Drop tables of {call.target.shown} with what they hold?", abort=True, err=True)
     with call.connection() as connection, explained():
+        number = migrations.current_number(connection)
+        if to is not None and to > (-1 if number is None else number):
+            there = "there is no schema" if number is None else f"the schema is at step {number}"
+            raise click.BadParameter(f"{there}: it cannot be taken back to {to}", param_hint="--to")
         steps = migrations.rollback(connection, to)
         number = migrations.current_number(connection)
         found = supabase_ledger.look(connection)

@@ -318,9 +318,12 @@ def test_migrate_and_rollback(invoke: Invoke, fresh_database: str):
     assert answer(invoke("migrate", "--verify", "--json", url=fresh_database))["pending"] == []
     refused = invoke("rollback", url=fresh_database)
     assert (refused.exit_code, "--yes" in refused.stderr) == (2, True)
+    beyond = invoke("rollback", "--to", "99", "--yes", url=fresh_database)
+    assert (beyond.exit_code, f"the schema is at step {known}" in beyond.stderr) == (2, True)
     assert len(answer(invoke("rollback", "--yes", "--json", url=fresh_database))["rolled_back"]) == 1
     gone = answer(invoke("rollback", "--to", "-1", "--yes", "--json", url=fresh_database))
     assert (gone["schema"], len(gone["rolled_back"])) == (None, known)
+    assert "there is no schema" in invoke("rollback", "--to", "0", "--yes", url=fresh_database).stderr
 
 
 def test_status(invoke: Invoke, connection: Connection, fresh_database: str):

@@ -205,7 +205,7 @@ def test_what_somebody_added_to_sample_data_stays(connection: Connection, databa
     ]
 
 
-def test_seed_says_what_it_did(database_url: str):
+def test_seed_says_what_it_did(database_url: str, connection: Connection):
     def said(*arguments: str) -> str:
         return CliRunner().invoke(main, arguments, env={"CHOPSKY_TRACE_DATABASE_URL": database_url}).stdout
 
@@ -213,3 +213,8 @@ def test_seed_says_what_it_did(database_url: str):
     assert "are there already" in said("seed")
     assert "Removed 1 profile, 3 conversations, 6 runs, 12 messages and 6 calls." in said("unseed")
     assert "There are no sample data." in said("unseed")
+    for wrong in ("ann", "", "ann@", "a b@example.com"):
+        refused = CliRunner().invoke(main, ["seed", "--email", wrong, "--database-url", database_url])
+        assert (refused.exit_code, "no address like" in refused.stderr) == (2, True)
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"like ann@example\.com"):
+            connection.execute("select generate_sample_data(%s)", [wrong])

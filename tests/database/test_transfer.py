@@ -65,6 +65,8 @@ def test_csv_is_for_people(connection: Connection, invoke: Invoke, tmp_path: Pat
     assert json.loads(invoke("export", str(file), "--rows", "runs", "--json").stdout)["lines"] == 1
     assert file.stat().st_mode & 0o777 == 0o600
     assert next(csv.DictReader(io.StringIO(file.read_text("utf-8"))))["user_id"] == "ann"
+    refused = invoke("export", "--rows", "runs")
+    assert (refused.exit_code, "--rows is for CSV" in refused.stderr) == (2, True)
 
 
 def test_a_line_that_is_none_is_named_and_those_before_it_are_in(connection: Connection, invoke: Invoke):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import click
 
 from chopsky_trace.commands.command import Call
 
@@ -11,6 +14,9 @@ COUNTED = ("profiles", "conversations", "runs", "messages", "calls")
 
 def seed(call: Call, email: str) -> None:
     """Make sample conversations for this user, and say what was made."""
+    # As the function in the database has it.
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise click.BadParameter(f"{email!r} is no address like ann@example.com", param_hint="--email")
     with call.reader() as reader:
         (row,) = reader.rows("seed", file="sample.sql", email=email)
     made = row["made"]

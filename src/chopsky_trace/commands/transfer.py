@@ -61,12 +61,14 @@ def add_to(main: click.Group) -> None:
 @click.option(
     "--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the file's suffix, else jsonl."
 )
-@click.option("--rows", type=click.Choice(["messages", "runs"]), default="messages", help="What a row of CSV is.")
+@click.option(
+    "--rows", type=click.Choice(["messages", "runs"]), help="What a row of CSV is. Default: messages. Not for jsonl."
+)
 def export(
     call: Call,
     file: str,
     form: Literal["jsonl", "csv"] | None,
-    rows: store.Table,
+    rows: store.Table | None,
     since: datetime | None,
     until: datetime | None,
     **chosen: Any,
@@ -79,10 +81,14 @@ def export(
     form = form or ("csv" if file.endswith(".csv") else "jsonl")
     if call.as_json and file == "-":
         raise click.UsageError("--json answers on stdout, where the export goes: name a file")
+    if rows and form == "jsonl":
+        raise click.UsageError("--rows is for CSV: a line of JSON is a run with all that is in it. Say --format csv")
     wanted = Chosen(since=since, until=until, **chosen)
     with call.connection() as connection, _opened(file) as out:
         if form == "csv":
-            lines = _csv(out, _watched(call, store.table_rows(connection, wanted, rows), "Exporting rows"))
+            lines = _csv(
+                out, _watched(call, store.table_rows(connection, wanted, rows or "messages"), "Exporting rows")
+            )
         else:
             with explained():
                 schema = migrations.current_number(connection)

@@ -180,8 +180,8 @@ declare
     spans json[];
     messages json[];
 begin
-    if coalesce(btrim(generate_sample_data.email), '') = '' then
-        raise exception 'Sample data need an email address' using errcode = 'invalid_parameter_value';
+    if coalesce(generate_sample_data.email, '') !~ '^[^@[:space:]]+@[^@[:space:]]+$' then
+        raise exception 'Sample data need an email address like ann@example.com' using errcode = 'invalid_parameter_value';
     end if;
     select p.user_id into who from public.user_profiles p where lower(p.email) = lower(generate_sample_data.email);
     if who is null then
