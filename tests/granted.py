@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 USED: set[str] = {
-    "day", "tenant_id", "provider", "model", "calls", "failed_calls", "input_tokens", "output_tokens", "total_tokens",
-    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "unmeasured_calls", "response_time_ms",
-    "timed_calls", "messages", "user_messages", "assistant_messages",
+    "key", "day", "tenant_id", "provider", "model", "contributions", "known", "calls", "failed_calls", "input_tokens",
+    "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "unmeasured_calls",
+    "response_time_ms", "timed_calls", "messages", "user_messages", "assistant_messages",
 }  # fmt: skip
 """Of the usage roll-ups: all but costs."""
 COLUMNS: dict[str, dict[str, set[str]]] = {

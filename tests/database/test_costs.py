@@ -16,6 +16,7 @@ from chopsky_trace.database.connect import Connection
 QUESTIONS = (
     "select total_cost from conversation_runs",
     "select cost from conversation_messages where cost > 0",
+    "select * from usage_metrics where calls > 0",
     "select total_cost from provider_usage_stats",
     "select total_cost from conversation_session_totals",
     "select get_session_cost(id) from conversation_sessions",

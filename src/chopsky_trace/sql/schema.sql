@@ -8193,10 +8193,10 @@ grant select (id, session_id, project, tenant_id, user_id, session_key, title, i
 grant update (title, is_archived, state, parsed_intent, answered_questions, pending_questions, selected_kb_ids, active_task_plan_id, model_provider, model_name, temperature, max_tokens, document_chat, image_generation, web_search) on table public.conversation_sessions to authenticated;
 
 --: grant of columns public.usage_metrics to authenticated
-grant select (day, tenant_id, user_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_metrics to authenticated;
+grant select (key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_metrics to authenticated;
 
 --: grant of columns public.usage_totals to authenticated
-grant select (day, tenant_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_totals to authenticated;
+grant select (key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages) on table public.usage_totals to authenticated;
 
 --: grant of columns public.user_profiles to authenticated
 grant select (user_id, id, tenant_id, email, display_name, avatar_url, role, preferred_model_provider, preferred_model_name, daily_token_limit, monthly_token_limit, created_at, updated_at) on table public.user_profiles to authenticated;

@@ -63,9 +63,9 @@ create index idx_usage_metrics_day on public.usage_metrics (day);
 
 revoke all on table public.usage_metrics from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table public.usage_metrics to service_role;
--- No costs, as everywhere; total_cost and unpriced_calls open the views below to them.
+-- No costs, as everywhere; total_cost and unpriced_calls open the views below, and `select *`, to them.
 grant select (
-    day, tenant_id, user_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens,
+    key, contributions, known, day, tenant_id, user_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens,
     cache_read_tokens, cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages,
     user_messages, assistant_messages
 ) on table public.usage_metrics to authenticated;
@@ -113,7 +113,7 @@ create index idx_usage_totals_tenant_id_day on public.usage_totals (tenant_id, d
 revoke all on table public.usage_totals from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table public.usage_totals to service_role;
 grant select (
-    day, tenant_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens,
+    key, contributions, known, day, tenant_id, provider, model, calls, failed_calls, input_tokens, output_tokens, total_tokens, cache_read_tokens,
     cache_write_tokens, reasoning_tokens, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages,
     assistant_messages
 ) on table public.usage_totals to authenticated;
