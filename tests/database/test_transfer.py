@@ -218,6 +218,43 @@ def test_import_without_tables_says_so(fresh_database: str):
         assert done.stderr.count("chopsky-trace migrate") == 1
 
 
+def test_messages_of_no_session_and_profiles_come_along(connection: Connection, invoke: Invoke):
+    for user, tenant in (("ann", "acme"), ("ben", None)):
+        connection.execute(
+            "insert into conversation_messages (role, content, user_id, tenant_id, token_count, model)"
+            " values ('assistant', 'Hi', %s, %s, 3, 'm')",
+            [user, tenant],
+        )
+        connection.execute(
+            "insert into user_profiles (user_id, tenant_id, email) values (%s, %s, %s)",
+            [user, tenant, f"{user}@example.com"],
+        )
+    every = (
+        "select to_jsonb(m), null from conversation_messages m union all select null, to_jsonb(p) from user_profiles p"
+        " union all select null, to_jsonb(u) from usage_metrics u order by 1, 2"
+    )
+    before, text = connection.execute(every).fetchall(), invoke("export").stdout
+
+    def kinds(*filters: str) -> list[str]:
+        return [name for line in exported(invoke("export", *filters)) for name in line]
+
+    assert kinds() == ["messages"] * 2 + ["profiles"] * 2
+    assert kinds("--tenant", "acme") == kinds("--user", "ben") == ["messages", "profiles"]
+    assert kinds("--since", "1h") == ["messages"] * 2
+    assert kinds("--project", "p") == kinds("--status", "completed") == kinds("--session", "s") == []
+    for table in ("conversation_messages", "user_profiles"):
+        connection.execute(f"delete from {table}".encode())
+    assert connection.execute("select count(*) from usage_metrics").fetchone() == (0,)
+    counts = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (counts["messages"], counts["profiles"]) == (2, 2)
+    assert connection.execute(every).fetchall() == before
+    again = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (again["messages"], again["profiles"], again["refused"]) == (0, 0, 0)
+    connection.execute("select erase_user('ann', 'acme')")
+    erased = json.loads(invoke("import", "-", "--json", given=text).stdout)
+    assert (erased["messages"], erased["profiles"], erased["refused"]) == (0, 0, 2)
+
+
 def test_feedback_without_a_run_comes_along(connection: Connection, invoke: Invoke):
     turn(connection, "a", user_id="ann")
     connection.execute(

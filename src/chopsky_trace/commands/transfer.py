@@ -29,7 +29,9 @@ HEAD = "chopsky_trace_export"
 BATCH_LINES = 50
 BATCH_BYTES = 8_000_000
 """Lines of one transaction of an import: so many, or so large together."""
-COUNTS = ("runs", "present", "refused", "sessions", "spans", "messages", "contents", "prefixes", "feedback")
+COUNTS = ("runs", "present", "refused", "sessions", "spans", "messages", "contents", "prefixes", "feedback", "profiles")
+ALONE = ("messages", "profiles", "feedback")
+"""What a line may have without a run or a session."""
 FILTERS = (
     click.option("--project", help="Runs filed there."),
     click.option("--tenant", "tenant_id", help="Runs of this tenant."),
@@ -75,8 +77,9 @@ def export(
 ) -> None:
     """Write runs to a file.
 
-    As JSON, a line a run with its session, messages, spans, payloads and feedback: `import` makes the same rows of it.
-    CSV is for people: what was said, or the runs.
+    As JSON, a line a run with its session, messages, spans, payloads and feedback, and what no run brings (sessions,
+    messages, feedback, users' profiles): `import` makes the same rows of it. CSV is for people: what was said, or the
+    runs. Not in either: policies, prices, and the usage of what was pruned; a backup has them.
     """
     form = form or ("csv" if file.endswith(".csv") else "jsonl")
     if call.as_json and file == "-":
@@ -179,7 +182,7 @@ def _lines(stream: Iterable[bytes], known: int) -> Iterator[tuple[int, bytes]]:
                 raise SchemaError(f"Line {number}: the file is of a newer release than this database's schema")
             continue
         parts = [told.get("run"), told.get("session")]
-        alone = not any(parts) and bool(told.get("feedback")) and isinstance(told["feedback"], list)
+        alone = not any(parts) and any(isinstance(told.get(name), list) and told[name] for name in ALONE)
         if not (alone or any(parts)) or not all(isinstance(part, dict | None) for part in parts):
             raise TransferError(f"Line {number} is neither a run, a session nor feedback of an export")
         yield number, line.strip()

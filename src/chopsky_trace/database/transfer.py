@@ -21,6 +21,14 @@ Table = Literal["messages", "runs"]
 
 PAGE_RUNS = 50
 """Runs that are in memory at once."""
+PARTS = (
+    ("run_page", "runs"),
+    ("session_page", "sessions"),
+    ("message_page", "messages"),
+    ("profile_page", "profiles"),
+    ("feedback_page", "feedback"),
+)
+"""Of an export: the statements that page through it, and those that give its lines."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +45,13 @@ class Chosen:
 
 
 def export_lines(connection: Connection, chosen: Chosen) -> Iterator[str]:
-    """Each run, then each session and then feedback that no run brings, as one line of JSON without its end.
+    """Each run, then what no run brings, as one line of JSON without its end.
+
+    That is: sessions, messages outside any, profiles and feedback.
 
     What is exact is each run: others may be written meanwhile. Raises what `explained` does.
     """
-    for page, lines in (("run_page", "runs"), ("session_page", "sessions"), ("feedback_page", "feedback")):
+    for page, lines in PARTS:
         for ids in _pages(connection, page, chosen):
             with explained():
                 found = connection.execute(_statement(lines), {"ids": ids}).fetchall()
@@ -74,8 +84,8 @@ def import_lines(connection: Connection, lines: Sequence[bytes]) -> dict[str, in
     return row[0]
 
 
-def _pages(connection: Connection, page: str, chosen: Chosen) -> Iterator[list[UUID]]:
-    after_id: UUID | None = None
+def _pages(connection: Connection, page: str, chosen: Chosen) -> Iterator[list[UUID | str]]:
+    after_id: UUID | str | None = None
     after_at: datetime | None = None
     while True:
         asked = asdict(chosen) | {"after_id": after_id, "after_at": after_at, "limit": PAGE_RUNS}

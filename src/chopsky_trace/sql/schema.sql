@@ -1884,6 +1884,32 @@ begin
 end
 $function$;
 
+--: function public.chopsky_export_messages(message_ids uuid[])
+CREATE OR REPLACE FUNCTION public.chopsky_export_messages(message_ids uuid[])
+ RETURNS TABLE(id uuid, exported text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select m.id, replace(json_build_object('messages', json_build_array(row_to_json(m)))::text, E'\n', '')
+    from public.conversation_messages m
+    where m.id = any (message_ids) and m.conversation_run_id is null
+    order by m.created_at, m.id
+$function$;
+
+--: function public.chopsky_export_profiles(user_ids text[])
+CREATE OR REPLACE FUNCTION public.chopsky_export_profiles(user_ids text[])
+ RETURNS TABLE(id text, exported text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+    select p.user_id, replace(json_build_object('profiles', json_build_array(row_to_json(p)))::text, E'\n', '')
+    from public.user_profiles p
+    where p.user_id = any (user_ids)
+    order by p.user_id
+$function$;
+
 --: function public.chopsky_export_runs(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_export_runs(run_ids uuid[])
  RETURNS TABLE(id uuid, exported text)
@@ -2260,15 +2286,17 @@ CREATE OR REPLACE FUNCTION public.chopsky_import(lines json)
  SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 declare
-    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0}';
+    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0, "profiles": 0}';
     line json;
     run_id uuid;
     session json;
     said json;
     rated json;
+    profiles json;
     others bigint;
     unsaid bigint;
     unrated bigint;
+    unknown bigint;
     written jsonb;
     fresh uuid[] := '{}';
     -- Of each of these: what was written with it, and what its prompts begin with.
@@ -2297,6 +2325,7 @@ begin
         session := case when json_typeof(line -> 'session') = 'object' then line -> 'session' end;
         select k.kept, k.refused into said, unsaid from public.chopsky_keep_imported(line -> 'messages') k;
         select k.kept, k.refused into rated, unrated from public.chopsky_keep_imported(line -> 'feedback') k;
+        select k.kept, k.refused into profiles, unknown from public.chopsky_keep_imported(line -> 'profiles') k;
         if session is not null then
             select k.refused into others from public.chopsky_keep_imported(json_build_array(session)) k;
             if others = 0 then
@@ -2322,23 +2351,25 @@ begin
             keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
-        elsif session is null then
-            given_ids := given_ids || array(
-                select (e ->> 'id')::uuid from json_array_elements(rated) e
-                where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
-            );
         else
+            if session is null then
+                given_ids := given_ids || array(
+                    select (e ->> 'id')::uuid from json_array_elements(case json_typeof(rated) when 'array' then rated else '[]' end) e
+                    where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
+                );
+            end if;
             said_ids := said_ids || array(
                 select (m ->> 'id')::uuid from json_array_elements(case json_typeof(said) when 'array' then said else '[]' end) m
             );
         end if;
         written := jsonb_build_object(
             'runs', case when run_id is null then 0 else 1 end,
-            'refused', unsaid + unrated,
+            'refused', unsaid + unrated + unknown,
             'spans', public.chopsky_import_rows('conversation_spans', line -> 'spans'),
             'messages', public.chopsky_import_rows('conversation_messages', said),
             'contents', public.chopsky_import_rows('conversation_contents', line -> 'contents'),
-            'feedback', public.chopsky_import_rows('conversation_feedback', rated)
+            'feedback', public.chopsky_import_rows('conversation_feedback', rated),
+            'profiles', public.chopsky_import_rows('user_profiles', profiles)
         );
         if run_id is null then
             counts := public.chopsky_add_counts(counts, written);
@@ -7727,6 +7758,12 @@ grant execute on function public.chopsky_erase_on_auth_delete(wanted boolean) to
 --: grant public.chopsky_export_feedback(feedback_ids uuid[]) to service_role
 grant execute on function public.chopsky_export_feedback(feedback_ids uuid[]) to service_role;
 
+--: grant public.chopsky_export_messages(message_ids uuid[]) to service_role
+grant execute on function public.chopsky_export_messages(message_ids uuid[]) to service_role;
+
+--: grant public.chopsky_export_profiles(user_ids text[]) to service_role
+grant execute on function public.chopsky_export_profiles(user_ids text[]) to service_role;
+
 --: grant public.chopsky_export_runs(run_ids uuid[]) to service_role
 grant execute on function public.chopsky_export_runs(run_ids uuid[]) to service_role;
 
@@ -8242,6 +8279,12 @@ comment on function public.chopsky_erase_on_auth_delete(wanted boolean) is 'Whet
 
 --: comment public.chopsky_export_feedback(feedback_ids uuid[])
 comment on function public.chopsky_export_feedback(feedback_ids uuid[]) is 'Feedback that belongs to no run that is here, as lines of JSON.';
+
+--: comment public.chopsky_export_messages(message_ids uuid[])
+comment on function public.chopsky_export_messages(message_ids uuid[]) is 'Messages that are in no run, as lines of JSON.';
+
+--: comment public.chopsky_export_profiles(user_ids text[])
+comment on function public.chopsky_export_profiles(user_ids text[]) is 'Profiles of users, as lines of JSON.';
 
 --: comment public.chopsky_export_runs(run_ids uuid[])
 comment on function public.chopsky_export_runs(run_ids uuid[]) is 'Each run with its session, spans, messages, contents, prefixes, analytics and feedback, as a line of JSON.';

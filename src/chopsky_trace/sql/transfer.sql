@@ -32,6 +32,33 @@ where (%(after_id)s::uuid is null or (s.created_at, s.id) > (%(after_at)s::times
 order by s.created_at, s.id
 limit %(limit)s
 
+-- message_page --
+-- Messages in no run and in no session, by the index of those that are in no run.
+select m.id, m.created_at
+from public.conversation_messages m
+where m.conversation_run_id is null and m.session_key is null
+    and (%(after_id)s::uuid is null or (m.created_at, m.id) > (%(after_at)s::timestamptz, %(after_id)s::uuid))
+    and num_nonnulls(%(project)s::text, %(status)s::text, %(session_id)s::text) = 0
+    and (%(tenant_id)s::text is null or m.tenant_id = %(tenant_id)s)
+    and (%(user_id)s::text is null or m.user_id = %(user_id)s)
+    and (%(since)s::timestamptz is null or m.created_at >= %(since)s)
+    and (%(until)s::timestamptz is null or m.created_at < %(until)s)
+order by m.created_at, m.id
+limit %(limit)s
+
+-- profile_page --
+-- Profiles of users; none where only some runs are asked for.
+select p.user_id, p.created_at
+from public.user_profiles p
+where (%(after_id)s::text is null or p.user_id > %(after_id)s::text)
+    and num_nonnulls(
+        %(project)s::text, %(status)s::text, %(session_id)s::text, %(since)s::timestamptz, %(until)s::timestamptz
+    ) = 0
+    and (%(tenant_id)s::text is null or p.tenant_id = %(tenant_id)s)
+    and (%(user_id)s::text is null or p.user_id = %(user_id)s)
+order by p.user_id
+limit %(limit)s
+
 -- feedback_page --
 -- Feedback that no run brings. By id: that order has an index.
 select f.id, f.created_at
@@ -55,6 +82,14 @@ select e.exported from public.chopsky_export_runs(%(ids)s) e
 -- sessions --
 -- Lines of sessions.
 select e.exported from public.chopsky_export_sessions(%(ids)s) e
+
+-- messages --
+-- Lines of messages.
+select e.exported from public.chopsky_export_messages(%(ids)s) e
+
+-- profiles --
+-- Lines of profiles.
+select e.exported from public.chopsky_export_profiles(%(ids)s) e
 
 -- feedback --
 -- Lines of feedback.

@@ -1289,6 +1289,31 @@ comment on function public.chopsky_export_sessions(uuid[]) is 'Each session with
 revoke all on function public.chopsky_export_sessions(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_export_sessions(uuid[]) to service_role;
 
+-- What no run and no session brings: messages that are in neither.
+create function public.chopsky_export_messages(message_ids uuid[]) returns table (id uuid, exported text)
+language sql stable set search_path = ''
+as $$
+    select m.id, replace(json_build_object('messages', json_build_array(row_to_json(m)))::text, E'\n', '')
+    from public.conversation_messages m
+    where m.id = any (message_ids) and m.conversation_run_id is null
+    order by m.created_at, m.id
+$$;
+comment on function public.chopsky_export_messages(uuid[]) is 'Messages that are in no run, as lines of JSON.';
+revoke all on function public.chopsky_export_messages(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_export_messages(uuid[]) to service_role;
+
+create function public.chopsky_export_profiles(user_ids text[]) returns table (id text, exported text)
+language sql stable set search_path = ''
+as $$
+    select p.user_id, replace(json_build_object('profiles', json_build_array(row_to_json(p)))::text, E'\n', '')
+    from public.user_profiles p
+    where p.user_id = any (user_ids)
+    order by p.user_id
+$$;
+comment on function public.chopsky_export_profiles(text[]) is 'Profiles of users, as lines of JSON.';
+revoke all on function public.chopsky_export_profiles(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_export_profiles(text[]) to service_role;
+
 -- Feedback that no run brings: its run has not come yet, or what it is about is in none.
 create function public.chopsky_export_feedback(feedback_ids uuid[]) returns table (id uuid, exported text)
 language plpgsql stable set search_path = ''
@@ -1403,15 +1428,17 @@ language plpgsql set search_path = ''
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0}';
+    counts jsonb := '{"runs": 0, "present": 0, "refused": 0, "sessions": 0, "spans": 0, "messages": 0, "contents": 0, "prefixes": 0, "feedback": 0, "profiles": 0}';
     line json;
     run_id uuid;
     session json;
     said json;
     rated json;
+    profiles json;
     others bigint;
     unsaid bigint;
     unrated bigint;
+    unknown bigint;
     written jsonb;
     fresh uuid[] := '{}';
     -- Of each of these: what was written with it, and what its prompts begin with.
@@ -1440,6 +1467,7 @@ begin
         session := case when json_typeof(line -> 'session') = 'object' then line -> 'session' end;
         select k.kept, k.refused into said, unsaid from public.chopsky_keep_imported(line -> 'messages') k;
         select k.kept, k.refused into rated, unrated from public.chopsky_keep_imported(line -> 'feedback') k;
+        select k.kept, k.refused into profiles, unknown from public.chopsky_keep_imported(line -> 'profiles') k;
         if session is not null then
             select k.refused into others from public.chopsky_keep_imported(json_build_array(session)) k;
             if others = 0 then
@@ -1465,23 +1493,25 @@ begin
             keys := keys || array(select r.session_key from public.conversation_runs r where r.id = run_id and r.session_id is not null);
             perform public.chopsky_import_rows('conversation_analytics', json_build_array(line -> 'analytics'))
             where json_typeof(line -> 'analytics') = 'object';
-        elsif session is null then
-            given_ids := given_ids || array(
-                select (e ->> 'id')::uuid from json_array_elements(rated) e
-                where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
-            );
         else
+            if session is null then
+                given_ids := given_ids || array(
+                    select (e ->> 'id')::uuid from json_array_elements(case json_typeof(rated) when 'array' then rated else '[]' end) e
+                    where not exists (select 1 from public.conversation_feedback f where f.id = (e ->> 'id')::uuid)
+                );
+            end if;
             said_ids := said_ids || array(
                 select (m ->> 'id')::uuid from json_array_elements(case json_typeof(said) when 'array' then said else '[]' end) m
             );
         end if;
         written := jsonb_build_object(
             'runs', case when run_id is null then 0 else 1 end,
-            'refused', unsaid + unrated,
+            'refused', unsaid + unrated + unknown,
             'spans', public.chopsky_import_rows('conversation_spans', line -> 'spans'),
             'messages', public.chopsky_import_rows('conversation_messages', said),
             'contents', public.chopsky_import_rows('conversation_contents', line -> 'contents'),
-            'feedback', public.chopsky_import_rows('conversation_feedback', rated)
+            'feedback', public.chopsky_import_rows('conversation_feedback', rated),
+            'profiles', public.chopsky_import_rows('user_profiles', profiles)
         );
         if run_id is null then
             counts := public.chopsky_add_counts(counts, written);

@@ -1941,6 +1941,20 @@ export type Database = {
           id: string;
         }[];
       };
+      chopsky_export_messages: {
+        Args: { message_ids: string[] };
+        Returns: {
+          exported: string;
+          id: string;
+        }[];
+      };
+      chopsky_export_profiles: {
+        Args: { user_ids: string[] };
+        Returns: {
+          exported: string;
+          id: string;
+        }[];
+      };
       chopsky_export_runs: {
         Args: { run_ids: string[] };
         Returns: {

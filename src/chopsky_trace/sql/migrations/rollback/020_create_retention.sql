@@ -3,6 +3,8 @@ drop function public.chopsky_keep_imported(json);
 drop function public.chopsky_import_rows(text, json);
 drop function public.chopsky_export_sessions(uuid[]);
 drop function public.chopsky_export_feedback(uuid[]);
+drop function public.chopsky_export_profiles(text[]);
+drop function public.chopsky_export_messages(uuid[]);
 drop function public.chopsky_settle_imported_feedback(uuid[]);
 drop function public.chopsky_export_runs(uuid[]);
 select public.chopsky_erase_on_auth_delete(false);
