@@ -134,7 +134,7 @@ def test_a_backup_is_restored_as_the_page_says(
     tmp_path: Path,
     regime: str,
 ):
-    dump, restore, prepare = commands()
+    dump, prepare, restore = commands()
     target = make_database(regime)
     environment = os.environ | {
         "PATH": os.pathsep.join([str(postgres_server.cluster.programs), os.environ["PATH"]]),
@@ -150,11 +150,12 @@ def test_a_backup_is_restored_as_the_page_says(
         assert done.returncode == 0, done.stderr
 
     run(dump)
+    assert (tmp_path / "public.dump").stat().st_mode & 0o077 == 0
     if regime == "plain":
         for line in prepare.strip().splitlines():
             words = line.split()
             assert words.pop(0) == "chopsky-trace"
-            arguments = [target if word == '"$TARGET_URL"' else word for word in words]
+            arguments = [target if word == '"${TARGET_URL:?}"' else word for word in words]
             assert CliRunner().invoke(main, arguments).exit_code == 0, line
     run(restore)
     with connect(filled_url) as source, connect(target) as restored:
