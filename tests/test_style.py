@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ def test_every_statement_has_a_name_and_a_reason(path: Path):
     from chopsky_trace.database import statements
 
     text = path.read_text("utf-8")
-    named = [line for line in text.splitlines() if line.startswith("-- ") and line.endswith(" --")]
+    named = re.findall(r"^-- (?!list )(.+) --$", text, re.MULTILINE)
     found = statements.load(path.name)
-    assert named == [f"-- {name} --" for name in found]
+    assert named == list(found)
+    lists = re.findall(r"^-- list (.+) --$", text, re.MULTILINE)
+    assert all(text.count(f"@{name}@") > 1 for name in lists), "a list is what several have"
     assert all(sql for sql in found.values())

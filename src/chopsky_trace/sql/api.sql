@@ -1,3 +1,18 @@
+-- list own_run_columns --
+-- Of a run, what a signed-in user may read.
+r.id, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.average_response_time,
+r.user_satisfaction_score, r.started_at, r.ended_at, r.created_at, r.updated_at
+
+-- list said_columns --
+-- Of a message, what a signed-in user may read, but for its id and its run.
+m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
+m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at
+
+-- list inner_columns --
+-- The same of a run's messages, with their ids.
+i.id, i.session_id, i.tenant_id, i.user_id, i.sequence, i.role, i.content, i.parts, i.name, i.is_internal,
+i.response_time_ms, i.action_taken, i.questions_asked, i.created_at
+
 -- conversations --
 -- One page of sessions, the latest active first. Like all that is not named otherwise here, it asks for no column that a
 -- signed-in user may not read: row level security decides which rows there are.
@@ -81,14 +96,11 @@ select l.*
 from (
     (
         select
-            m.id, r.id as conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
-            m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at,
+            m.id, r.id as conversation_run_id, @said_columns@,
             coalesce(r.started_at, r.created_at) as began, r.id as run_place, coalesce(m.sequence, 2147483647) as place
         from public.conversation_runs r
         cross join lateral (
-            select
-                i.id, i.session_id, i.tenant_id, i.user_id, i.sequence, i.role, i.content, i.parts, i.name, i.is_internal,
-                i.response_time_ms, i.action_taken, i.questions_asked, i.created_at
+            select @inner_columns@
             from public.conversation_messages i
             where i.conversation_run_id = r.id and (%(internal)s or not i.is_internal)
                 and (
@@ -106,8 +118,7 @@ from (
     union all
     (
         select
-            m.id, m.conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
-            m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at,
+            m.id, m.conversation_run_id, @said_columns@,
             m.created_at, '00000000-0000-0000-0000-000000000000'::uuid, 0
         from public.conversation_messages m
         where m.session_key = %(session_key)s and m.conversation_run_id is null and (%(internal)s or not m.is_internal)
@@ -129,14 +140,11 @@ select l.*
 from (
     (
         select
-            m.id, r.id as conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
-            m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at,
+            m.id, r.id as conversation_run_id, @said_columns@,
             coalesce(r.started_at, r.created_at) as began, r.id as run_place, coalesce(m.sequence, 2147483647) as place
         from public.conversation_runs r
         cross join lateral (
-            select
-                i.id, i.session_id, i.tenant_id, i.user_id, i.sequence, i.role, i.content, i.parts, i.name, i.is_internal,
-                i.response_time_ms, i.action_taken, i.questions_asked, i.created_at
+            select @inner_columns@
             from public.conversation_messages i
             where i.conversation_run_id = r.id and (%(internal)s or not i.is_internal)
                 and (
@@ -154,8 +162,7 @@ from (
     union all
     (
         select
-            m.id, m.conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
-            m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at,
+            m.id, m.conversation_run_id, @said_columns@,
             m.created_at, '00000000-0000-0000-0000-000000000000'::uuid, 0
         from public.conversation_messages m
         where m.session_key = %(session_key)s and m.conversation_run_id is null and (%(internal)s or not m.is_internal)
@@ -180,9 +187,7 @@ where m.id = any (%(ids)s::uuid[])
 
 -- own_runs --
 -- One page of the runs that a signed-in user may read, with the columns that they may.
-select
-    r.id, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.average_response_time,
-    r.user_satisfaction_score, r.started_at, r.ended_at, r.created_at, r.updated_at
+select @own_run_columns@
 from public.conversation_runs r
 where not r.merged
     and (%(user_id)s::text is null or r.user_id = %(user_id)s)
@@ -198,9 +203,7 @@ limit %(limit)s
 
 -- own_run --
 -- One run as a signed-in user may read it.
-select
-    r.id, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.average_response_time,
-    r.user_satisfaction_score, r.started_at, r.ended_at, r.created_at, r.updated_at
+select @own_run_columns@
 from public.conversation_runs r
 where r.id = %(id)s
 
@@ -220,8 +223,7 @@ where m.id = any (%(ids)s::uuid[])
 -- own_messages --
 -- One page of a run's messages as a signed-in user may read them.
 select
-    m.id, m.conversation_run_id, m.session_id, m.tenant_id, m.user_id, m.sequence, m.role, m.content, m.parts, m.name,
-    m.is_internal, m.response_time_ms, m.action_taken, m.questions_asked, m.created_at
+    m.id, m.conversation_run_id, @said_columns@
 from public.conversation_messages m
 where m.conversation_run_id = %(run_id)s and not m.is_internal and coalesce(m.sequence, 2147483647) > %(after)s
 order by m.sequence nulls last, m.id

@@ -1,3 +1,8 @@
+-- list conversation_columns --
+-- What an application knows of a conversation as a whole.
+s.id, s.session_id, s.tenant_id, s.user_id, s.title, s.state, s.is_archived, s.metadata,
+s.created_at, s.updated_at, s.last_activity_at, s.completed_at, s.expires_at
+
 -- begin --
 -- One of this name, user and tenant that is there is the same conversation; what is given is added to it. One that has
 -- expired and was not removed yet is taken up again: for as long as is given, else for as long as it had.
@@ -42,17 +47,13 @@ order by s.last_activity_at desc limit 1;
 
 -- conversation --
 -- What an application knows of a conversation as a whole.
-select
-    s.id, s.session_id, s.tenant_id, s.user_id, s.title, s.state, s.is_archived, s.metadata,
-    s.created_at, s.updated_at, s.last_activity_at, s.completed_at, s.expires_at
+select @conversation_columns@
 from public.conversation_sessions s
 where s.id = %(id)s;
 
 -- of_user --
 -- A user's list of conversations: neither what was put away nor what has expired and waits for its removal.
-select
-    s.id, s.session_id, s.tenant_id, s.user_id, s.title, s.state, s.is_archived, s.metadata,
-    s.created_at, s.updated_at, s.last_activity_at, s.completed_at, s.expires_at
+select @conversation_columns@
 from public.conversation_sessions s
 where s.user_id = %(user_id)s and (%(tenant_id)s::text is null or s.tenant_id = %(tenant_id)s)
     and not s.is_archived and (s.expires_at is null or s.expires_at > now())

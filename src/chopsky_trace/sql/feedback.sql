@@ -1,3 +1,8 @@
+-- list feedback_columns --
+-- Of one opinion, what also a signed-in user may read.
+f.id, f.about_id, f.conversation_run_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.created_at,
+f.updated_at
+
 -- own_target --
 -- What a signed-in user may rate by an id: a message of theirs that they see, else a run of theirs.
 select m.id as message_id, null::uuid as conversation_run_id
@@ -40,17 +45,14 @@ returning f.id
 
 -- given --
 -- One, as it is stored.
-select
-    f.id, f.about_id, f.conversation_run_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.created_at,
-    f.updated_at
+select @feedback_columns@
 from public.conversation_feedback f
 where f.id = %(id)s
 
 -- of_run --
 -- What was said of a run and of what is in it, the latest first; what a signed-in user may read of it.
 select
-    f.id, f.about_id, f.conversation_run_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.created_at,
-    f.updated_at, m.sequence as message_sequence
+    @feedback_columns@, m.sequence as message_sequence
 from public.conversation_feedback f
 left join public.conversation_messages m on m.id = f.message_id
 where f.conversation_run_id = %(run_id)s
@@ -61,16 +63,12 @@ limit %(limit)s
 -- One page of what was said of a session's runs and messages, the latest first.
 select l.*
 from (
-    select
-        f.id, f.about_id, f.conversation_run_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.created_at,
-        f.updated_at
+    select @feedback_columns@
     from public.conversation_runs r
     join public.conversation_feedback f on f.conversation_run_id = r.id
     where r.session_key = %(session_key)s
     union all
-    select
-        f.id, f.about_id, f.conversation_run_id, f.message_id, f.user_id, f.key, f.thumbs, f.score, f.value, f.comment, f.created_at,
-        f.updated_at
+    select @feedback_columns@
     from public.conversation_messages m
     join public.conversation_feedback f on f.message_id = m.id
     where m.session_key = %(session_key)s and m.conversation_run_id is null

@@ -1,3 +1,29 @@
+-- list run_columns --
+-- Of a run, all that people read of it.
+r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
+r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
+r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.metadata, r.resumes, r.resumed_at,
+r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
+
+-- list arriving_columns --
+-- Of a run as it arrives.
+r.id, r.project, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.total_tokens_used,
+r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time, r.unpriced_calls, r.unmeasured_calls,
+r.error, r.started_at, r.ended_at, r.created_at, r.updated_at
+
+-- list message_columns --
+-- Of a message, all that people read of it, but for its id and its run.
+m.span_id, m.sequence, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
+m.is_internal, m.token_count, m.token_count_source, m.response_time_ms, m.cost, m.model, m.provider, m.created_at
+
+-- list span_columns --
+-- Of a span, all but its payloads.
+s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.status, s.error, s.provider, s.model, s.model_requested,
+s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
+s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
+s.finish_reason, s.duplicate_of, s.tags,
+(select c.output_tokens_per_second from public.conversation_calls c where c.id = s.id) as output_tokens_per_second
+
 -- runs --
 -- One page of conversation runs, newest first. created_at (the server's clock) orders and bounds it, because it is
 -- indexed with every filter; a run never arrives a day before it starts. The neighbours' ids tell how many characters name a run.
@@ -27,11 +53,7 @@ limit %(limit)s
 
 -- run --
 -- One run with all that people read of it.
-select
-    r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
-    r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
-    r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.metadata, r.resumes, r.resumed_at,
-    r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
+select @run_columns@
 from public.conversation_runs r
 left join public.conversation_analytics a on a.conversation_run_id = r.id
 where r.id = %(id)s
@@ -70,11 +92,7 @@ where r.session_key = %(session_key)s and r.session_id is not null limit 1
 
 -- session_runs --
 -- One page of a session's runs in the order they were held, from the run on that the page before ended in.
-select
-    r.id, r.project, r.environment, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages,
-    r.total_tokens_used, r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time,
-    r.unpriced_calls, r.unmeasured_calls, r.user_satisfaction_score, r.error, r.tags, r.metadata, r.resumes, r.resumed_at,
-    r.merged, r.started_at, r.ended_at, r.created_at, r.updated_at, a.error_count, a.retry_count
+select @run_columns@
 from public.conversation_runs r
 left join public.conversation_analytics a on a.conversation_run_id = r.id
 where r.session_key = %(session_key)s and not r.merged
@@ -90,8 +108,7 @@ limit %(limit)s
 -- One page of a session's messages, run after run, from a place in a run on. A limit for each run too, so that runs are
 -- taken one by one, and no more of them than the page needs.
 select
-    m.id, r.id as conversation_run_id, m.span_id, m.sequence, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
-    m.is_internal, m.token_count, m.token_count_source, m.response_time_ms, m.cost, m.model, m.provider, m.created_at
+    m.id, r.id as conversation_run_id, @message_columns@
 from public.conversation_runs r
 cross join lateral (
     select i.*
@@ -114,8 +131,7 @@ limit %(limit)s
 -- messages --
 -- One page of a run's messages in order. A message whose sequence nobody has set yet comes last.
 select
-    m.id, m.conversation_run_id, m.span_id, m.sequence, m.role, m.content, m.parts, m.tool_calls, m.tool_call_id, m.name,
-    m.is_internal, m.token_count, m.token_count_source, m.response_time_ms, m.cost, m.model, m.provider, m.created_at
+    m.id, m.conversation_run_id, @message_columns@
 from public.conversation_messages m
 where m.conversation_run_id = %(run_id)s
     and (%(internal)s or not m.is_internal)
@@ -136,12 +152,7 @@ limit %(limit)s
 
 -- spans --
 -- One page of a run's spans as a call tree needs them: without payloads. Parents come before their children where clocks agree.
-select
-    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.status, s.error, s.provider, s.model, s.model_requested,
-    s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
-    s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
-    s.finish_reason, s.duplicate_of, s.tags,
-    (select c.output_tokens_per_second from public.conversation_calls c where c.id = s.id) as output_tokens_per_second
+select @span_columns@
 from public.conversation_spans s
 where s.conversation_run_id = %(run_id)s
     and (%(after)s::uuid is null or (coalesce(s.started_at, s.created_at), s.id) > (
@@ -161,12 +172,7 @@ with recursive below (id) as (
 ), picked as (
     select b.id from below b limit %(limit)s
 )
-select
-    s.id, s.conversation_run_id, s.parent_span_id, s.kind, s.name, s.source, s.instrumentor, s.is_provider, s.native_id, s.status, s.error, s.provider, s.model, s.model_requested,
-    s.started_at, s.ended_at, s.response_time_ms, s.time_to_first_token_ms, s.input_tokens, s.output_tokens, s.total_tokens,
-    s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.audio_tokens, s.usage_source, s.cost, s.cost_source,
-    s.finish_reason, s.duplicate_of, s.tags,
-    (select c.output_tokens_per_second from public.conversation_calls c where c.id = s.id) as output_tokens_per_second
+select @span_columns@
 from picked p
 join public.conversation_spans s on s.id = p.id
 order by coalesce(s.started_at, s.created_at), s.id
@@ -357,10 +363,7 @@ limit %(limit)s
 
 -- runs_new --
 -- Runs that arrived since; the caller asks for a little overlap, because transactions commit out of order.
-select
-    r.id, r.project, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.total_tokens_used,
-    r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time, r.unpriced_calls, r.unmeasured_calls,
-    r.error, r.started_at, r.ended_at, r.created_at, r.updated_at
+select @arriving_columns@
 from public.conversation_runs r
 where r.created_at >= %(since)s and not r.merged
 order by r.created_at desc, r.id desc
@@ -368,10 +371,7 @@ limit %(limit)s
 
 -- runs_of_ids --
 -- These runs as they stand now.
-select
-    r.id, r.project, r.name, r.tenant_id, r.user_id, r.session_id, r.status, r.total_messages, r.total_tokens_used,
-    r.total_input_tokens, r.total_output_tokens, r.total_cost, r.average_response_time, r.unpriced_calls, r.unmeasured_calls,
-    r.error, r.started_at, r.ended_at, r.created_at, r.updated_at
+select @arriving_columns@
 from public.conversation_runs r
 where r.id = any (%(ids)s) and not r.merged
 order by r.created_at, r.id
