@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test crash test-postgres test-supabase types conformance check format schema bench bench-read clean
+.PHONY: help demo test crash test-postgres test-supabase types conformance check format schema bench bench-quick bench-read clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ types: .venv/.dev ## write sql/types again from the migrations, by the Supabase 
 
 bench: .venv/.dev ## caller's time per callback and rows per second, beside the alternatives
 	$(BIN)/python -m benchmarks
+
+bench-quick: .venv/.dev ## the same with few rounds, and the questions of bench-read at a small size: to see that they run, not to quote
+	$(BIN)/python -m benchmarks --quick --rounds 1
+	$(BIN)/python -m benchmarks.reading --messages 20000 --times 5
 
 bench-read: .venv/.dev ## what people ask of the tables, at 5 million messages (15 GB of disk, 20 minutes); writers in the same sessions
 	$(BIN)/python -m benchmarks.reading
