@@ -121,6 +121,21 @@ def test_what_only_looks_like_base64_stays_text() -> None:
     assert restored(found, by_id(contents)) == {"data": almost, "base64": "x" * (LONG_CHARS + 1)}
 
 
+@given(st.binary(max_size=4), st.lists(st.tuples(st.integers(0, 8), st.sampled_from("AB+/=- \n\0é")), max_size=2))
+def test_media_is_what_the_standard_library_reads_and_writes_again(data: bytes, errors: list[tuple[int, str]]) -> None:
+    tail = base64.b64encode(data).decode()
+    for place, character in errors:
+        tail = tail[:place] + character + tail[place + 1 :]
+    encoded = "A" * LONG_CHARS + tail
+    try:
+        is_media = base64.b64encode(base64.b64decode(encoded, validate=True)).decode() == encoded
+    except ValueError:
+        is_media = False
+    contents = Contents()
+    contents.without(RUN, {"data": encoded})
+    assert [row["kind"] for row in contents.rows()] == ["media" if is_media else "text"]
+
+
 def test_an_applications_own_reference_stays() -> None:
     contents = Contents()
     theirs = {"$text": "theirs", "long": LONG}

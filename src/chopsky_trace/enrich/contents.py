@@ -13,9 +13,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
+from binascii import a2b_base64, b2a_base64
 from typing import Any, cast
 
 import orjson
@@ -27,7 +26,6 @@ MAX_DEPTH = 60
 """Deeper levels of a payload stay as they are."""
 REFERENCES = frozenset(("$text", "$document", "$media", "$message", "$messages", "$content"))
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _MEDIA_KEYS = frozenset(("data", "base64", "bytes", "file_data", "b64_json", "image", "audio", "image_data"))
 """Where content blocks carry base64; providers agree on little else."""
 
@@ -109,14 +107,12 @@ class Contents:
             return None
         prefix = url[0] if url else ""
         encoded = text[len(prefix) :]
-        if not _BASE64.fullmatch(encoded):
-            return None
         try:
-            data = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+            data = a2b_base64(encoded, strict_mode=True)
+        except ValueError:
             return None
-        if base64.b64encode(data).decode() != encoded:
-            # Not to be put together again as it was.
+        # The last group may have bits that stand for nothing: then it is not to be put together again as it was.
+        if not data or b2a_base64(data[-(len(data) % 3 or 3) :], newline=False).decode() != encoded[-4:]:
             return None
         content = content_id(data)
         media_type = (url[1] if url else None) or _media_type(around or {})
