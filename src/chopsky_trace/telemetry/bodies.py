@@ -11,7 +11,7 @@ from orjson import Fragment, dumps
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import content_id, storable, text_of
 from chopsky_trace.telemetry.conventions.reading import Message
-from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
+from chopsky_trace.telling.bodies import OPTIONS, Bodies, hides_float
 from chopsky_trace.telling.memory import Draft, Entry, Root, chars_of, tail_of
 
 LISTS_DEPTH = 4
@@ -100,7 +100,7 @@ class MessageBodies(Bodies):
         if self.redactor is None:
             try:
                 encoded = dumps(found, hook, OPTIONS)
-                if len(encoded) <= self.max_string and (b"null" not in encoded or not odd_float(found)):
+                if len(encoded) <= self.max_string and not hides_float(encoded, found):
                     return Fragment(encoded)
             except (TypeError, ValueError, RecursionError):
                 pass

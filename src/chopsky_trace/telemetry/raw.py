@@ -17,7 +17,7 @@ from chopsky_trace.records import FORMAT
 from chopsky_trace.telemetry.conventions import table
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeEvent, NativeLog, NativeSpan
 from chopsky_trace.telemetry.conventions.values import loose
-from chopsky_trace.telling.bodies import odd_float
+from chopsky_trace.telling.bodies import hides_float
 
 SPAN_HEAD = b'{"v":%d,"t":"otel_span",' % FORMAT
 LOG_HEAD = b'{"v":%d,"t":"otel_log",' % FORMAT
@@ -183,7 +183,7 @@ def _plain(value: Any, max_string: int) -> Any:
     """The value encoded by itself, so that one that is odd costs only its own way round."""
     try:
         encoded = dumps(value, None, OPT_NON_STR_KEYS)
-        if len(encoded) <= max_string and (b"null" not in encoded or not odd_float(value)):
+        if len(encoded) <= max_string and not hides_float(encoded, value):
             return Fragment(encoded)
     except (TypeError, ValueError, RecursionError):
         pass

@@ -19,6 +19,9 @@ _new_entry = Entry.__new__
 MAX_RECENT = 256
 RECENT_CHARS = 4_000
 """Texts this long are not kept for the next run."""
+LONG_JSON = 20_000
+FEW_VALUES = 300
+NEVER_ODD: frozenset[type] = frozenset((str, int, bool, type(None)))
 
 
 class Bodies:
@@ -61,9 +64,7 @@ class Bodies:
         is_text = content.__class__ is str
         try:
             encoded = dumps(core, None, OPTIONS)
-            odd = len(encoded) > self.max_string or (
-                b"null" in encoded and not (is_text and not calls) and odd_float(core)
-            )
+            odd = len(encoded) > self.max_string or (not (is_text and not calls) and hides_float(encoded, core))
         except (TypeError, ValueError, RecursionError):
             encoded = b""
             odd = True
@@ -148,8 +149,31 @@ class Bodies:
         return {"type": type(value).__name__}
 
 
+def hides_float(encoded: bytes, value: Any) -> bool:
+    """Whether a NaN or infinity hides in what orjson has encoded of a value: it writes them as null."""
+    if len(encoded) > LONG_JSON:
+        # A photograph is one value of many: looking at each costs less than a search through its text.
+        values = [value]
+        for one in values:
+            kind = one.__class__
+            if kind is dict:
+                values += one.values()
+            elif kind is list:
+                values += one
+            elif kind is float:
+                if one - one != 0:
+                    return True
+            elif kind not in NEVER_ODD:
+                break
+            if len(values) > FEW_VALUES:
+                break
+        else:
+            return False
+    return b"null" in encoded and odd_float(value)
+
+
 def odd_float(value: Any, depth: int = 0) -> bool:
-    """Whether a NaN or infinity hides in what orjson has encoded (it writes them as null)."""
+    """Whether a NaN or infinity is in a value; True where it is too deep to tell."""
     if isinstance(value, float):
         return value - value != 0
     if isinstance(value, (str, int)) or value is None:

@@ -24,14 +24,12 @@ from orjson import OPT_SORT_KEYS, Fragment, dumps
 from chopsky_trace.enrich.limit import clean
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id, text_of
 from chopsky_trace.sources.langchain.blocks import as_traced, copy_blocks, same_blocks
-from chopsky_trace.telling.bodies import OPTIONS, Bodies, odd_float
+from chopsky_trace.telling.bodies import NEVER_ODD, OPTIONS, Bodies, hides_float
 from chopsky_trace.telling.memory import PREFIX_MESSAGES, Draft, Entry, Root, chars_of
 from chopsky_trace.telling.turns import ROLES
 
 # What a class is in: asking pydantic whether an object is an instance takes a microsecond.
 MESSAGES: frozenset[type] = frozenset((AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage))
-PLAIN: frozenset[type] = frozenset((int, bool, type(None)))
-"""What JSON has, and is never odd."""
 
 
 class Snapshot(Bodies):
@@ -138,7 +136,7 @@ class Snapshot(Bodies):
                 if plain:
                     return found
                 encoded = dumps(found, partial(self._object, root, draft), OPTIONS)
-                if len(encoded) <= self.max_string and (b"null" not in encoded or not odd_float(value)):
+                if len(encoded) <= self.max_string and not hides_float(encoded, value):
                     return Fragment(encoded)
             except (TypeError, ValueError, RecursionError, LookupError, AttributeError):
                 pass
@@ -158,7 +156,7 @@ class Snapshot(Bodies):
                 if item:
                     item = self._list(root, draft, item)
                     plain = plain and item.__class__ is dict
-            elif kind not in PLAIN:
+            elif kind not in NEVER_ODD:
                 plain = False
             found[key] = item
         return found, plain
