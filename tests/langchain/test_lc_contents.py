@@ -81,11 +81,13 @@ def test_a_long_text_deep_in_a_state_is_stored_once(store: Store, tracer: Supaba
     assert (row["kind"], row["text"]) == ("text", LONG)
 
 
+@pytest.mark.parametrize("longest", [4_000_000, 20_000], ids=["short enough", "longer than a string may be"])
 @pytest.mark.parametrize("kept", [False, True])
 def test_an_image_is_stored_once_per_session(
-    store: Store, database_url: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+    store: Store, database_url: str, kept: bool, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHOPSKY_TRACE_KEEP_MEDIA", str(kept).lower())
+    monkeypatch.setenv("CHOPSKY_TRACE_MAX_FIELD_BYTES", str(longest))
 
     tracer = SupabaseTracer(database_url, session_id="pictures")
     url = "data:image/png;base64," + base64.b64encode(IMAGE).decode()

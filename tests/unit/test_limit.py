@@ -340,3 +340,16 @@ anything = st.recursive(
 def test_anything_becomes_json_and_cleaning_twice_changes_nothing(value: object) -> None:
     data = stored(value)
     assert clean(data, LONG) == data
+
+
+def test_media_is_whole_or_not_at_all() -> None:
+    """Half of an image is worth nothing; a text is cut wherever it stands."""
+    data = "iVBORw0K" * 1_000
+    block = {"type": "file", "data": data, "text": data, "url": f"data:image/png;base64,{data}"}
+    assert clean(block, 1_000) == {
+        "type": "file",
+        "data": data,
+        "text": f"{data[:1_000]}… [cut: 8000 characters in all]",
+        "url": f"data:image/png;base64,… [cut: {8_000 + 22} characters in all]",
+    }, "16,000 characters are kept of one object"
+    assert clean({"data": "no base64: " * 1_000}, 1_000)["data"].endswith("… [cut: 11000 characters in all]")

@@ -13,21 +13,18 @@
 
 from __future__ import annotations
 
-import re
 from binascii import a2b_base64, b2a_base64
 from typing import Any, cast
 
 import orjson
 
+from chopsky_trace.enrich.limit import DATA_URL, MEDIA_KEYS
 from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id
 
 MAX_DEPTH = 60
 """Deeper levels of a payload stay as they are."""
 REFERENCES = frozenset(("$text", "$document", "$media", "$message", "$messages", "$content"))
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,")
-_MEDIA_KEYS = frozenset(("data", "base64", "bytes", "file_data", "b64_json", "image", "audio", "image_data"))
-"""Where content blocks carry base64; providers agree on little else."""
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 
@@ -102,8 +99,8 @@ class Contents:
         return {"$document": content}
 
     def _media(self, text: str, key: str, around: dict[str, Any] | None) -> dict[str, Any] | None:
-        url = _DATA_URL.match(text)
-        if url is None and key not in _MEDIA_KEYS:
+        url = DATA_URL.match(text)
+        if url is None and key not in MEDIA_KEYS:
             return None
         prefix = url[0] if url else ""
         encoded = text[len(prefix) :]

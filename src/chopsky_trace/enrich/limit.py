@@ -5,6 +5,7 @@ Used where orjson refuses, or where NaN may be inside. Strings stay strings; wha
 | it was | it becomes |
 |---|---|
 | a string too long | its beginning, then `… [cut: 31457280 characters in all]` |
+| media too long (base64) | whole, while the object has room for it; else `data:image/png;base64,… [cut: ...]` |
 | NUL or a lone surrogate in a string | U+FFFD |
 | NaN, Infinity | `{"$float": "NaN"}` |
 | an integer beyond 64 bits | `{"$int": "..."}` |
@@ -52,6 +53,11 @@ MAX_DIGEST_BYTES = 8_000_000
 """Longest bytes whose digest is worth the caller's time."""
 MAX_ARRAY = 1_000
 """Most elements of an array that are kept."""
+
+MEDIA_KEYS = frozenset(("data", "base64", "bytes", "file_data", "b64_json", "image", "audio", "image_data"))
+"""Where content blocks carry base64; providers agree on little else."""
+DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _TIMES = (datetime.datetime, datetime.date, datetime.time)
@@ -136,6 +142,17 @@ class _Cleaner:
         text = storable(text)
         return text if whole <= room else f"{text}… [cut: {whole} characters in all]"
 
+    def _long(self, text: str, key: str) -> str:
+        """A string that is too long. Of media half is worth nothing, and the worker takes it out anyway."""
+        url = DATA_URL.match(text)
+        begins = url.end() if url else 0
+        if (url is None and key not in MEDIA_KEYS) or not _BASE64.fullmatch(text, begins):
+            return self.text(text)
+        if len(text) > self.characters:
+            return f"{text[:begins]}… [cut: {len(text)} characters in all]"
+        self.characters -= len(text)
+        return text
+
     def _integer(self, value: int) -> Any:
         if -(2**63) <= value < 2**64:
             return value
@@ -154,7 +171,11 @@ class _Cleaner:
                 # 1 and "1" are two keys; neither may swallow the other.
                 others = (f"{name} ({type(key).__name__} {n})" for n in range(len(kept) + 1))
                 name = next(other for other in others if other not in kept)
-            kept[name] = self.value(value, depth + 1)
+            if type(value) is str and len(value) > self.max_string:
+                self.values -= 1
+                kept[name] = self._long(value, name)
+            else:
+                kept[name] = self.value(value, depth + 1)
         if len(kept) < size:
             kept["$cut"] = f"{size - len(kept)} of {size} keys"
         return kept
