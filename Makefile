@@ -8,7 +8,7 @@ WORKERS ?= 2
 TESTS ?= tests
 PYTEST_ARGS ?=
 
-.PHONY: help demo test crash test-postgres test-supabase types conformance check format schema bench bench-quick bench-read clean
+.PHONY: help demo test crash test-postgres test-supabase types conformance check format schema bench bench-quick bench-read soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,10 +70,14 @@ bench: .venv/.dev ## caller's time per callback and rows per second, beside the 
 bench-quick: .venv/.dev ## the same with few rounds, and the questions of bench-read at a small size: to see that they run, not to quote
 	$(BIN)/python -m benchmarks --quick --rounds 1
 	$(BIN)/python -m benchmarks.reading --messages 20000 --times 5
+	$(BIN)/python -m benchmarks.memory --runs 200
 
 bench-read: .venv/.dev ## what people ask of the tables, at 5 million messages (15 GB of disk, 20 minutes); writers in the same sessions
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.sharing
+
+soak: .venv/.dev ## 100,000 runs through one tracer: what the process holds in memory (ten minutes)
+	$(BIN)/python -m benchmarks.memory
 
 clean: ## remove what the other targets made (not the embedded database)
 	rm -rf .venv .cache build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

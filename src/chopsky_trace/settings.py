@@ -95,11 +95,18 @@ class Settings:
     connect_timeout_s: float = field(default=10.0, metadata={"doc": "Longest wait for a connection"})
     statement_timeout_s: float = field(default=60.0, metadata={"doc": "Longest time for one statement"})
     abandon_after_s: float = field(
-        default=3_600.0, metadata={"doc": "A run without news for so long is marked abandoned"}
+        default=3_600.0,
+        metadata={
+            "doc": "A run without news for so long is marked abandoned, and its process forgets what it knows of it"
+        },
     )
     max_open_roots: int = field(default=10_000, metadata={"doc": "Runs under way that a process remembers at once"})
     max_field_bytes: int = field(
-        default=4_000_000, metadata={"doc": "Longest single string kept; a longer one is cut and says so"}
+        default=4_000_000,
+        metadata={
+            "doc": "Longest single string kept; a longer one is cut and says how long it was. Of one payload 16 times"
+            " as much is kept, and 200,000 values; media is kept whole within that, or not at all"
+        },
     )
     other_spans: bool = field(
         default=True,

@@ -118,6 +118,9 @@ class Trace:
         """When it was last heard of, on the monotonic clock."""
         self.waiting: list[NativeSpan] = []
         """Spans that are about no model, while none has come that is."""
+        self.waiting_chars = 0
+        self.logs = 0
+        """Log records with messages that came."""
         self.spans: dict[str, Known] = {}
         self.unsettled: dict[str, Known] = {}
         self.gathered: dict[str, Gathered] = {}
@@ -132,6 +135,11 @@ class Trace:
         if known is None:
             known = self._ids[native_id] = derived_id(self.root.id, native_id)
         return known
+
+    @property
+    def size(self) -> int:
+        """How many spans and log records are remembered."""
+        return len(self.spans) + self.logs
 
     def is_complete(self) -> bool:
         """Whether all of it seems to be here, and told: its root, and the parent of every span."""
@@ -191,6 +199,8 @@ class Traces:
         """In the order in which they were last heard of."""
         self.waiting = 0
         """Spans of all traces that wait for a GenAI span."""
+        self.waiting_chars = 0
+        """The text in their attributes."""
         self._genai: dict[str, bool] = {}
         """The latest that turned out to be about a model, and whether they were complete."""
 
@@ -234,9 +244,14 @@ class Traces:
         """A span is about no model, and no other of its trace so far."""
         trace.waiting.append(native)
         self.waiting += 1
+        chars = sum(len(value) for value in native.attributes.values() if value.__class__ is str)
+        trace.waiting_chars += chars
+        self.waiting_chars += chars
 
     def released(self, trace: Trace) -> list[NativeSpan]:
         """The trace's spans that waited; they wait no longer."""
         waiting, trace.waiting = trace.waiting, []
         self.waiting -= len(waiting)
+        self.waiting_chars -= trace.waiting_chars
+        trace.waiting_chars = 0
         return waiting

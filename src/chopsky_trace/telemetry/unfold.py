@@ -25,10 +25,16 @@ MAX_WAITING = 10_000
 """Most spans, of all traces, that wait for a GenAI span; the oldest beyond it are asked after at the next look.
 
 Never kept are twice as many."""
+MAX_WAITING_CHARS = 100_000_000
+"""Most text in the attributes of all spans that wait; the oldest beyond it are given up."""
 QUIET_S = 60.0
 """A trace without news for so long, and without a root, is settled as it is."""
 ROOTED_S = 10.0
 """A trace whose root came and then nothing more for so long is forgotten: what is late is recognised all the same."""
+MAX_TRACE = 10_000
+"""Most spans and log records remembered of one trace; one that goes on and on is settled as it is and begun anew."""
+MAX_RECORDS = 256
+"""Most ways to record (users, sessions, tags that exporters were given) remembered at once."""
 REMEMBERED_BYTES = 40_000_000
 """Of lines whose records are remembered, in case their batch is built again: several batches."""
 
@@ -44,6 +50,8 @@ class Late(NamedTuple):
     """Traces whose root came."""
     heard: dict[tuple[str, str], tuple[Records, int, list[bytes]]]
     """Trace and span of the calls of which messages came, with the time of the first."""
+    large: dict[str, list[bytes]]
+    """Traces of which more is remembered than is good."""
 
 
 class Unfolder:
@@ -107,7 +115,7 @@ class Unfolder:
         with self._lock:
             found = [line for line in lines if not line.startswith(HEADS)]
             raw = dict.fromkeys(line for line in lines if line.startswith(HEADS))
-            late = Late({}, {})
+            late = Late({}, {}, {})
             # What was unfolded before is told in the order of then: some of it refers to what stands before it.
             for _, made in sorted(self._unfolded[line] for line in raw if line in self._unfolded):
                 found += made
@@ -116,7 +124,10 @@ class Unfolder:
                 found += self._remembered(line, self._unfold(native, told, late))
             # All of a call's messages at once, and a trace when all of it that is here has been looked at.
             for (trace_id, span_id), (records, at, made) in late.heard.items():
-                trace = self._traces.open[trace_id]
+                trace = self._traces.open.get(trace_id)
+                if trace is None or span_id not in trace.gathered:
+                    # There were more traces at once than are remembered.
+                    continue
                 records.heard(trace, span_id, at)
                 found += self._add(made)
                 if trace.rooted:
@@ -124,6 +135,9 @@ class Unfolder:
             for trace, made in late.rooted.values():
                 self._settle(trace)
                 self._traces.forget_complete(trace)
+                found += self._add(made)
+            for trace_id, made in late.large.items():
+                self._forget_large((trace_id,))
                 found += self._add(made)
             return found
 
@@ -135,10 +149,14 @@ class Unfolder:
                 known = late.heard.get((native.trace_id, native.span_id))
                 at = native.at if known is None else known[1]
                 late.heard[native.trace_id, native.span_id] = records, at, made
+                if self._traces.open[native.trace_id].size > MAX_TRACE:
+                    late.large[native.trace_id] = made
             made += self._taken()
             return made
         trace = self._span(records, native)
         made = self._taken()
+        if trace.size > MAX_TRACE:
+            late.large[native.trace_id] = made
         if trace.rooted:
             late.rooted[native.trace_id] = trace, made
         return made
@@ -175,6 +193,7 @@ class Unfolder:
             for trace in rooted.values():
                 self._settle(trace)
                 self._traces.forget_complete(trace)
+            self._forget_large({native.trace_id for native in spans})
             return self._taken()
 
     def logs(self, logs: Sequence[NativeLog], options: Options, failed: LostField) -> list[bytes]:
@@ -189,10 +208,13 @@ class Unfolder:
                 except Exception as error:
                     failed("export", error)
             for (trace_id, span_id), at in news.items():
-                trace = self._traces.open[trace_id]
+                trace = self._traces.open.get(trace_id)
+                if trace is None or span_id not in trace.gathered:
+                    continue
                 records.heard(trace, span_id, at)
                 if trace.rooted:
                     self._settle(trace)
+            self._forget_large({trace_id for trace_id, _ in news})
             return self._taken()
 
     def began(self, span: NativeSpan, options: Options) -> list[bytes]:
@@ -215,17 +237,16 @@ class Unfolder:
                     trace.root.forget()
 
     def _records_of(self, told: bytes) -> Records:
-        records = self._records.get(told)
-        if records is None:
-            options = options_told(loads(told), self._settings)
-            records = self._records[told] = Records(self, options, self._lost_field)
-        return records
+        return self._records.get(told) or self._new_records(told, options_told(loads(told), self._settings))
 
     def _of(self, options: Options) -> Records:
         # Kept with the options, so that no other can come to have their id.
-        records = self._records.get(id(options))
-        if records is None:
-            records = self._records[id(options)] = Records(self, options, self._lost_field)
+        return self._records.get(id(options)) or self._new_records(id(options), options)
+
+    def _new_records(self, key: bytes | int, options: Options) -> Records:
+        if len(self._records) >= MAX_RECORDS:
+            self._records.clear()
+        records = self._records[key] = Records(self, options, self._lost_field)
         return records
 
     def _trace(self, records: Records, trace_id: str) -> Trace:
@@ -258,7 +279,7 @@ class Unfolder:
         elif trace.is_genai:
             records.other(trace, native, as_other(native, reading))
         else:
-            if self._traces.waiting >= 2 * MAX_WAITING:
+            if self._traces.waiting >= 2 * MAX_WAITING or self._traces.waiting_chars > MAX_WAITING_CHARS:
                 self._give_up(next(t for t in self._traces.open.values() if t.waiting))
             self._traces.wait(trace, native)
         return trace
@@ -272,6 +293,7 @@ class Unfolder:
         trace = self._trace(records, log.trace_id)
         self._turned_out(records, trace)
         is_news = trace.gathered.setdefault(log.span_id, Gathered()).add(log, said)
+        trace.logs += is_news
         self.counts["repeated_logs"] += not is_news
         return is_news
 
@@ -359,6 +381,12 @@ class Unfolder:
         trace = self._traces.open.pop(trace_id)
         self._give_up(trace)
         self._settle(trace, ended=True)
+
+    def _forget_large(self, trace_ids: Iterable[str]) -> None:
+        for trace_id in trace_ids:
+            trace = self._traces.open.get(trace_id)
+            if trace is not None and trace.size > MAX_TRACE:
+                self._forget(trace_id)
 
     def _give_up(self, trace: Trace) -> None:
         """No GenAI span came: there is no run for these."""

@@ -19,6 +19,10 @@ MAX_TEXTS = 2_000
 """Most long texts and documents remembered of one run: they are kept alive by it."""
 MAX_PREFIXES = 16
 """Most prompts remembered of one run: as many conversations may go on in it side by side."""
+MAX_REMEMBERED = 60_000
+"""Most objects, ids and places in the tree of prompts remembered of one run, about 20,000 messages: beyond it a run
+that goes on and on is told as if it were new."""
+MAX_UNSIZED = 1_000
 PREFIX_MESSAGES = 8
 """Shorter prompts are looked at message by message: that costs less than remembering them."""
 # Before a question, behind whatever history its prompt carries.
@@ -158,6 +162,10 @@ class Root:
     held_bytes = 0
     called = False
     """Whether a model was called."""
+    ends = 0
+    """How many of its spans have ended."""
+    nodes = 0
+    """How many places its tree has."""
 
     def __init__(self, root_id: str, started: int, epoch: int) -> None:
         self.id = root_id
@@ -183,6 +191,7 @@ class Root:
         self.unsized: dict[Key, int] = {}
         """Message rows told whose size in tokens is not: their lengths."""
         self.tree = Node(None, 0, 0)
+        self.nodes = 0
         self.entry_nodes: dict[str, Node] = {}
         self.prefixes: dict[int, Prefix] = {}
         """The latest prompts, by id() of their first message."""
@@ -192,6 +201,24 @@ class Root:
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
         self.first_tail: list[tuple[str, int, int, int]] = []
+
+    def renew(self) -> None:
+        """Forget what was told long ago: should it come again, it is told again, which adds nothing.
+
+        Kept is what the latest events are compared with.
+        """
+        last, first, outputs, answers, unsized = (
+            self.last_output,
+            self.first_tail,
+            self.outputs,
+            self.answers,
+            self.unsized,
+        )
+        self.forget()
+        self.last_output, self.first_tail = last, first
+        self.outputs = {body: outputs[body] for body, _, _ in last if body in outputs}
+        self.answers = {text: body for text, body in answers.items() if body in self.outputs}
+        self.unsized = dict(list(unsized.items())[-MAX_UNSIZED:])
 
     # -- bodies
 
@@ -346,6 +373,7 @@ class Root:
             prompt = {"bodies": ids[known:], "extends": node.span, "take": known}
             links = node.links + 1
         first = next((i for i, e in enumerate(entries) if e.role != "system"), None) if known == 0 else None
+        self.nodes += len(ids) - known
         for index in range(known, len(ids)):
             if index == first:
                 self.entry_nodes[ids[index]] = node

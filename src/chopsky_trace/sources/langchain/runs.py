@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from time import monotonic_ns
 from typing import Any
 
 from chopsky_trace.records import Kind
@@ -13,6 +14,10 @@ SOURCE = "langchain"
 ENDS_AT_ONCE = 512
 REMEMBERED_ENDS = 4_096
 """Ended spans that a second end is recognised by: one handler given twice is called twice."""
+MAX_OPEN_SPANS = 10_000
+"""Spans of one run that may be under way; beyond it the older half is forgotten."""
+LOOKS = 4
+"""How often runs without news are looked for in the time after which they are forgotten."""
 
 
 class OpenSpan:
@@ -49,7 +54,7 @@ class OpenSpan:
 class Runs:
     """Runs under way of one destination, shared by its tracers: whichever sees a parent, all do."""
 
-    def __init__(self, max_open_roots: int) -> None:
+    def __init__(self, max_open_roots: int, abandon_after_s: float = 3_600.0) -> None:
         self.open: dict[int, OpenSpan] = {}
         self.roots: dict[str, Root] = {}
         self.ended: dict[int, str] = {}
@@ -57,21 +62,61 @@ class Runs:
         self.max_open_roots = max_open_roots
         self.waiting: set[int] = set()
         """Model calls that have not given a token yet, or whose every chunk may state usage."""
+        self._abandon_after_ns = round(abandon_after_s * 1e9)
+        self._look_at = monotonic_ns() + self._abandon_after_ns // LOOKS
+        self._news: dict[str, tuple[int, int, int]] = {}
+        """Of each run at the last look: how many of its spans had ended, when its latest open one began, and since
+        when both are so."""
 
     def new_root(self, root_hex: str, started: int, epoch: int) -> Root:
         root = Root(root_hex, started, epoch)
         if len(self.roots) >= self.max_open_roots:
             # Runs that never end: forget the oldest. Its late events still make records, only less linked.
             for old in _oldest(self.roots, 1):
-                oldest = self.roots.pop(old, None)
-                for key in tuple(oldest.open) if oldest is not None else ():
-                    self.open.pop(key, None)
-                    self.waiting.discard(key)
+                self._forget(old)
+        if (now := monotonic_ns()) >= self._look_at:
+            self.forget_quiet(now)
         self.roots[root_hex] = root
         return root
 
+    def forget_quiet(self, now: int) -> None:
+        """Forgets the runs of which nothing began or ended for `abandon_after_s`: they hold their messages in memory.
+
+        Args:
+            now: the monotonic clock's nanoseconds.
+        """
+        self._look_at = now + self._abandon_after_ns // LOOKS
+        before, self._news = self._news, {}
+        for root_id in _oldest(self.roots, len(self.roots)):
+            root = self.roots.get(root_id)
+            if root is None:
+                continue
+            began = max((span.mono for key in tuple(root.open) if (span := self.open.get(key))), default=0)
+            ended, latest, since = before.get(root_id, (-1, 0, now))
+            if (ended, latest) != (root.ends, began):
+                since = now
+            if now - since >= self._abandon_after_ns:
+                self._forget(root_id)
+            else:
+                self._news[root_id] = root.ends, began, since
+
+    def thin(self, root: Root) -> None:
+        """Forgets the older half of a run's open spans: of so many most were left, and will never end."""
+        keys = sorted((span.mono, key) for key in tuple(root.open) if (span := self.open.get(key)) and not span.is_top)
+        for _, key in keys[: len(keys) // 2]:
+            root.open.discard(key)
+            self.open.pop(key, None)
+            self.waiting.discard(key)
+
+    def _forget(self, root_id: str) -> None:
+        root = self.roots.pop(root_id, None)
+        for key in tuple(root.open) if root is not None else ():
+            self.open.pop(key, None)
+            self.waiting.discard(key)
+
     def closed(self, key: int, root: Root) -> None:
         root.open.discard(key)
+        root.ends += 1
         if not root.open:
             self.roots.pop(root.id, None)
         ended = self.ended

@@ -13,8 +13,8 @@ from chopsky_trace.records import FORMAT, RETRY_TAG, Kind, Scope
 from chopsky_trace.scope import current, traced
 from chopsky_trace.sources.langchain import fields
 from chopsky_trace.sources.langchain.out import Out
-from chopsky_trace.sources.langchain.runs import SOURCE, OpenSpan
-from chopsky_trace.telling.memory import Draft, Entry, Root, growth, prompt_refs
+from chopsky_trace.sources.langchain.runs import MAX_OPEN_SPANS, SOURCE, OpenSpan
+from chopsky_trace.telling.memory import MAX_REMEMBERED, Draft, Entry, Root, growth, prompt_refs
 from chopsky_trace.telling.sampling import is_sampled
 
 running_config = var_child_runnable_config.get
@@ -164,6 +164,11 @@ class Starts(Out):
             with root.lock:
                 root.epoch = epoch
                 root.forget()
+        elif len(root.entries) + len(root.sent) + root.nodes > MAX_REMEMBERED:
+            with root.lock:
+                root.renew()
+        if len(root.open) >= MAX_OPEN_SPANS:
+            runs.thin(root)
         spans[key] = span
         if key in runs.ended:
             # A caller that uses one id again: a run of its own all the same.

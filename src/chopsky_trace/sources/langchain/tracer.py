@@ -90,7 +90,9 @@ class SupabaseTracer(Callbacks):
         if self._recorder is None:
             opened = self._destination.opened()
             if opened is not None:
-                runs = _runs.setdefault(opened.folder, Runs(opened.settings.max_open_roots))
+                runs = _runs.setdefault(
+                    opened.folder, Runs(opened.settings.max_open_roots, opened.settings.abandon_after_s)
+                )
                 recorder = Recorder(runs, opened.writer, opened.options, self._destination.lost_field)
                 recorder.run_ended = opened.run_ended if opened.flushes else None
                 self._recorder = recorder
