@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -342,17 +343,27 @@ def destination_key(url: str) -> str:
     parts = urlsplit(url.replace("#", "%23"))
     query = parse_qs(parts.query)
     user = unquote(parts.username or (query.get("user") or [""])[0])
-    host = (parts.hostname or (query.get("host") or [""])[0]).lower()
     database = unquote(parts.path.lstrip("/")) or (query.get("dbname") or [""])[0] or user
-    project = supabase_project(host, user)
+    places = _places(parts.netloc.rpartition("@")[2], (query.get("host") or [""])[0], (query.get("port") or [""])[0])
+    project = supabase_project(places[0][0], user)
     if project:
         # Direct, session pooler and transaction pooler are one database.
         return f"supabase:{project}/{database}/{user.split('.')[0]}"
+    return f"{','.join(f'{host}:{port}' for host, port in places)}/{database}/{user}"
+
+
+def _places(netloc: str, hosts: str, ports: str) -> list[tuple[str, int]]:
+    """Hosts and ports of a URL: there may be several, of which one serves at a time."""
+    found = [re.fullmatch(r"(\[.*\]|[^:]*)(?::(.*))?", place) for place in netloc.split(",")]
+    named = [(place[1].strip("[]"), place[2]) if place else ("", "") for place in found]
+    if not any(host for host, _ in named):
+        named = [(host, named[0][1]) for host in hosts.split(",")]
+    given = ports.split(",")
+    beside = given if len(given) == len(named) else given[:1] * len(named)
     try:
-        port = parts.port or int((query.get("port") or ["5432"])[0])
+        return [(host.lower(), int(port or other or 5432)) for (host, port), other in zip(named, beside, strict=True)]
     except ValueError:
         raise SettingsError("The database URL's port is not a number") from None
-    return f"{host}:{port}/{database}/{user}"
 
 
 def supabase_project(host: str, user: str) -> str | None:

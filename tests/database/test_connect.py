@@ -11,8 +11,8 @@ import pytest
 
 from chopsky_trace.database.connect import connect, is_local, parameters
 from chopsky_trace.database.pool import Pool
-from chopsky_trace.errors import BusyError, ConnectError
-from chopsky_trace.settings import Settings, Target
+from chopsky_trace.errors import BusyError, ConnectError, SettingsError
+from chopsky_trace.settings import Settings, Target, destination_key
 
 SECRET = "hunter-22"
 
@@ -33,6 +33,34 @@ def test_a_connection_suits_a_transaction_pooler(database_url: str):
         assert connection.execute(
             "select application_name from pg_stat_activity where pid = pg_backend_pid()"
         ).fetchone() == ("chopsky-trace test",)
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("postgresql://u@h/d", "h:5432/d/u"),
+        ("postgresql://u:p@H:1/d", "h:1/d/u"),
+        ("postgresql://u@/d?host=/run/sock&port=7", "/run/sock:7/d/u"),
+        ("postgresql://u@[::1]:9/d", "::1:9/d/u"),
+        ("postgresql://u:p@a:1,b:2/d?target_session_attrs=read-write", "a:1,b:2/d/u"),
+        ("postgresql://u@a,b/d", "a:5432,b:5432/d/u"),
+        ("postgresql://u@/d?host=a,b&port=1,2", "a:1,b:2/d/u"),
+        ("postgresql://u@/d?host=a,b&port=3", "a:3,b:3/d/u"),
+        ("postgresql://postgres@db.abc.supabase.co/postgres", "supabase:abc/postgres/postgres"),
+        (
+            "postgresql://postgres.abc:p@aws-0-eu-west-1.pooler.supabase.com:6543/postgres",
+            "supabase:abc/postgres/postgres",
+        ),
+    ],
+)
+def test_what_makes_a_destination(url: str, key: str):
+    """Of several hosts one serves at a time: together they are one destination."""
+    assert destination_key(url) == key
+
+
+def test_a_port_that_is_none():
+    with pytest.raises(SettingsError, match="port is not a number"):
+        destination_key("postgresql://u@a:1,b:x/d")
 
 
 def test_what_the_url_says_goes_first(database_url: str):
