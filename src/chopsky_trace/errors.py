@@ -29,6 +29,11 @@ class EmbeddedError(TraceError):
 class ConnectError(TraceError):
     """Run `chopsky-trace doctor` to see which step fails: address, TLS, role, or schema."""
 
+    words = ""
+    """The server's, or libpq's."""
+    hint = ""
+    """What they mean, where that is known."""
+
 
 class SchemaError(TraceError):
     """Run `chopsky-trace migrate` with a role that may create tables."""

@@ -20,7 +20,8 @@ from chopsky_trace.cli import main
 from chopsky_trace.commands import doctor
 from chopsky_trace.commands.present import cost, dump, duration, money, plain, tokens
 from chopsky_trace.database import migrate as migrations
-from chopsky_trace.database.connect import Connection
+from chopsky_trace.database.connect import Connection, Place
+from chopsky_trace.settings import Settings
 
 Invoke = Callable[..., Result]
 COMMANDS = ("migrate", "rollback", "status", "runs", "show", "cost", "tail", "check", "reprice", "stop", "doctor")
@@ -485,6 +486,32 @@ def test_doctor_explains_the_direct_host_of_supabase():
     assert "postgres.abcdefghij" in found.remedy
     assert "pooler" in doctor.unresolved("db.abcdefghij.supabase.co", "abcdefghij").remedy
     assert "Supabase" not in doctor.only_ipv6("db.example.com", None).remedy
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "form"),
+    [
+        ("db.abcdefghij.supabase.co", 5432, "direct connection, project abcdefghij; IPv6 only"),
+        ("db.abcdefghij.supabase.co", 6543, "dedicated pooler in transaction mode"),
+        ("aws-0-eu-west-1.pooler.supabase.com", 5432, "session pooler"),
+        ("aws-0-eu-west-1.pooler.supabase.com", 6543, "transaction pooler"),
+    ],
+)
+def test_doctor_knows_the_ways_to_supabase(host: str, port: int, form: str):
+    assert form in doctor.supabase_form(Place(host, None, port), "abcdefghij")
+
+
+def test_doctor_misses_the_project_in_the_poolers_user():
+    url = "postgresql://postgres@aws-0-eu-west-1.pooler.supabase.com:6543/postgres"
+    address = next(step for step in doctor.examine(Settings(), url) if step.step == "address")
+    assert address.state == "failed"
+    assert "postgres.<project>" in address.remedy
+
+
+def test_doctor_looks_at_every_host_of_a_url():
+    url = "postgresql://chef@127.0.0.1:1,nowhere.invalid:2/kitchen"
+    address = next(step for step in doctor.examine(Settings(), url) if step.step == "address")
+    assert (address.state, address.detail) == ("failed", "The name nowhere.invalid cannot be resolved")
 
 
 def test_doctor_finds_a_journal_folder_that_cannot_be_used(invoke: Invoke, tmp_path: Any):

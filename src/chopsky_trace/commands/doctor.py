@@ -13,17 +13,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chopsky_trace.database import migrate
-from chopsky_trace.database.connect import Connection, connect, is_local, parameters
+from chopsky_trace.database.connect import Connection, Place, connect, is_local, parameters, places
 from chopsky_trace.database.pooler import Pooling, pooling
 from chopsky_trace.database.probe import probe
 from chopsky_trace.database.read import FUNCTIONS, TABLES, Reader, explained
-from chopsky_trace.errors import TraceError
+from chopsky_trace.database.tls import certificate_trouble
+from chopsky_trace.errors import ConnectError, TraceError
 from chopsky_trace.settings import Settings, Target, resolve_target, supabase_project
 
 State = Literal["ok", "failed", "skipped"]
 MOST_SKEW_S = 5.0
 """Clocks further apart than this make times in the tables misleading."""
 LEAST_FREE_BYTES = 100_000_000
+POOLER = ".pooler.supabase.com"
+TRANSACTION_PORT = 6543
+"""Where Supabase's poolers hand out single transactions."""
+DEFAULT_ROOT = Path("~/.postgresql/root.crt")
+"""Where libpq looks for the CA's certificate when it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +118,44 @@ def _address(patient: _Patient) -> Diagnosis:
     if patient.target.is_embedded:
         return Diagnosis("address", "ok", "embedded server on this machine")
     given = parameters(patient.target.url)
-    host = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST") or "").split(",")[0]
-    port = str(given.get("port") or os.environ.get("PGPORT") or 5432).split(",")[0]
+    user = str(given.get("user") or "")
+    found = [_one_address(place, supabase_project(place.host, user), user) for place in places(given)]
+    failed = next((each for each in found if each.state == "failed"), None)
+    if failed is not None:
+        return failed
+    return Diagnosis("address", "ok", "; ".join(each.detail for each in found))
+
+
+def _one_address(place: Place, project: str | None, user: str) -> Diagnosis:
+    host = place.address or place.host
     if not host or host.startswith(("/", "@")):
         return Diagnosis("address", "ok", f"socket {host or '(default)'}")
-    project = supabase_project(host, str(given.get("user") or ""))
+    if place.host.endswith(POOLER) and project is None:
+        return Diagnosis(
+            "address",
+            "failed",
+            f"{place.host} serves many projects, and the user {user or '(none)'} names none",
+            "Copy the pooler's connection string from Connect: its user is postgres.<project>",
+        )
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, place.port, type=socket.SOCK_STREAM)
     except socket.gaierror:
         return unresolved(host, project)
     addresses = sorted({str(entry[4][0]) for entry in found})
     if {entry[0] for entry in found} == {socket.AF_INET6} and not has_route(addresses[0]):
         return only_ipv6(host, project)
-    return Diagnosis("address", "ok", f"{host} is {', '.join(addresses)}, port {port}")
+    form = f" ({supabase_form(place, project)})" if project else ""
+    return Diagnosis("address", "ok", f"{host} is {', '.join(addresses)}, port {place.port}{form}")
+
+
+def supabase_form(place: Place, project: str) -> str:
+    """Which of Supabase's ways to its database this is."""
+    transactions = place.port == TRANSACTION_PORT
+    if place.host.endswith(POOLER):
+        return f"Supabase's {'transaction' if transactions else 'session'} pooler, project {project}"
+    if transactions:
+        return f"Supabase's dedicated pooler in transaction mode, project {project}"
+    return f"Supabase's direct connection, project {project}; IPv6 only, without the IPv4 add-on"
 
 
 def unresolved(host: str, project: str | None) -> Diagnosis:
@@ -169,13 +200,33 @@ def has_route(address: str) -> bool:
 
 def _connection(patient: _Patient) -> Diagnosis:
     assert patient.target is not None
-    patient.connection = connect(patient.target, patient.settings, application_name="chopsky-trace doctor")
+    try:
+        patient.connection = connect(patient.target, patient.settings, application_name="chopsky-trace doctor")
+    except ConnectError as error:
+        return _unconnected(patient.target, patient.settings, error)
     patient.reader = Reader(patient.connection)
     version = patient.connection.info.server_version
     detail = f"PostgreSQL {version // 10_000}.{version % 10_000}"
     if version < 150_000:
         return Diagnosis("connection", "failed", detail, "PostgreSQL 15 or newer is needed: upgrade the server")
     return Diagnosis("connection", "ok", detail)
+
+
+def _unconnected(target: Target, settings: Settings, error: ConnectError) -> Diagnosis:
+    if "certificate verify failed" in error.words:
+        given = parameters(target.url)
+        root = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+        for place in places(given):
+            found = certificate_trouble(
+                place.host or str(place.address),
+                place.port,
+                str(root or DEFAULT_ROOT.expanduser()),
+                address=place.address,
+                timeout_s=settings.connect_timeout_s,
+            )
+            if found is not None:
+                return Diagnosis("connection", "failed", f"{error.words}. {found[0]}", found[1])
+    return Diagnosis("connection", "failed", error.words or str(error), error.hint or REMEDIES["connection"])
 
 
 def _tls(patient: _Patient) -> Diagnosis:

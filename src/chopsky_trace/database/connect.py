@@ -6,7 +6,8 @@ import os
 import re
 import select
 import time
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -39,6 +40,21 @@ HINTS = (
     (
         r"does not support ssl|server does not support",
         "The server speaks no TLS; where the network is safe add ?sslmode=disable",
+    ),
+    (r"no pg_hba\.conf entry .*no encryption|ssl connection is required", "The server wants TLS: add sslmode=require"),
+    (
+        r"root certificate file .* does not exist",
+        "sslmode=verify-ca and verify-full need the certificate of the CA: name its file in sslrootcert (Supabase: "
+        "Database Settings, SSL Configuration, download), or sslrootcert=system where it is a public one",
+    ),
+    (r"could not read root certificate", "sslrootcert must name a file of certificates (PEM) that this user may read"),
+    (
+        r"does not match host name",
+        "Take the name that the certificate has as the host, or sslmode=verify-ca, which does not look at it",
+    ),
+    (
+        r"certificate verify failed",
+        "The server's certificate has expired, or is not signed by the CA that sslrootcert names",
     ),
     (r"connection refused", "Nothing listens at that address and port"),
     (r"timeout", "Nothing answered in time: address, port or firewall"),
@@ -100,7 +116,7 @@ def connect(target: Target, settings: Settings, *, application_name: str, silenc
     try:
         connection = Impatient.connect(url, autocommit=True, prepare_threshold=None, **arguments)
     except psycopg.Error as error:
-        raise ConnectError(explain(str(error), url, target.shown)) from None
+        raise failure(str(error), url, target.shown) from None
     if silence_s is not None:
         connection.silence_s = silence_s
     return connection
@@ -133,6 +149,33 @@ def parameters(url: str) -> dict[str, Any]:
         ) from None
 
 
+class Place(NamedTuple):
+    """One of the hosts that a URL names."""
+
+    host: str
+    """Its name, a socket's folder, or nothing."""
+    address: str | None
+    """Where it is named."""
+    port: int
+
+
+def places(given: Mapping[str, Any]) -> list[Place]:
+    """The hosts of a URL's parameters and of libpq's variables, in the order in which they are tried."""
+    hosts = str(given.get("host") or os.environ.get("PGHOST") or "").split(",")
+    addresses = str(given.get("hostaddr") or os.environ.get("PGHOSTADDR") or "").split(",")
+    ports = str(given.get("port") or os.environ.get("PGPORT") or "").split(",")
+    count = max(len(hosts), len(addresses))
+    # One port holds for all; what is left out is the default.
+    hosts, addresses, ports = (
+        each if len(each) == count else (each[:1] if each is ports else [""]) * count
+        for each in (hosts, addresses, ports)
+    )
+    return [
+        Place(host, address or None, int(port) if port.isdigit() else 5432)
+        for host, address, port in zip(hosts, addresses, ports, strict=True)
+    ]
+
+
 def is_local(host: str) -> bool:
     """Whether a host is this machine: a socket's folder, nothing, or the loopback addresses."""
     names = [name.strip().lower() for name in host.split(",")]
@@ -142,14 +185,16 @@ def is_local(host: str) -> bool:
     )
 
 
-def explain(words: str, url: str, shown: str) -> str:
+def failure(words: str, url: str, shown: str) -> ConnectError:
     """The server's or libpq's words without the password, and what they mean where that is known."""
     first = " ".join(line.strip() for line in words.strip().splitlines()[:2])
-    hint = next((f". {hint}" for pattern, hint in HINTS if re.search(pattern, words, re.IGNORECASE)), "")
+    hint = next((hint for pattern, hint in HINTS if re.search(pattern, words, re.IGNORECASE)), "")
     message = f"No connection to {shown}: {first.rstrip('.')}"
     for secret in conninfo_secrets(url):
         message = message.replace(secret, "***").replace(quote(secret, safe=""), "***")
-    return message + hint
+    error = ConnectError(f"{message}. {hint}" if hint else message)
+    error.words, error.hint = message, hint
+    return error
 
 
 def conninfo_secrets(url: str) -> set[str]:
