@@ -109,19 +109,80 @@ def test_too_many_connections(database_url: str, admin: Connection, tmp_path: Pa
     assert_whole(database_url, numbered("before", 3) | numbered("meanwhile", 3))
 
 
-def test_statements_that_take_too_long(database_url: str, tmp_path: Path) -> None:
-    """Another's lock makes every statement time out, down to batches of one record."""
+def test_a_lock_that_somebody_keeps(database_url: str, tmp_path: Path) -> None:
+    """It stops every batch, and is held against no record, however often it was tried."""
     child = obedient(database_url, tmp_path, statement_timeout_s=0.5)
     with psycopg.connect(database_url) as blocker:
         blocker.execute("lock table public.conversation_spans in access exclusive mode")
         child.do("run", "locked", 2)
-        assert soon(lambda: "statement timeout" in (child.do("stats")["last_error"] or ""))
-        assert not child.do("flush", 1)
+        assert soon(lambda: "lock timeout" in (child.do("stats")["last_error"] or ""))
+        assert not child.do("flush", 5)
         blocker.rollback()
     assert child.do("flush", 60)
     assert child.do("stats")["losses"] == {}
     child.leave()
     assert_whole(database_url, numbered("locked", 2))
+
+
+HURT = {"too slow": "perform pg_sleep(20)", "corrupted": "raise exception 'invalid page' using errcode = 'XX001'"}
+"""What happens to a record: longer than a statement may take; an error of the server's own."""
+
+
+@pytest.fixture
+def hurt(admin: Connection) -> Iterator[Callable[[str, str], None]]:
+    """Has something happen to the spans that fulfil a condition, or no longer."""
+
+    def heal() -> None:
+        admin.execute("drop trigger if exists hurt on public.conversation_spans; drop function if exists public.hurt()")
+
+    def install(way: str, condition: str) -> None:
+        heal()
+        admin.execute(
+            f"create function public.hurt() returns trigger language plpgsql as"
+            f" $$ begin if {condition} then {HURT[way]}; end if; return new; end $$;"
+            " create trigger hurt before insert on public.conversation_spans for each row execute function"
+            " public.hurt()".encode()
+        )
+
+    yield install
+    heal()
+
+
+@pytest.mark.parametrize("way", HURT)
+def test_a_record_that_hurts_the_server_is_set_aside(
+    database_url: str, hurt: Callable[[str, str], None], tmp_path: Path, way: str
+) -> None:
+    """The error does not say whose fault it is; but it comes with this record alone, and other records are taken."""
+    hurt(way, "new.name = 'bad 0'")
+    child = obedient(database_url, tmp_path, statement_timeout_s=0.5, flush_interval_s=0.5)
+    child.do("run", "before", 5)
+    assert child.do("put", "bad", 1) == 1
+    child.do("run", "after", 5)
+    assert not child.do("flush", 60), "one was set aside"
+    assert child.do("flush", 60)
+    assert child.do("stats")["losses"] == {"poison": 1}
+    child.leave()
+    (letters,) = tmp_path.glob("journal/*/dead-letter.jsonl")
+    assert '"bad 0\\"' in letters.read_text()
+    assert_whole(database_url, numbered("before", 5) | numbered("after", 5))
+    assert waiting(tmp_path) == 0
+
+
+@pytest.mark.parametrize("way", HURT)
+def test_a_server_that_is_hurt_by_every_record_costs_none(
+    database_url: str, hurt: Callable[[str, str], None], tmp_path: Path, way: str
+) -> None:
+    hurt(way, "true")
+    child = obedient(database_url, tmp_path, statement_timeout_s=0.5)
+    child.do("run", "run", 3)
+    # Every record could have been tried many times by then.
+    assert not child.do("flush", 8)
+    assert child.do("stats")["losses"] == {}
+    hurt(way, "false")
+    assert child.do("flush", 60)
+    assert child.do("stats")["losses"] == {}
+    child.leave()
+    assert_whole(database_url, numbered("run", 3))
 
 
 def blocked_by(admin: Connection, blocker: Connection) -> Callable[[], bool]:

@@ -38,6 +38,22 @@ def probe(connection: psycopg.Connection[Any]) -> None:
         raise SchemaError(f"The probe run {run_id} was not removed")
 
 
+def rehearse(connection: psycopg.Connection[Any], *, timeout_s: float) -> None:
+    """Store a run with a span and a message, and take it all back.
+
+    Args:
+        connection: in autocommit mode.
+        timeout_s: the longest time for a statement, in seconds.
+
+    Raises:
+        psycopg.Error: it was refused; `classify` tells what that means.
+    """
+    with connection.transaction(force_rollback=True):
+        limit = {"timeout_ms": str(round(timeout_s * 1000))}
+        connection.execute(statements.load("read.sql")["probe_limit"], limit)
+        connection.execute(statements.load("read.sql")["probe_write"], {"payload": json.dumps(_payload(str(uuid4())))})
+
+
 def _payload(run_id: str) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat()
     span = {

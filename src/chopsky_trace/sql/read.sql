@@ -418,6 +418,10 @@ from unnest(%(functions)s::text[]) f (name)
 left join pg_proc p on p.oid = to_regprocedure('public.' || f.name)
 order by f.name
 
+-- probe_limit --
+-- As a writer's batch.
+select set_config('statement_timeout', %(timeout_ms)s, true)
+
 -- probe_write --
 -- A run with one span and one message, the way a writer stores them.
 select public.chopsky_ingest(%(payload)s::json) as result

@@ -1,6 +1,7 @@
 -- limit_statement --
--- For this transaction only: behind a transaction pooler the session belongs to somebody else a moment later.
-select set_config('statement_timeout', $1, true);
+-- For this transaction only: behind a transaction pooler the session belongs to somebody else a moment later. To wait for a lock
+-- has its own end, before, so that a record is never blamed for what somebody else holds.
+select set_config('statement_timeout', $1, true), set_config('lock_timeout', (($1::text::integer + 1) / 2)::text, true);
 
 -- ingest --
 -- A batch is one statement with one parameter: one round trip, no prepared statement, atomic, idempotent by id.

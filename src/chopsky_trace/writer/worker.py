@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chopsky_trace.errors import TraceError, described
@@ -30,10 +31,14 @@ BACKOFF_CAP_S = 30.0
 IMPATIENT_S = 0.25
 """Longest pause between tries while somebody waits in flush."""
 PATIENCE = 3
-"""Tries before an error nobody knows is held against the records."""
+"""Tries before an error that may be the server's own is held against the records; and again, once one stands alone."""
+SMALLER = 4
+"""A batch that takes longer than a statement may comes again as so many."""
 GIVE_WAY = 8
 """How often a batch that gave way to somebody comes again before it is called trouble."""
 GIVE_WAY_S = 0.2
+HELD_S = 5.0
+"""Who has held a lock for so long is not done in a moment: that is told at once."""
 POISON_RUN = 10
 """Refused records in a row, after which the database rather than the records is suspected, and a pause is made."""
 
@@ -43,6 +48,17 @@ class Sent(NamedTuple):
 
     segment: Segment
     chunk: Chunk
+
+
+@dataclass(slots=True)
+class Tried:
+    """A record that stood alone and was refused for a reason that may be the server's."""
+
+    segment: Segment | None
+    end: int
+    times: int = 0
+    others_pass: bool = False
+    """Whether the database took another record after its last try."""
 
 
 class Worker:
@@ -85,6 +101,8 @@ class Worker:
         self._limit = settings.batch_records
         self._failures = 0
         self._refusals = 0
+        self._tried = Tried(None, 0)
+        self._sent_at = 0.0
         self._due: dict[str, float] = {}
         self._quiet = False
 
@@ -238,6 +256,22 @@ class Worker:
             raise error
         return self._refuse(segment, chunk, error or RuntimeError())
 
+    def _is_to_blame(self, segment: Segment, chunk: Chunk) -> bool:
+        """Whether it is the record that stands alone, where the error does not say so.
+
+        It was tried often enough, and the database takes another one, before its last try and after it: what takes
+        none is broken, and nothing is held against any record.
+        """
+        tried = self._tried
+        if tried.segment is not segment or tried.end != chunk.ends[0]:
+            tried = self._tried = Tried(segment, chunk.ends[0])
+        tried.times += 1
+        # Where one was set aside just now, the next is likely to be of the same run.
+        if tried.times < (1 if self._refusals else PATIENCE):
+            return False
+        before, tried.others_pass = tried.others_pass, self._delivery.takes_others()
+        return before and tried.others_pass
+
     def _prepare(self, segment: Segment, chunk: Chunk) -> bool | None:
         """None: a batch can be built. Else that failed, and this is whether to go on at once."""
         try:
@@ -268,6 +302,7 @@ class Worker:
         return True
 
     def _send(self, segment: Segment, chunk: Chunk, batch: Built, end: int) -> bool:
+        self._sent_at = time.monotonic()
         try:
             self._delivery.send(batch)
         except Exception as error:
@@ -324,12 +359,16 @@ class Worker:
         kind = trouble(error)
         self.last_error = described(error)
         logger.debug("A batch of %d records was not stored (%s): %s", len(chunk.records), kind, self.last_error)
-        if kind == "record" or (kind == "unknown" and self._failures >= PATIENCE):
-            return self._refuse(segment, chunk, error)
-        if kind == "size" and len(chunk.records) > 1:
-            self._limit = max(1, len(chunk.records) // 2)
+        alone = len(chunk.records) == 1
+        if kind == "size" and not alone:
+            self._limit = max(1, len(chunk.records) // SMALLER)
             return True
-        if kind == "contended" and self._failures < GIVE_WAY and not self._stopping:
+        if kind == "record" or (kind == "unknown" and not alone and self._failures >= PATIENCE):
+            return self._refuse(segment, chunk, error)
+        if alone and kind in ("size", "unknown") and self._is_to_blame(segment, chunk):
+            return self._refuse(segment, chunk, error)
+        is_brief = time.monotonic() - self._sent_at < HELD_S
+        if kind == "contended" and is_brief and self._failures < GIVE_WAY and not self._stopping:
             # Somebody removes or rates what the batch is about: they are done in a moment.
             self._failures += 1
             self._wake.wait(random.uniform(0.0, GIVE_WAY_S))
