@@ -286,6 +286,50 @@ def test_tail_follows_until_it_is_interrupted(database_url: str, connection: Con
         assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "module"),
+    [
+        ("tail", "click"),
+        ("tail", "psycopg"),
+        ("serve --port 0", "starlette"),
+        ("serve --port 0", "uvicorn"),
+        ("cost", "rich"),
+    ],
+)
+def test_ctrl_c_while_it_begins_leaves_without_a_word(arguments: str, module: str):
+    """Python says of each module when it is loaded; an exception there would be a traceback, or be lost."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Should it come so far, it waits for a database that does not answer.
+        url = f"postgresql://chef@127.0.0.1:{silent.getsockname()[1]}/kitchen"
+        environment = os.environ | {"CHOPSKY_TRACE_DATABASE_URL": url, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-X", "importtime", "-m", "chopsky_trace", *arguments.split()]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert any(line.split("|")[-1].strip() == module for line in process.stderr)
+            process.send_signal(2)
+            said = [line for line in process.stderr if not line.startswith("import time:")]
+            # 0: it had begun, and was ended as one ends it.
+            assert process.wait(timeout=60) in (-2, 0)
+        assert said == []
+
+
+def test_ctrl_c_ends_a_command_with_130():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://chef@127.0.0.1:{silent.getsockname()[1]}/kitchen"
+        environment = os.environ | {"CHOPSKY_TRACE_DATABASE_URL": url, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(
+            [sys.executable, "-m", "chopsky_trace", "runs"], env=environment, stderr=subprocess.PIPE, text=True
+        ) as process:
+            asking, _ = silent.accept()
+            with asking:
+                process.send_signal(2)
+                assert process.wait(timeout=60) == 130
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+
 def test_check(invoke: Invoke, connection: Connection, admin: Connection):
     run_id = agent_turn(connection)
     data = answer(invoke("check", "--json"))

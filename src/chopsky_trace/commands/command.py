@@ -19,7 +19,7 @@ import click
 from rich.console import Console, RenderableType
 
 from chopsky_trace import moments
-from chopsky_trace.commands import present
+from chopsky_trace.commands import interrupt, present
 from chopsky_trace.database.connect import Connection, connect
 from chopsky_trace.database.read import Reader
 from chopsky_trace.errors import TraceError
@@ -29,7 +29,7 @@ DEBUG = PREFIX + "DEBUG"
 
 
 class Commands(click.Group):
-    """A group whose commands end an error in one line, unless CHOPSKY_TRACE_DEBUG is set."""
+    """A group whose commands end an error in one line, unless CHOPSKY_TRACE_DEBUG is set, and Ctrl-C without a word."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a failure is exit code 1."""
@@ -37,6 +37,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            # Click would say that it aborted, and end with 1 like a failure.
+            raise click.exceptions.Exit(interrupt.INTERRUPTED) from None
         except Exception as error:
             if os.environ.get(DEBUG, "").strip().lower() in ("1", "true", "yes", "on"):
                 raise
@@ -113,7 +116,8 @@ def command(group: click.Group, *, examples: str, **attributes: Any) -> Callable
         )
         @wraps(function)
         def run(*, as_json: bool, database_url: str | None, **arguments: Any) -> None:
-            function(Call(database_url, as_json), **arguments)
+            with interrupt.raising():
+                function(Call(database_url, as_json), **arguments)
 
         epilog = "\b\nExamples:\n" + "\n".join(f"  chopsky-trace {line}" for line in examples.strip().splitlines())
         return group.command(epilog=epilog, **attributes)(run)

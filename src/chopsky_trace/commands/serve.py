@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chopsky_trace.commands import interrupt
 from chopsky_trace.commands.command import Call
 from chopsky_trace.database import migrate
 from chopsky_trace.errors import ServeError, TraceError
@@ -32,6 +33,8 @@ def run(call: Call, host: str, port: int, token_file: Path | None, workers: int 
         ServeError: it may not or cannot listen there.
         NoDatabaseError: no database is configured.
     """
+    # What is accepted is in the journal: there is nothing to put in order but while it listens, which it does itself.
+    interrupt.end_at_once()
     try:
         from chopsky_trace.server import configured, listening
         from chopsky_trace.server.workers import Life, Workers
