@@ -67,6 +67,7 @@ class Proxy:
         self.answered = threading.Event()
         """The server said something after this was last cleared."""
         self._cut: Moment | None = None
+        self._forgets = False
         self._delay_s = 0.0
         self._swallows = False
         self._lock = threading.Lock()
@@ -108,6 +109,11 @@ class Proxy:
         """Cut the next batch's connection at that moment; `was_cut` tells when."""
         self.was_cut.clear()
         self._cut = moment
+
+    def forget_batch(self) -> None:
+        """Forget the next batch's connection when its last request comes: neither client nor server is told."""
+        self.was_cut.clear()
+        self._forgets = True
 
     def swallow(self) -> None:
         """Accept everything and answer nothing: neither an end nor a reset, as behind a firewall that forgot."""
@@ -168,6 +174,11 @@ class Proxy:
     def _requests(self, pair: Pair) -> None:
         while data := pair.client.recv(65_536):
             if pair.is_dead:
+                continue
+            if BATCH in data and self._forgets:
+                self._forgets = False
+                pair.is_dead = True
+                self.was_cut.set()
                 continue
             if BATCH in data and self._cut is not None:
                 if self._cut == "answer":

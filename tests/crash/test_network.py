@@ -51,6 +51,21 @@ def test_a_network_that_falls_silent(proxy: Proxy, database_url: str, tmp_path: 
     assert_whole(database_url, chains=numbered("before", 3) | numbered("silence", 3))
 
 
+def test_a_connection_forgotten_in_a_transaction(proxy: Proxy, database_url: str, tmp_path: Path) -> None:
+    """Nobody tells the server that its client is gone; it lets go what that held locked all the same."""
+    child = obedient(proxy.url, tmp_path, statement_timeout_s=1, flush_interval_s=0.5)
+    child.do("run", "before", 2)
+    assert child.do("flush", 60)
+    proxy.forget_batch()
+    child.do("run", "forgotten", 60)
+    assert proxy.was_cut.wait(60)
+    assert child.do("flush", 60)
+    assert child.do("stats")["losses"] == {}
+    child.leave()
+    assert_whole(database_url, numbered("before", 2) | numbered("forgotten", 60))
+    assert waiting(tmp_path) == 0
+
+
 def test_a_network_that_is_silent_from_the_beginning(proxy: Proxy, database_url: str, tmp_path: Path) -> None:
     proxy.swallow()
     child = obedient(proxy.url, tmp_path)

@@ -60,12 +60,12 @@ def send_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.
         timeout_s: the longest time for a statement, in seconds.
         silence_s: how long the server may say nothing before the connection counts as lost; more than that.
     """
-    return Exchange(connection.pgconn, _whole(connection.pgconn, payload, timeout_s), silence_s)
+    return Exchange(connection.pgconn, _whole(connection.pgconn, payload, (timeout_s, silence_s)), silence_s)
 
 
 def send_rows(connection: Connection, rows: Rows, *, timeout_s: float = 60.0, silence_s: float = 70.0) -> Exchange:
     """Begin to store one batch by COPY: much cheaper, but refused where one of its rows is there already."""
-    return Exchange(connection.pgconn, _copied(connection.pgconn, rows, timeout_s), silence_s)
+    return Exchange(connection.pgconn, _copied(connection.pgconn, rows, (timeout_s, silence_s)), silence_s)
 
 
 def write_batch(connection: Connection, payload: bytes, *, timeout_s: float = 60.0) -> None:
@@ -93,17 +93,18 @@ def finish(exchange: Exchange) -> None:
         raise
 
 
-def _begin(timeout_s: float) -> list[Query]:
-    return [(b"begin", None), (_statement("limit_statement"), [str(round(timeout_s * 1000)).encode()])]
+def _begin(limits_s: tuple[float, float]) -> list[Query]:
+    # How long for a statement, and between two of them.
+    return [(b"begin", None), (_statement("limit_statement"), [str(round(each * 1000)).encode() for each in limits_s])]
 
 
-def _whole(server: PGconn, payload: bytes, timeout_s: float) -> Steps:
+def _whole(server: PGconn, payload: bytes, limits_s: tuple[float, float]) -> Steps:
     # A pipeline: begin, both statements and commit travel together, for the server may be far.
-    yield from ask(server, [*_begin(timeout_s), (_statement("ingest"), [payload]), (b"commit", None)])
+    yield from ask(server, [*_begin(limits_s), (_statement("ingest"), [payload]), (b"commit", None)])
 
 
-def _copied(server: PGconn, rows: Rows, timeout_s: float) -> Steps:
-    results = yield from ask(server, [*_begin(timeout_s), (_statement("open_runs"), [rows.runs])])
+def _copied(server: PGconn, rows: Rows, limits_s: tuple[float, float]) -> Steps:
+    results = yield from ask(server, [*_begin(limits_s), (_statement("open_runs"), [rows.runs])])
     messages, payload = rows.complete(results[-1].get_value(0, 0) or b"[]")
     yield from copy(
         server,

@@ -1,7 +1,11 @@
 -- limit_statement --
 -- For this transaction only: behind a transaction pooler the session belongs to somebody else a moment later. To wait for a lock
--- has its own end, before, so that a record is never blamed for what somebody else holds.
-select set_config('statement_timeout', $1, true), set_config('lock_timeout', (($1::text::integer + 1) / 2)::text, true);
+-- has its own end, before, so that a record is never blamed for what somebody else holds; and so has to wait for the client,
+-- which, gone without a word, would else hold its runs locked until the server notices, hours later.
+select
+    set_config('statement_timeout', $1, true),
+    set_config('lock_timeout', (($1::text::integer + 1) / 2)::text, true),
+    set_config('idle_in_transaction_session_timeout', $2, true);
 
 -- ingest --
 -- A batch is one statement with one parameter: one round trip, no prepared statement, atomic, idempotent by id.
