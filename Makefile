@@ -64,7 +64,7 @@ schema: .venv/.dev ## write sql/schema.sql again from the migrations
 types: .venv/.dev ## write sql/types again from the migrations, by the Supabase CLI
 	PYTHONPATH=tests $(BIN)/python tests/supabase_cli/write_types.py
 
-bench: .venv/.dev ## caller's time per callback and rows per second, beside the alternatives
+bench: .venv/.dev ## caller's time per callback, rows per second, and what is lost, beside the alternatives
 	$(BIN)/python -m benchmarks
 
 bench-quick: .venv/.dev ## the same with few rounds, and the questions of bench-read at a small size: to see that they run, not to quote

