@@ -37,10 +37,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            # Click would say that it aborted, and end with 1 like a failure.
-            raise click.exceptions.Exit(interrupt.INTERRUPTED) from None
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
+            if interrupt.is_behind(error):
+                # Click would say that it aborted, and end with 1 like a failure.
+                raise click.exceptions.Exit(interrupt.INTERRUPTED) from None
             if os.environ.get(DEBUG, "").strip().lower() in ("1", "true", "yes", "on"):
                 raise
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -48,7 +48,7 @@ class Commands(click.Group):
             raise click.ClickException(told(error)) from None
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error as one line. What is not ours is named only by its type: its words may hold a secret."""
     if isinstance(error, TraceError):
         return present.one_line(error, 2_000)

@@ -35,6 +35,14 @@ def raising() -> Generator[None]:
             _set(before)
 
 
+def is_behind(error: BaseException) -> bool:
+    """Whether Ctrl-C is what became this error: C code that calls back into Python has errors of its own for it."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ or seen.__context__
+    return seen is not None
+
+
 def _set(handler: Any) -> None:
     # In any other thread Python refuses, and Ctrl-C is not for it.
     if threading.current_thread() is threading.main_thread():

@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_TICKS == 0:
             self._close_silent()
-            self.should_exit = self.should_exit or self._is_left()
+        self.should_exit = self.should_exit or self._is_left()
         return await super().on_tick(counter)
 
     def _close_silent(self) -> None:
