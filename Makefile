@@ -32,6 +32,8 @@ help: ## this list
 demo: .venv/.demo ## a LangGraph agent traced into an embedded PostgreSQL, and what landed there
 	@$(BIN)/python examples/langgraph_agent.py
 
+# They wait more than they compute: three keep two cores busy.
+test: WORKERS = 3
 test: .venv/.dev ## all tests but the suites below, on a PostgreSQL 18 that they start themselves
 	$(BIN)/python -m pytest $(TESTS) --ignore tests/supabase_cli --ignore tests/conformance --ignore tests/crash -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
