@@ -366,11 +366,15 @@ def _places(netloc: str, hosts: str, ports: str) -> list[tuple[str, int]]:
         raise SettingsError("The database URL's port is not a number") from None
 
 
+SUPABASE_POOLER = ".pooler.supabase.com"
+"""How the names of the poolers end that serve many projects."""
+
+
 def supabase_project(host: str, user: str) -> str | None:
     """The Supabase project a host or pooler user belongs to, or None."""
     if host.startswith("db.") and host.endswith((".supabase.co", ".supabase.com", ".supabase.in")):
         return host.split(".")[1]
-    if host.endswith(".pooler.supabase.com") and "." in user:
+    if host.endswith(SUPABASE_POOLER) and "." in user:
         return user.split(".", 1)[1]
     return None
 

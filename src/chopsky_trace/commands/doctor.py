@@ -19,13 +19,12 @@ from chopsky_trace.database.probe import probe
 from chopsky_trace.database.read import FUNCTIONS, TABLES, Reader, explained
 from chopsky_trace.database.tls import certificate_trouble
 from chopsky_trace.errors import ConnectError, TraceError
-from chopsky_trace.settings import Settings, Target, resolve_target, supabase_project
+from chopsky_trace.settings import SUPABASE_POOLER, Settings, Target, resolve_target, supabase_project
 
 State = Literal["ok", "failed", "skipped"]
 MOST_SKEW_S = 5.0
 """Clocks further apart than this make times in the tables misleading."""
 LEAST_FREE_BYTES = 100_000_000
-POOLER = ".pooler.supabase.com"
 TRANSACTION_PORT = 6543
 """Where Supabase's poolers hand out single transactions."""
 DEFAULT_ROOT = Path("~/.postgresql/root.crt")
@@ -130,7 +129,7 @@ def _one_address(place: Place, project: str | None, user: str) -> Diagnosis:
     host = place.address or place.host
     if not host or host.startswith(("/", "@")):
         return Diagnosis("address", "ok", f"socket {host or '(default)'}")
-    if place.host.endswith(POOLER) and project is None:
+    if place.host.endswith(SUPABASE_POOLER) and project is None:
         return Diagnosis(
             "address",
             "failed",
@@ -151,7 +150,7 @@ def _one_address(place: Place, project: str | None, user: str) -> Diagnosis:
 def supabase_form(place: Place, project: str) -> str:
     """Which of Supabase's ways to its database this is."""
     transactions = place.port == TRANSACTION_PORT
-    if place.host.endswith(POOLER):
+    if place.host.endswith(SUPABASE_POOLER):
         return f"Supabase's {'transaction' if transactions else 'session'} pooler, project {project}"
     if transactions:
         return f"Supabase's dedicated pooler in transaction mode, project {project}"
