@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -104,6 +105,22 @@ def test_eight_processes_at_once_make_one_schema(make_database: Callable[..., st
     assert sum(int(out) for out, *_ in results) == ALL
     with connect(url) as connection:
         assert catalogue.dump(connection) == catalogue.snapshot()
+
+
+def test_who_waited_for_another_migrator_sees_what_it_made(fresh_database: str):
+    done: list[int] = []
+    with connect(fresh_database) as first, connect(fresh_database) as second:
+        # It knows from now on that nothing is there.
+        assert migrate.current_number(second) is None
+        waiting = threading.Thread(target=lambda: done.append(len(migrate.migrate(second))))
+        with first.transaction():
+            first.execute("select pg_advisory_xact_lock(%s)", [migrate.LOCK])
+            waiting.start()
+            while not first.execute("select 1 from pg_locks where locktype = 'advisory' and not granted").fetchone():
+                time.sleep(0.01)
+            assert migrate._apply_next(first) is not None
+        waiting.join(60)
+    assert done == [ALL - 1]
 
 
 @pytest.mark.crash

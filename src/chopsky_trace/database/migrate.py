@@ -182,7 +182,12 @@ def _locked(connection: Connection) -> Generator[None, None, None]:
 
 
 def _ledger(connection: Connection) -> dict[int, str]:
-    if connection.execute("select to_regclass('public.chopsky_migrations')").fetchone() == (None,):
+    # Not by to_regclass: after a wait for the lock it still knows what was not there before, and says nothing is.
+    there = connection.execute(
+        "select 1 from pg_catalog.pg_class c"
+        " where c.relnamespace = to_regnamespace('public') and c.relname = 'chopsky_migrations'"
+    )
+    if there.fetchone() is None:
         return {}
     try:
         return dict(connection.execute("select number, sha256 from public.chopsky_migrations").fetchall())
