@@ -56,6 +56,22 @@ def tree_cpu_s(pid: int) -> float:
     return process_cpu_s(pid) + sum(tree_cpu_s(int(child)) for child in children)
 
 
+def core_ticks() -> tuple[int, int]:
+    """Ticks that this machine's cores were busy or wanted to be, and those of them that its host gave to others."""
+    try:
+        ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0, 0
+    user, nice, system, _idle, _iowait, irq, softirq, stolen = ticks
+    return user + nice + system + irq + softirq + stolen, stolen
+
+
+def stolen(before: tuple[int, int]) -> str:
+    """What to know of a virtual machine's wall times, which no clock within it can leave out."""
+    wanted, taken = (now - then for now, then in zip(core_ticks(), before, strict=True))
+    return f"While this was measured, the machine's host gave {taken / max(1, wanted):.0%} of its busy time to others."
+
+
 def facts(postgres_version: str) -> list[str]:
     """The lines that a table of measurements needs above it to mean anything."""
     versions = []

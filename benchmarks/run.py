@@ -80,6 +80,7 @@ def main() -> None:
     every: dict[str, object] = {}
     share = 0.3 if asked.quick else 1.0
     rounds = asked.rounds or (2 if asked.quick else ROUNDS)
+    began = machine.core_ticks()
     with Server() as server:
         show("\n".join(f"- {fact}" for fact in machine.facts(server.version)))
         if "overhead" in parts:
@@ -111,6 +112,7 @@ def main() -> None:
             results = durability.measure(server, share, say)
             every["durability"] = [asdict(each) for each in results]
             show(*durability.tables(results))
+    show(machine.stolen(began))
     if asked.json:
         asked.json.write_text(json.dumps(every, indent=1))
 
