@@ -100,7 +100,7 @@ def fill(connection: Connection, messages: int, say: Callable[[str], None], *, u
     connection.execute(cast("LiteralString", made["sessions"]), sizes)
     for first in range(0, sizes["runs"], STEP):
         part = {**sizes, "first": first, "last": min(first + STEP, sizes["runs"]) - 1}
-        for name in ("runs", "messages", "spans"):
+        for name in ("runs", "messages", "spans", "analytics"):
             connection.execute(cast("LiteralString", made[name]), part)
         say(f"{part['last'] + 1} runs after {time.monotonic() - began:.0f} s")
     connection.execute("set session_replication_role = origin")

@@ -67,3 +67,11 @@ left join lateral (
         'computed' as computed, 'stop' as reason
     where k.kind = 'llm'
 ) c on true
+
+-- analytics --
+insert into public.conversation_analytics (
+    conversation_run_id, completion_rate, user_engagement_score, conversation_quality_score, created_at, updated_at
+)
+select r.id, 100, 50, 100, r.created_at, r.created_at
+from generate_series(%(first)s::integer, %(last)s::integer) w (n)
+join public.conversation_runs r on r.id = md5('run ' || w.n)::uuid

@@ -174,6 +174,55 @@ def test_messages_by_hand_are_calls_where_they_name_a_model(connection: Connecti
     assert (wrong(connection), rebuilt(connection)) == ([], 0)
 
 
+def derived(connection: Connection) -> list[Any]:
+    """All that follows from spans and messages."""
+    asked = (
+        "select to_jsonb(r) - '{updated_at}'::text[] from conversation_runs r order by id",
+        "select to_jsonb(a) - '{updated_at}'::text[] from conversation_analytics a order by conversation_run_id",
+        "select id, sequence from conversation_messages order by id",
+        "select * from usage_contributions order by owner_id, key",
+        "select * from usage_metrics order by key",
+        "select * from usage_totals order by key",
+    )
+    return [connection.execute(one.encode()).fetchall() for one in asked]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_message_by_hand_leaves_what_a_recompute_would(connection: Connection, traced: bool):
+    chance = random.Random(1)
+    run = uuid4()
+    if traced:
+        calls = [
+            call(run, 1, started_at=None),
+            call(run, 2, status="active", ended_at=None, end_version=None),
+            call(run, 3, kind="embedding", status="failed", total_tokens=None, cost=None, provider=None, model=None),
+            call(run, 4, input_tokens=-5, response_time_ms=chance.choice([-1, None])),
+            call(run, 5, kind="tool", cost=None),
+        ]
+        ingest(connection, run, *calls, messages=[message(run, 1), message(run, 2, role="assistant")], user_id="ann")
+    else:
+        connection.execute(
+            "insert into conversation_runs (id, status, user_satisfaction_score) values (%s, 'completed', 4)", [run]
+        )
+    for _ in range(24):
+        columns = [chance.choice(["user", "assistant"]), *chance.choice(MODELS), chance.choice([None, 4])]
+        columns += [chance.choice([None, 0, 1]), chance.choice([None, 7]), chance.random() < 0.2]
+        with connection.transaction():
+            # Which takes much longer, is not needed.
+            connection.execute("alter function chopsky_recompute rename to chopsky_recompute_slowly")
+            connection.execute(
+                "insert into conversation_messages (conversation_run_id, role, content, provider, model, token_count,"
+                " cost, response_time_ms, is_internal) values (%s, %s, '', %s, %s, %s, %s, %s, %s)",
+                [run, *columns],
+            )
+            connection.execute("alter function chopsky_recompute_slowly rename to chopsky_recompute")
+        before = derived(connection)
+        connection.execute("select recompute_runs(%s)", [[run]])
+        assert derived(connection) == before
+        assert rebuilt(connection) == 0
+    assert wrong(connection) == []
+
+
 def test_totals_set_by_hand_stand_for_their_messages(connection: Connection):
     run = uuid4()
     connection.execute(
@@ -271,11 +320,13 @@ def again(connection: Connection, chance: random.Random, batches: Batches) -> No
 def by_hand(connection: Connection, chance: random.Random, batches: Batches) -> None:
     """A message in a run, or in none."""
     columns = [chance.choice(["user", "assistant"]), *chance.choice(MODELS), chance.choice([None, 4])]
+    columns += [chance.choice([None, 0, 1]), chance.choice([None, 7]), chance.random() < 0.2]
     connection.execute(
         "insert into conversation_messages (conversation_run_id, user_id, role, content, provider, model, token_count,"
-        " cost, created_at) select r.id, 'ann', %s, '', %s, %s, %s, %s, '2026-01-02Z'"
-        " from (select %s::uuid) g (id) left join conversation_runs r on r.id = g.id",
-        [*columns, chance.choice([None, 0, 1]), chance.choice([None, run_id(chance.randrange(6))])],
+        " cost, response_time_ms, is_internal, created_at) select r.id, 'ann', %s, '', %s, %s, %s, %s, %s, %s,"
+        " coalesce(%s, clock_timestamp()) from (select %s::uuid) g (id) left join conversation_runs r on r.id = g.id",
+        # Among the others, or after them all.
+        [*columns, chance.choice(["2026-01-02Z", None]), chance.choice([None, run_id(chance.randrange(6))])],
     )
 
 

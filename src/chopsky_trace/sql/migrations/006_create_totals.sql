@@ -257,7 +257,14 @@ as $$
 declare
     run record;
 begin
-    select r.session_key, r.session_id, r.tenant_id, r.user_id into run
+    select
+        r.session_key, r.session_id, r.tenant_id, r.user_id,
+        -- As if it were the latest; where it is not, or another is written at the same time, chopsky_recompute says what it is.
+        coalesce((
+            select m.sequence from public.conversation_messages m
+            where m.conversation_run_id = new.conversation_run_id order by m.created_at desc, m.sequence desc limit 1
+        ), 0) + 1 as place
+    into run
     from public.conversation_runs r where r.id = new.conversation_run_id;
     if new.session_key is null and found then
         new.session_key := run.session_key;
@@ -265,11 +272,7 @@ begin
         new.tenant_id := coalesce(new.tenant_id, run.tenant_id);
         new.user_id := coalesce(new.user_id, run.user_id);
     end if;
-    -- As if it were the latest; where it is not, or another is written at the same time, chopsky_recompute says what it is.
-    new.sequence := coalesce((
-        select m.sequence from public.conversation_messages m
-        where m.conversation_run_id = new.conversation_run_id order by m.created_at desc, m.sequence desc limit 1
-    ), 0) + 1;
+    new.sequence := run.place;
     return new;
 end
 $$;
@@ -287,9 +290,22 @@ declare
     others uuid[];
     -- Messages that are in no run.
     loose uuid[] := '{}';
+    said record;
 begin
     if current_setting('chopsky_trace.recompute', true) = 'on' then
         return null;
+    end if;
+    if tg_table_name = 'conversation_messages' and tg_op = 'INSERT' then
+        select
+            c.conversation_run_id as run_id, c.sequence as place, c.created_at as said_at, c.provider, c.model,
+            c.span_id is null and not c.is_history and not exists (select 1 from changed o where o.id <> c.id) as is_plain
+        into said
+        from changed c limit 1;
+        if said.is_plain and said.run_id is not null
+            and public.chopsky_follow_message(said.run_id, said.place, said.said_at, said.provider, said.model)
+        then
+            return null;
+        end if;
     end if;
     select array_agg(distinct n.conversation_run_id) into touched
     from changed n where n.conversation_run_id is not null;

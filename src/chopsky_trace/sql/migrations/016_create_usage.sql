@@ -4,13 +4,16 @@
 -- Days are those of UTC: of a call's start, of a message's time. A minimum or maximum cannot be taken back out of a sum, so
 -- first and last use are known to the day. A sum that nobody told is NULL, one that some told has those.
 create function public.chopsky_usage_key(day date, tenant_id text, user_id text, provider text, model text) returns uuid
-language sql immutable set search_path = ''
+-- In SQL it would be planned at each call.
+language plpgsql immutable set search_path = ''
 as $$
-    select md5(
+begin
+    return md5(
         (day - date '2000-01-01')::text || coalesce('.' || length(tenant_id) || ':' || tenant_id, '-')
         || coalesce('.' || length(user_id) || ':' || user_id, '-')
         || coalesce('.' || length(provider) || ':' || provider, '-') || coalesce('.' || length(model) || ':' || model, '-')
-    )::uuid
+    )::uuid;
+end
 $$;
 comment on function public.chopsky_usage_key(date, text, text, text, text) is 'Names a row of the usage roll-ups: a hash, for names may be of any length, and NULL.';
 revoke all on function public.chopsky_usage_key(date, text, text, text, text) from public, anon, authenticated, service_role;
@@ -173,6 +176,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     empty uuid[];
+    one public.usage_metrics;
 begin
     if to_kept then
         insert into public.usage_kept as k (
@@ -207,6 +211,70 @@ begin
             assistant_messages = k.assistant_messages + excluded.assistant_messages;
     end if;
     if not to_metrics then
+        return;
+    end if;
+    -- One difference is of one row: it needs no sums, and takes half as long.
+    one := deltas[1];
+    if cardinality(deltas) = 1 and one.contributions >= 0 then
+        insert into public.usage_metrics as m (
+            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
+            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        values (
+            one.key, one.day, one.tenant_id, one.user_id, one.provider, one.model, one.contributions, one.known,
+            one.calls, one.failed_calls, one.input_tokens, one.output_tokens, one.total_tokens, one.cache_read_tokens,
+            one.cache_write_tokens, one.reasoning_tokens, one.total_cost, one.unpriced_calls, one.unmeasured_calls,
+            one.response_time_ms, one.timed_calls, one.messages, one.user_messages, one.assistant_messages
+        )
+        on conflict (key) do update
+        set
+            contributions = m.contributions + excluded.contributions,
+            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+            user_messages = m.user_messages + excluded.user_messages,
+            assistant_messages = m.assistant_messages + excluded.assistant_messages;
+        insert into public.usage_totals as m (
+            key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
+            total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
+            unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+        )
+        values (
+            public.chopsky_usage_key(one.day, one.tenant_id, null, one.provider, one.model), one.day, one.tenant_id,
+            one.provider, one.model, one.contributions, one.known, one.calls, one.failed_calls, one.input_tokens,
+            one.output_tokens, one.total_tokens, one.cache_read_tokens, one.cache_write_tokens, one.reasoning_tokens,
+            one.total_cost, one.unpriced_calls, one.unmeasured_calls, one.response_time_ms, one.timed_calls,
+            one.messages, one.user_messages, one.assistant_messages
+        )
+        on conflict (key) do update
+        set
+            contributions = m.contributions + excluded.contributions,
+            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+            user_messages = m.user_messages + excluded.user_messages,
+            assistant_messages = m.assistant_messages + excluded.assistant_messages;
         return;
     end if;
     with written as (
@@ -479,6 +547,196 @@ $$;
 comment on function public.chopsky_count_usage(uuid[]) is 'Brings usage_metrics up to date with these runs, and messages outside a run; ids of deleted ones take out what they had.';
 revoke all on function public.chopsky_count_usage(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_count_usage(uuid[]) to service_role;
+
+-- One message by hand, the latest of its run and all that is new there: totals, analytics and usage follow from one reading of the
+-- run's calls and messages, as chopsky_recompute and chopsky_count_usage have them; what only spans tell of is as it was. Its
+-- writer waits for it, and merely to begin the statements of those two, which can do many runs and anything, takes longer than
+-- all of this. Returns whether that was all; if not, nothing was done.
+create function public.chopsky_follow_message(
+    run_id uuid, place integer, said_at timestamptz, provider text, model text
+) returns boolean
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+declare
+    -- The clock may be anybody's.
+    said_on constant date := (greatest(least(said_at, '9999-12-31Z'), '0001-01-01Z') at time zone 'UTC')::date;
+    run record;
+    rated record;
+    is_first boolean;
+    part record;
+    was record;
+    -- What of the run is of the message's day, provider and model.
+    counted record;
+    usage_key uuid;
+    rows bigint := 0;
+    latest bigint := 0;
+    shown bigint := 0;
+    asked bigint := 0;
+    input numeric;
+    output numeric;
+    tokens numeric;
+    cost numeric;
+    timed_calls bigint := 0;
+    hand_ms numeric;
+    timed_messages bigint := 0;
+begin
+    select
+        r.tenant_id, r.user_id, r.status, r.user_satisfaction_score as satisfaction, r.merged or r.totals_by_hand as is_other,
+        r.unpriced_calls > 0 or r.unmeasured_calls > 0 as has_calls
+    into run
+    from public.conversation_runs r where r.id = run_id for no key update skip locked;
+    if not found or run.is_other then
+        return false;
+    end if;
+    select a.user_engagement_score as score, 'user_engagement_score' = any (a.scores_by_hand) as stands into rated
+    from public.conversation_analytics a where a.conversation_run_id = run_id;
+    is_first := not found;
+    -- Of a run of an application's own its messages are all there is.
+    if is_first and (
+        run.has_calls or exists (select 1 from public.conversation_spans s where s.conversation_run_id = run_id)
+    ) then
+        return false;
+    end if;
+    for part in
+        select
+            g.is_counted, sum(g.call) as calls, sum(g.input_tokens) as input_tokens, sum(g.output_tokens) as output_tokens,
+            sum(g.total_tokens) as total_tokens, sum(g.cost) as total_cost,
+            count(*) filter (where g.is_charged and g.cost is null) as unpriced_calls,
+            count(*) filter (where g.is_charged and g.total_tokens is null) as unmeasured_calls,
+            sum(g.response_time_ms) as response_time_ms, count(g.response_time_ms) as timed_calls,
+            sum(g.shown) as messages, sum(g.asked) as user_messages, sum(g.answered) as assistant_messages,
+            count(g.response_time_ms) filter (where g.kind = 'llm') as timed_models,
+            sum(g.response_time_ms) filter (where g.kind is null) as hand_ms,
+            count(g.response_time_ms) filter (where g.kind is null) as timed_messages,
+            count(*) filter (where g.kind is null) as rows, sum(g.latest) as latest
+        from (
+            select
+                s.kind,
+                s.status <> 'active'
+                    and (s.provider, coalesce(s.model, s.model_requested)) is not distinct from (chopsky_follow_message.provider, chopsky_follow_message.model)
+                    and (greatest(least(coalesce(s.started_at, s.ended_at, s.created_at), '9999-12-31Z'), '0001-01-01Z') at time zone 'UTC')::date = said_on as is_counted,
+                1 as call,
+                case when s.input_tokens between 0 and 1000000000000000 then s.input_tokens end as input_tokens,
+                case when s.output_tokens between 0 and 1000000000000000 then s.output_tokens end as output_tokens,
+                case when s.total_tokens between 0 and 1000000000000000 then s.total_tokens end as total_tokens,
+                case when s.cost between 0 and 1000000000000 then s.cost end as cost,
+                s.ended_at is not null and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as is_charged,
+                case when s.response_time_ms between 0 and 9999999999 then s.response_time_ms end as response_time_ms,
+                0 as shown, 0 as asked, 0 as answered, 0 as latest
+            from public.conversation_spans s
+            where s.conversation_run_id = run_id and s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null
+            union all
+            select
+                null,
+                (m.provider, m.model) is not distinct from (chopsky_follow_message.provider, chopsky_follow_message.model)
+                    and (greatest(least(m.created_at, '9999-12-31Z'), '0001-01-01Z') at time zone 'UTC')::date = said_on,
+                m.is_call::integer, case when m.is_told and m.role <> 'assistant' then m.token_count end,
+                case when m.is_told and m.role = 'assistant' then m.token_count end, case when m.is_told then m.token_count end,
+                case when m.is_told then m.cost end, m.is_call, case when m.is_told then m.response_time_ms end,
+                (not m.is_internal)::integer, (not m.is_internal and m.role = 'user')::integer,
+                (not m.is_internal and m.role = 'assistant')::integer, (m.created_at >= said_at)::integer
+            from (
+                select
+                    c.provider, c.model, c.created_at, c.role, c.is_internal, c.token_count, c.cost, c.response_time_ms,
+                    c.span_id is null and not c.is_history as is_told,
+                    c.span_id is null and not c.is_history and c.role = 'assistant' and num_nonnulls(c.provider, c.model) > 0 as is_call
+                from public.conversation_messages c where c.conversation_run_id = run_id
+            ) m
+        ) g
+        group by g.is_counted
+    loop
+        if part.is_counted then
+            counted := part;
+        end if;
+        rows := rows + part.rows;
+        latest := latest + part.latest;
+        shown := shown + part.messages;
+        asked := asked + part.user_messages;
+        input := coalesce(input + part.input_tokens, input, part.input_tokens);
+        output := coalesce(output + part.output_tokens, output, part.output_tokens);
+        tokens := coalesce(tokens + part.total_tokens, tokens, part.total_tokens);
+        cost := coalesce(cost + part.total_cost, cost, part.total_cost);
+        timed_calls := timed_calls + part.timed_models;
+        hand_ms := coalesce(hand_ms + part.hand_ms, hand_ms, part.hand_ms);
+        timed_messages := timed_messages + part.timed_messages;
+    end loop;
+    -- Not the latest, or somebody wrote another at the same time: then places change.
+    if rows <> place or latest <> 1 or counted is null then
+        return false;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'on', true);
+    update public.conversation_runs r
+    set total_messages = shown, total_input_tokens = input, total_output_tokens = output, total_tokens_used = tokens, total_cost = cost,
+        average_response_time = case when timed_calls > 0 then r.average_response_time else hand_ms / nullif(timed_messages, 0) end,
+        updated_at = now()
+    where r.id = run_id;
+    if is_first then
+        insert into public.conversation_analytics (
+            conversation_run_id, completion_rate, user_engagement_score, conversation_quality_score
+        )
+        values (
+            run_id, case run.status when 'completed' then 100 when 'failed' then 0 when 'abandoned' then 0 end, least(10 * asked, 100),
+            (run.satisfaction - 1) * 25
+        );
+    elsif rated.score is distinct from least(10 * asked, 100) and not rated.stands then
+        update public.conversation_analytics a set user_engagement_score = least(10 * asked, 100), updated_at = now()
+        where a.conversation_run_id = run_id;
+    end if;
+    perform set_config('chopsky_trace.recompute', 'off', true);
+
+    -- rebuild_usage takes it alone.
+    perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
+    usage_key := public.chopsky_usage_key(said_on, run.tenant_id, run.user_id, provider, model);
+    select c.* into was from public.usage_contributions c where c.owner_id = run_id and c.key = usage_key;
+    insert into public.usage_contributions as c (
+        owner_id, key, day, tenant_id, user_id, provider, model, calls, input_tokens, output_tokens, total_tokens,
+        total_cost, unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages,
+        assistant_messages
+    )
+    values (
+        run_id, usage_key, said_on, run.tenant_id, run.user_id, chopsky_follow_message.provider, chopsky_follow_message.model,
+        counted.calls, counted.input_tokens, counted.output_tokens, counted.total_tokens, counted.total_cost,
+        counted.unpriced_calls, counted.unmeasured_calls, counted.response_time_ms, counted.timed_calls,
+        counted.messages, counted.user_messages, counted.assistant_messages
+    )
+    on conflict (owner_id, key) do update
+    set (
+        calls, input_tokens, output_tokens, total_tokens, total_cost, unpriced_calls, unmeasured_calls, response_time_ms,
+        timed_calls, messages, user_messages, assistant_messages
+    ) = (
+        excluded.calls, excluded.input_tokens, excluded.output_tokens, excluded.total_tokens, excluded.total_cost,
+        excluded.unpriced_calls, excluded.unmeasured_calls, excluded.response_time_ms, excluded.timed_calls,
+        excluded.messages, excluded.user_messages, excluded.assistant_messages
+    );
+    perform public.chopsky_add_usage(array[row(
+        usage_key, said_on, run.tenant_id, run.user_id, provider, model, 1 - num_nonnulls(was.key),
+        array[
+            num_nonnulls(counted.input_tokens) - num_nonnulls(was.input_tokens),
+            num_nonnulls(counted.output_tokens) - num_nonnulls(was.output_tokens),
+            num_nonnulls(counted.total_tokens) - num_nonnulls(was.total_tokens), 0, 0, 0,
+            num_nonnulls(counted.total_cost) - num_nonnulls(was.total_cost),
+            num_nonnulls(counted.response_time_ms) - num_nonnulls(was.response_time_ms)
+        ],
+        counted.calls - coalesce(was.calls, 0), 0,
+        case when num_nonnulls(counted.input_tokens, was.input_tokens) > 0 then coalesce(counted.input_tokens, 0) - coalesce(was.input_tokens, 0) end,
+        case when num_nonnulls(counted.output_tokens, was.output_tokens) > 0 then coalesce(counted.output_tokens, 0) - coalesce(was.output_tokens, 0) end,
+        case when num_nonnulls(counted.total_tokens, was.total_tokens) > 0 then coalesce(counted.total_tokens, 0) - coalesce(was.total_tokens, 0) end,
+        null, null, null,
+        case when num_nonnulls(counted.total_cost, was.total_cost) > 0 then coalesce(counted.total_cost, 0) - coalesce(was.total_cost, 0) end,
+        counted.unpriced_calls - coalesce(was.unpriced_calls, 0),
+        counted.unmeasured_calls - coalesce(was.unmeasured_calls, 0),
+        case when num_nonnulls(counted.response_time_ms, was.response_time_ms) > 0 then coalesce(counted.response_time_ms, 0) - coalesce(was.response_time_ms, 0) end,
+        counted.timed_calls - coalesce(was.timed_calls, 0), counted.messages - coalesce(was.messages, 0),
+        counted.user_messages - coalesce(was.user_messages, 0),
+        counted.assistant_messages - coalesce(was.assistant_messages, 0)
+    )::public.usage_metrics], false, true);
+    return true;
+end
+$$;
+comment on function public.chopsky_follow_message(uuid, integer, timestamptz, text, text) is 'Brings a run, its analytics and usage up to date with its latest message; false where there is more to derive.';
+revoke all on function public.chopsky_follow_message(uuid, integer, timestamptz, text, text) from public, anon, authenticated, service_role;
+grant execute on function public.chopsky_follow_message(uuid, integer, timestamptz, text, text) to service_role;
 
 -- Before several deletions whose parts are counted one by one: all that they take out of is locked at once, in order.
 create function public.chopsky_lock_usage(owner_ids uuid[]) returns void

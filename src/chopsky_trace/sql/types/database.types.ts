@@ -1985,6 +1985,10 @@ export type Database = {
       };
       chopsky_feedback_version: { Args: { moment: string }; Returns: string };
       chopsky_fill_messages: { Args: { bodies: string[]; keys: string[] }; Returns: undefined };
+      chopsky_follow_message: {
+        Args: { model: string; place: number; provider: string; run_id: string; said_at: string };
+        Returns: boolean;
+      };
       chopsky_forget_usage: { Args: { tenant_id: string; user_id: string }; Returns: number };
       chopsky_give_way: {
         Args: { began: string; patience: string; what: string };

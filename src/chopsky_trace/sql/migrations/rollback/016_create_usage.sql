@@ -13,6 +13,7 @@ drop view public.usage_sums;
 drop function public.increment_usage_metrics(text, text, text, text, date, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint, bigint, numeric, bigint, bigint, bigint);
 drop function public.chopsky_keep_usage(uuid[]);
 drop function public.chopsky_lock_usage(uuid[]);
+drop function public.chopsky_follow_message(uuid, integer, timestamptz, text, text);
 drop function public.chopsky_count_usage(uuid[]);
 drop function public.chopsky_add_usage(public.usage_metrics[], boolean, boolean);
 -- What was pruned is known to nobody else.
