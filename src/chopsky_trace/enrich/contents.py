@@ -13,10 +13,11 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from typing import Any, cast
 
 import orjson
+from pybase64 import b64decode
 
 from chopsky_trace.enrich.limit import DATA_URL, MEDIA_KEYS
 from chopsky_trace.enrich.prefixes import Prefixes
@@ -105,7 +106,8 @@ class Contents:
         prefix = url[0] if url else ""
         encoded = text[len(prefix) :]
         try:
-            data = a2b_base64(encoded, strict_mode=True)
+            # Not the standard library's: that took longer than all else that is done with an image.
+            data = b64decode(encoded, validate=True)
         except ValueError:
             return None
         # The last group may have bits that stand for nothing: then it is not to be put together again as it was.
