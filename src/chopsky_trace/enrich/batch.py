@@ -21,7 +21,7 @@ from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.columns import Layout, NotPlainError
 from chopsky_trace.enrich.contents import Contents
 from chopsky_trace.enrich.feedback import FEEDBACK, Feedback
-from chopsky_trace.enrich.messages import BARE, Telling, body_row, message_rows, telling
+from chopsky_trace.enrich.messages import BARE, Body, Telling, body_row, message_rows, telling
 from chopsky_trace.enrich.prefixes import Prefixes
 from chopsky_trace.enrich.pricing.overrides import Overrides
 from chopsky_trace.enrich.registers import (
@@ -41,8 +41,11 @@ from chopsky_trace.records import LONG_CHARS, span_id, timestamp, version
 
 Made = TypeVar("Made")
 PAYLOADS = ("inputs", "outputs", "params", "metadata", "events")
+BACKSLASH = 0x5C
 NUL = b"\\u0000"
 """How JSON writes it; a text may also spell these six characters, which then stay."""
+KEPT_LINE = 10_000
+"""A record longer than this, in bytes, is not read again."""
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 
 
@@ -214,9 +217,9 @@ class _Work:
         self.starts: dict[str, Register] = {}
         self.ends: dict[str, Register] = {}
         self.runs: dict[str, None] = {}
-        self.bodies: dict[str, Row] = {}
-        self.told: set[tuple[str, str]] = set()
-        """Run and body, where the run's own records bring it: a run tells each body once."""
+        self.bodies: dict[str, Body] = {}
+        self.told: set[str] = set()
+        """Ids of run and body, joined, where the run's own records bring it: a run tells each body once."""
         self.tellings: list[Telling] = []
         self.link = False
         self.turns: dict[str, None] = {}
@@ -236,8 +239,8 @@ class _Work:
     def _read(self, line: bytes) -> dict[str, Any]:
         """The record, its ids as 32 hex digits, references in the place of what is long."""
         record: dict[str, Any] = orjson.loads(line)
-        # Most lines have no backslash at all, and one character is found much faster than six.
-        if b"\\" in line and NUL in line:
+        # Most lines have no backslash at all. A byte is found many times as fast as bytes.
+        if BACKSLASH in line and NUL in line:
             record = _without_nul(record)
         # An id that is here already was one when it came.
         if record["id"] not in self.starts:
@@ -245,6 +248,7 @@ class _Work:
         run = record["run"]
         if run not in self.runs:
             run = record["run"] = span_id(run)
+            self.runs[run] = None
         if "at" not in record:
             _add_times(record)
         said = record.get("said")
@@ -278,13 +282,12 @@ class _Work:
             self.feedback.take(line)
             return
         record = self._read(line)
-        stamp = version(record["source"], record["seen"], zlib.crc32(line))
-        self.runs[record["run"]] = None
-        if record["source"] == "otel":
-            self.turns[record["run"]] = None
+        source, run = record["source"], record["run"]
+        stamp = version(source, record["seen"], zlib.crc32(line))
+        if source == "otel":
+            self.turns[run] = None
         for body in record.get("bodies", ()):
-            self.bodies[body["id"]] = body_row(body)
-            self.told.add((record["run"], body["id"]))
+            self._take_body(run, body, line)
         if record["t"] == "start":
             self._take_start(record, stamp, line)
         elif record["t"] == "messages":
@@ -294,6 +297,15 @@ class _Work:
             waiting.append((record, stamp, line))
         else:
             self._take_end(record, stamp, line)
+
+    def _take_body(self, run: str, body: dict[str, Any], line: bytes) -> None:
+        row = body_row(body)
+        packed = _packed(columns.BODY_LAYOUT, row) if self.packs else None
+        # Rarely wanted once it is packed; but a long line is dear to read again.
+        kept = row if packed is None or len(line) > KEPT_LINE else None
+        name = body["id"]
+        self.bodies[name] = new_tuple(Body, (row["role"], kept, packed, line))
+        self.told.add(run + name)
 
     def _take_start(self, record: dict[str, Any], stamp: str, line: bytes) -> None:
         if record.get("messages"):
@@ -437,11 +449,17 @@ class _Work:
 
     def message_json(self, row: Row) -> Row:
         """A message's row as JSON has it."""
-        body = self.bodies.get(row["body_id"])
+        name = row["body_id"]
+        body = self.bodies.get(name)
         # Of a row known by its size only, a body that this run did not bring is none of ours.
-        if body is None or (BARE in row and (row["conversation_run_id"], row["body_id"]) not in self.told):
-            body = {}
-        return _timed({**row, **body})
+        if body is None or (BARE in row and row["conversation_run_id"] + name not in self.told):
+            return _timed(row.copy())
+        return _timed({**row, **(body.row or self._body_again(name, body.line))})
+
+    def _body_again(self, name: str, line: bytes) -> Row:
+        """The columns of a body whose row was not kept: as `_take_body` had them."""
+        *_, told = [body for body in self._read(line)["bodies"] if body["id"] == name]
+        return body_row(told)
 
     def _message_rows(self) -> list[Row]:
         return message_rows(self.tellings, self.bodies, self.pause)
@@ -466,16 +484,21 @@ class _Work:
 
     def packed_messages(self) -> list[tuple[Row, bytes, bytes | None]]:
         """Each message's row, and what of it goes before and after its run's columns (None: it is for JSON)."""
-        packed_bodies = {body: _packed(columns.BODY_LAYOUT, row) for body, row in self.bodies.items()}
         found: list[tuple[Row, bytes, bytes | None]] = []
+        told, bodies = self.told, self.bodies
         for row in self._message_rows():
             self.pause()
+            name = row["body_id"]
+            body = tail = None
             # A row whose body the run has told before is perhaps one that an earlier batch brought.
-            new = (row["conversation_run_id"], row["body_id"]) in self.told and BARE not in row
-            body = packed_bodies.get(row["body_id"]) if new else None
-            tail = _packed(columns.MESSAGE_LAYOUT, row) if body is not None else None
-            head = columns.MESSAGE_HEAD + columns.new_uuid(row["id"]) + columns.uuid(row["body_id"])
-            found.append((row, head, None if body is None or tail is None else tail + body))
+            if row["conversation_run_id"] + name in told and BARE not in row:
+                body = bodies[name].packed
+                tail = _packed(columns.MESSAGE_LAYOUT, row) if body is not None else None
+            if body is None or tail is None:
+                found.append((row, b"", None))
+            else:
+                head = columns.MESSAGE_HEAD + columns.new_uuid(row["id"]) + columns.uuid(name)
+                found.append((row, head, tail + body))
         return found
 
 

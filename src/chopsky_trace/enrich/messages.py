@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from chopsky_trace.enrich.registers import Row, new_tuple
-from chopsky_trace.enrich.sizes import estimated, set_size, shares
+from chopsky_trace.enrich.sizes import NO_NUMBERS, Numbers, estimated, numbers_of, set_size, shares
 from chopsky_trace.records import derived_id, text_of
 
 NUMBER_FIELDS = (
@@ -21,8 +21,22 @@ NUMBER_FIELDS = (
     "version",
 )
 
+Key = tuple[str, str, int, bool]
+"""What a row's id is made of: its owner (of an output the call, else the run), its body, n, whether it is history."""
 BARE = "bare"
 """Marks a row of which the batch has its size and nothing else: the database has the rest, or will."""
+
+
+class Body(NamedTuple):
+    """What the batch knows of a message's body."""
+
+    role: Any
+    row: Row | None
+    """Its columns; None where they can be read again."""
+    packed: bytes | None
+    """Its columns, where COPY can take them."""
+    line: bytes
+    """The record that told it."""
 
 
 class Telling(NamedTuple):
@@ -36,7 +50,7 @@ class Telling(NamedTuple):
     response_time_ms: Any
     model: str | None
     provider: str | None
-    numbers: Row | None
+    numbers: Numbers
     """Its call's."""
     sizes: dict[str, Any] | None
     """Sizes."""
@@ -49,12 +63,12 @@ def telling(record: dict[str, Any], stamp: str, numbers: Row | None) -> Telling:
         record["id"],
         record["run"],
         record["at"],
-        record.get("messages", ()),
+        get("messages", ()),
         stamp,
         get("duration_ms"),
         get("model") or get("model_requested"),
         get("provider"),
-        numbers,
+        numbers_of(numbers) if numbers else NO_NUMBERS,
         get("sizes"),
     )
     return new_tuple(Telling, fields)
@@ -78,20 +92,30 @@ def body_row(body: dict[str, Any]) -> Row:
     return fields
 
 
-def message_rows(tellings: list[Telling], bodies: dict[str, Row], pause: Callable[[], None]) -> list[Row]:
+def message_rows(tellings: list[Telling], bodies: Mapping[str, Body], pause: Callable[[], None]) -> list[Row]:
     """The rows, each once, without their bodies' columns, and with their places among the run's rows that are here."""
     owned = _owned(tellings)
-    rows: dict[str, Row] = {}
+    rows: dict[Key, Row] = {}
     for telling in tellings:
+        refs = telling.refs
+        if not refs:
+            continue
         pause()
-        for ref in telling.refs:
+        run = telling.run
+        for ref in refs:
+            body, n, place = ref["body"], ref["n"], ref["place"]
             # What this run owns is not history; the database would drop the row again.
-            if ref["place"] == "history" and ref["n"] < owned.get((telling.run, ref["body"]), 0):
+            if place == "history" and n < owned.get((run, body), 0):
                 continue
+            owner = run if place != "out" else ref.get("span", telling.span)
+            key = owner, body, n, place == "history"
             row = _message(telling, ref, bodies)
-            known = rows.setdefault(row["id"], row)
-            if known is not row:
-                rows[row["id"]] = _merged(known, row)
+            known = rows.get(key)
+            if known is None:
+                row["id"] = _row_id(key)
+                rows[key] = row
+            else:
+                rows[key] = _merged(known, row)
     for telling in tellings:
         if telling.sizes:
             _add_sizes(telling, telling.sizes, rows, owned)
@@ -121,38 +145,40 @@ def _owned(tellings: list[Telling]) -> dict[tuple[str, str], int]:
 
 
 def _add_sizes(
-    telling: Telling, sizes: dict[str, Any], rows: dict[str, Row], owned: dict[tuple[str, str], int]
+    telling: Telling, sizes: dict[str, Any], rows: dict[Key, Row], owned: dict[tuple[str, str], int]
 ) -> None:
     run = telling.run
     for body, place, n, size in shares(sizes, telling.numbers):
         if place == "history" and n < owned.get((run, body), 0):
             continue
-        row_id = _row_id(run, place, body, n)
-        row = rows.get(row_id)
+        key = run, body, n, place == "history"
+        row = rows.get(key)
         if row is None or BARE in row:
             # Told in another batch: the database adds this to it, and nothing else.
             ref = {"body": body, "place": place, "n": n, "internal": True, "position": 0}
             made = _message(telling, ref, {})
+            made["id"] = _row_id(key) if row is None else row["id"]
             made[BARE] = True
-            row = rows[row_id] = made if row is None else _merged(row, made)
+            row = rows[key] = made if row is None else _merged(row, made)
         set_size(row, size)
 
 
-def _row_id(owner: str, place: str, body: str, n: int) -> str:
-    """The id of a message row; of an output the call is its owner, else the run."""
-    return derived_id(owner, body, "history", str(n)) if place == "history" else derived_id(owner, body, str(n))
+def _row_id(key: Key) -> str:
+    """The id of a message row."""
+    owner, body, n, is_history = key
+    return derived_id(owner, body, "history", str(n)) if is_history else derived_id(owner, body, str(n))
 
 
-def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> Row:
-    run, body, n, place = telling.run, ref["body"], ref["n"], ref["place"]
+def _message(telling: Telling, ref: dict[str, Any], bodies: Mapping[str, Body]) -> Row:
+    """The row, but for its id."""
+    body, n, place = ref["body"], ref["n"], ref["place"]
     span = ref.get("span", telling.span)
     row: Row = {
         "body_id": body,
-        "conversation_run_id": run,
+        "conversation_run_id": telling.run,
         "is_internal": ref["internal"],
         "position": ref["position"],
         "created_at": ref.get("at", telling.at),
-        "id": _row_id(span if place == "out" else run, place, body, n),
     }
     if place == "out":
         row["span_id"] = span
@@ -162,11 +188,10 @@ def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> R
             row["response_time_ms"] = telling.response_time_ms
             row["model"] = telling.model
             row["provider"] = telling.provider
-            numbers = telling.numbers or {}
-            row["cost"] = numbers.get("cost") if n == 0 else "0"
             if n == 0:
-                row["token_count"] = numbers.get("output_tokens")
-                row["token_count_source"] = numbers.get("usage_source")
+                row["cost"], row["token_count"], row["token_count_source"], _ = telling.numbers
+            else:
+                row["cost"] = "0"
         return row
     if "chars" in ref:
         row["token_count"], row["token_count_source"] = estimated(ref["chars"])
@@ -178,15 +203,15 @@ def _message(telling: Telling, ref: dict[str, Any], bodies: dict[str, Row]) -> R
     row["occurrence"] = n
     known = bodies.get(body)
     # What an assistant said before was paid where it was said.
-    if known is not None and known["role"] != "assistant":
+    if known is not None and known.role != "assistant":
         row["cost"] = "0"
     return row
 
 
 def _merged(a: Row, b: Row) -> Row:
     """Two records' rows of one message: the rule that chopsky_write_messages has."""
-    first, second = (a, b) if _place(a) <= _place(b) else (b, a)
-    row = {**second, **first, "is_internal": a["is_internal"] and b["is_internal"]}
+    first, second = (a, b) if _when(a) <= _when(b) else (b, a)
+    row = {**second, **first, "id": a["id"], "is_internal": a["is_internal"] and b["is_internal"]}
     later = max(a, b, key=lambda r: r.get("version") or "")
     if later.get("version"):
         for name in NUMBER_FIELDS:
@@ -196,4 +221,5 @@ def _merged(a: Row, b: Row) -> Row:
     return row
 
 
+_when = itemgetter("created_at", "position")
 _place = itemgetter("created_at", "position", "id")

@@ -10,6 +10,9 @@ from chopsky_trace.enrich.registers import Row
 
 Size = tuple[int, str]
 """Tokens, and where they are from."""
+Numbers = tuple[Any, Any, Any, Any]
+"""What messages need of their call's columns: cost, output tokens, where they are from, input tokens."""
+NO_NUMBERS: Numbers = (None, None, None, None)
 _RANK = {"estimated": 1, "computed": 2}
 
 
@@ -18,7 +21,13 @@ def estimated(chars: int) -> Size:
     return tokens(chars) + TOKENS_PER_MESSAGE, "estimated"
 
 
-def shares(sizes: Mapping[str, Any], numbers: Row | None) -> Iterator[tuple[str, str, int, Size]]:
+def numbers_of(row: Row) -> Numbers:
+    """Of the columns of a call's usage and cost, those that its messages need."""
+    get = row.get
+    return get("cost"), get("output_tokens"), get("usage_source"), get("input_tokens")
+
+
+def shares(sizes: Mapping[str, Any], numbers: Numbers) -> Iterator[tuple[str, str, int, Size]]:
     """(body, place, n, size) of each message whose size an end tells.
 
     What the call's input exceeds `before` by is shared out by length, so that all that came to the prompt has,
@@ -27,16 +36,17 @@ def shares(sizes: Mapping[str, Any], numbers: Row | None) -> Iterator[tuple[str,
 
     Args:
         sizes: the record's Sizes.
-        numbers: the columns of the call's usage; None where the end is not a call's.
+        numbers: the call's; NO_NUMBERS where the end is not a call's.
     """
     rows: list[tuple[str, str, int, int]] = sizes["rows"]
-    given, before = (numbers or {}).get("input_tokens"), sizes.get("before")
+    _, _, usage_source, given = numbers
+    before = sizes.get("before")
     if given is None or before is None:
         for body, place, n, chars in rows:
             yield body, place, n, estimated(chars)
         return
     grown = max(0, given - before)
-    source = "estimated" if numbers and numbers.get("usage_source") == "estimated" else "computed"
+    source = "estimated" if usage_source == "estimated" else "computed"
     # An empty message is not nothing: the one that came shall have what came.
     total = max(sizes["chars"], sum(max(chars, 1) for _, _, _, chars in rows))
     passed = 0
