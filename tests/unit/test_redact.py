@@ -263,6 +263,16 @@ def test_cycles_and_depth_end() -> None:
     assert "'v'" not in repr(without_secrets(loop))
 
 
+@pytest.mark.parametrize("mappings", [3, module.MAX_MAPPINGS, 2 * module.MAX_MAPPINGS])
+def test_secrets_are_found_below_and_beside_many_mappings(mappings: int) -> None:
+    beside = {f"n{n}": {"x": n} for n in range(mappings)}
+    assert without_secrets({**beside, "last": {"password": "v"}}) == {**beside, "last": {"password": SECRET}}
+    below: dict[str, Any] = {"password": "v"}
+    for _ in range(min(mappings, 20)):
+        below = {"x": below}
+    assert "'v'" not in repr(without_secrets(below))
+
+
 def test_verdicts_are_remembered_within_a_bound() -> None:
     for n in range(module.MAX_VERDICTS * 2):
         without_secrets({f"k{n}_password": "v"})

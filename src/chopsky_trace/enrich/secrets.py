@@ -12,6 +12,8 @@ from typing import Any, cast
 SECRET = "[secret]"
 TOO_DEEP = "[too deep]"
 MAX_VERDICTS = 4_096
+MAX_MAPPINGS = 32
+"""Most mappings within one that `is_open` looks at."""
 MAX_NODES = 20_000
 """Most values that `without_secrets` looks at in one mapping."""
 
@@ -132,22 +134,31 @@ def without_secrets(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping if is_open(mapping) and _texts_open(mapping) else _strip(mapping, 32, [MAX_NODES])
 
 
-def is_open(mapping: Mapping[str, Any], depth: int = 4) -> bool:
-    """Whether its names are known to be open and its values plain, at most `depth` levels of them.
+def is_open(mapping: Mapping[str, Any]) -> bool:
+    """Whether its names are known to be open and its values plain, in at most MAX_MAPPINGS mappings within it.
 
     Of its texts that says nothing: credentials in one have `://` or a space in them.
     """
-    shape = (tuple(mapping), tuple(map(type, mapping.values())))
-    inner = _open_shapes.get(shape)
-    if inner is None:
-        inner = _shaped(shape)
+    shapes = _open_shapes.get
+    left = MAX_MAPPINGS
+    todo = [mapping]
+    for one in todo:
+        shape = (tuple(one), tuple(map(type, one.values())))
+        inner = shapes(shape)
         if inner is None:
-            return False
-    for name in inner:
-        value = mapping[name]
-        # NaN and infinities are no JSON.
-        if value - value != 0 if value.__class__ is float else not depth or not is_open(value, depth - 1):
-            return False
+            inner = _shaped(shape)
+            if inner is None:
+                return False
+        for name in inner:
+            value = one[name]
+            if value.__class__ is not float:
+                todo.append(value)
+                left -= 1
+                if not left:
+                    return False
+            elif value - value != 0:
+                # NaN and infinities are no JSON.
+                return False
     return True
 
 
