@@ -78,3 +78,14 @@ def test_another_conversation_with_the_same_first_message_is_its_own() -> None:
 def prompt_of(run: Run, messages: list[BaseMessage]) -> tuple[Any, list[str]]:
     entries = run.snapshot.entries(run.root, run.draft, messages)
     return entries, [entry.id for entry in entries]
+
+
+def test_the_application_s_own_payload_stays_as_it_is() -> None:
+    messages = conversation(3)
+    run = Run(messages)
+    payload = {"messages": messages, "text": "long " * 1_000, "n": 1, "none": []}
+    before = dict(payload)
+    told = run.snapshot.payload(run.root, run.draft, payload)
+    assert payload == before
+    assert all(payload[key] is value for key, value in before.items())
+    assert {key: type(value) for key, value in told.items()} == {"messages": dict, "text": dict, "n": int, "none": list}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from orjson import OPT_NON_STR_KEYS, Fragment, dumps
@@ -21,6 +21,8 @@ RECENT_CHARS = 4_000
 """Texts this long are not kept for the next run."""
 LONG_JSON = 20_000
 FEW_VALUES = 300
+LEVELS = 50
+MANY_VALUES = 100_000
 NEVER_ODD: frozenset[type] = frozenset((str, int, bool, type(None)))
 
 
@@ -111,7 +113,8 @@ class Bodies:
                 if len(self.recent) >= MAX_RECENT:
                     self.recent.clear()
                 self.recent[key] = body_id, core
-        root.tell(body_id, core, draft, name if role == "assistant" else None)
+        if body_id not in root.sent:
+            root.tell(body_id, core, draft, name if role == "assistant" else None)
         if len(text) >= LONG_CHARS:
             root.refer(text, None, {"$content": body_id})
         entry = _new_entry(Entry)
@@ -172,24 +175,41 @@ def hides_float(encoded: bytes, value: Any) -> bool:
     return b"null" in encoded and odd_float(value)
 
 
-def odd_float(value: Any, depth: int = 0) -> bool:
-    """Whether a NaN or infinity is in a value; True where it is too deep to tell."""
-    if isinstance(value, float):
-        return value - value != 0
-    if isinstance(value, (str, int)) or value is None:
-        return False
-    if depth > 50:
-        return True
+def odd_float(value: Any) -> bool:
+    """Whether a NaN or infinity is in a value; True where it is too deep, or too much, to tell."""
+    level: list[Any] = [value]
+    for _ in range(LEVELS):
+        below: list[Any] = []
+        for one in level:
+            kind = one.__class__
+            if kind in NEVER_ODD:
+                continue
+            if kind is dict:
+                below += one.values()
+            elif kind is list or kind is tuple:
+                below += one
+            elif isinstance(one, float):
+                if one - one != 0:
+                    return True
+            elif not isinstance(one, (str, int)):
+                below += _within(one)
+        if not below:
+            return False
+        if len(below) > MANY_VALUES:
+            return True
+        level = below
+    return True
+
+
+def _within(value: Any) -> Iterable[Any]:
+    """The values that a container, or an object that is told by its fields, holds."""
     if isinstance(value, Mapping):
-        return any(odd_float(v, depth + 1) for v in cast("Mapping[Any, Any]", value).values())
+        return cast("Mapping[Any, Any]", value).values()
     if isinstance(value, (list, tuple)):
-        return any(odd_float(v, depth + 1) for v in cast("Sequence[Any]", value))
-    if hasattr(value.__class__, "model_fields") or hasattr(value.__class__, "__dataclass_fields__"):
-        fields = _fields_of(value.__class__)
-        # A message within is told apart.
-        return "additional_kwargs" not in fields and any(odd_float(getattr(value, k, None), depth + 1) for k in fields)
-    return False
-
-
-def _fields_of(kind: Any) -> Sequence[str]:
-    return tuple(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)
+        return cast("Sequence[Any]", value)
+    kind = value.__class__
+    fields = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", None)
+    # A message within is told apart.
+    if not fields or "additional_kwargs" in fields:
+        return ()
+    return [getattr(value, name, None) for name in fields]

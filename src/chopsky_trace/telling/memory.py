@@ -441,6 +441,8 @@ def tail_of(entries: Sequence[Entry]) -> int:
 
 def ordinals(ids: Sequence[str], start: int = 0) -> list[int]:
     """Of each id from `start` on: how many before it are equal to it."""
+    if len(ids) <= FEW and len(set(ids)) == len(ids):
+        return [0] * (len(ids) - start)
     if len(ids) - start <= FEW:
         return [ids[:index].count(ids[index]) for index in range(start, len(ids))]
     counts: dict[str, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -71,6 +72,13 @@ def scope_in(values: Mapping[str, Any]) -> Scope:
                     found[name] = text
                     break
     return cast("Scope", found)
+
+
+@lru_cache(1_024)
+def own_names(names: tuple[str, ...], is_placed: bool) -> tuple[str, ...]:
+    """Of the names in a span's metadata those that may be its own; `is_placed`: it is where the span above it is."""
+    told = TOLD_ABOVE if is_placed else NOT_METADATA
+    return tuple(name for name in names if name not in told)
 
 
 def name_of(serialized: Mapping[str, Any] | None) -> str | None:

@@ -22,7 +22,7 @@ from langchain_core.prompt_values import ChatPromptValue
 from orjson import OPT_SORT_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, content_id, text_of
+from chopsky_trace.records import DOCUMENT_CHARS, LONG_CHARS, Role, content_id, text_of
 from chopsky_trace.sources.langchain.blocks import as_traced, copy_blocks, same_blocks
 from chopsky_trace.telling.bodies import NEVER_ODD, OPTIONS, Bodies, hides_float
 from chopsky_trace.telling.memory import PREFIX_MESSAGES, Draft, Entry, Root, chars_of
@@ -30,6 +30,12 @@ from chopsky_trace.telling.turns import ROLES
 
 # What a class is in: asking pydantic whether an object is an instance takes a microsecond.
 MESSAGES: frozenset[type] = frozenset((AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage))
+
+
+PLAIN_ROLES: dict[type, Role] = {HumanMessage: "user", SystemMessage: "system"}
+"""Messages that have no calls, no status and no role of their own."""
+PLAIN = NEVER_ODD | {list}
+"""What a payload's own fields may be without being encoded apart, as far as they are short, or empty."""
 
 
 class Snapshot(Bodies):
@@ -60,22 +66,21 @@ class Snapshot(Bodies):
                 known.name = name
                 root.named = True
             return known
-        role = ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
+        role = PLAIN_ROLES.get(message.__class__)
         if (
-            not calls
-            and content.__class__ is str
-            and not held.get("invalid_tool_calls")
+            content.__class__ is str
             and not held["additional_kwargs"]
-            and held.get("status") != "error"
-            and "role" not in held
             and self.redactor is None
+            and (role is not None or _is_text_only(held, calls))
         ):
+            role = role or _role(held)
             entry = self._text_body(root, draft, role, content, held.get("tool_call_id"), name, message, calls)
             if entry is not None:
                 if name:
                     entry.name = name
                     root.named = root.named or role == "assistant"
                 return entry
+        role = role or _role(held)
         told: Sequence[Any] = ()
         if role == "assistant":
             told = calls or ()
@@ -143,22 +148,23 @@ class Snapshot(Bodies):
         return Fragment(self.slow_json(root, draft, value))
 
     def _fields(self, root: Root, draft: Draft, values: dict[Any, Any]) -> tuple[dict[Any, Any], bool]:
-        """The dict with references in the place of what is long; whether the record's own encoding does the rest."""
-        found: dict[Any, Any] = {}
+        """The dict with references in the place of what is long; whether the record's own encoding does the rest.
+
+        Copied only where there are such: it is encoded before this event is over.
+        """
+        found = values
         plain = True
         for key, item in values.items():
             kind = item.__class__
-            if kind is str:
-                if len(item) >= LONG_CHARS:
-                    item = self._text(root, draft, item)
-                    plain = plain and item.__class__ is dict
-            elif kind is list:
-                if item:
-                    item = self._list(root, draft, item)
-                    plain = plain and item.__class__ is dict
-            elif kind not in NEVER_ODD:
+            if (kind is str and len(item) >= LONG_CHARS) or (kind is list and item):
+                told = self._text(root, draft, item) if kind is str else self._list(root, draft, item)
+                if told is not item:
+                    if found is values:
+                        found = {**values}
+                    found[key] = told
+                plain = plain and told.__class__ is dict
+            elif kind not in PLAIN:
                 plain = False
-            found[key] = item
         return found, plain
 
     def _reference(self, root: Root, draft: Draft, message: Any) -> dict[str, str]:
@@ -279,6 +285,15 @@ class Snapshot(Bodies):
                 return self._prompt_value(root, draft, values)
             return dict(values)
         return clean(obj, self.max_string, lambda inner: self._object(root, draft, inner) if inner is not obj else None)
+
+
+def _role(held: Mapping[str, Any]) -> Role:
+    return ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
+
+
+def _is_text_only(held: Mapping[str, Any], calls: Any) -> bool:
+    """Whether a message has nothing beside its content that its body tells."""
+    return not calls and not held.get("invalid_tool_calls") and held.get("status") != "error" and "role" not in held
 
 
 def _extra(held: Mapping[str, Any]) -> dict[str, Any] | None:

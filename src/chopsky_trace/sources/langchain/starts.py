@@ -19,6 +19,8 @@ from chopsky_trace.telling.sampling import is_sampled
 
 running_config = var_child_runnable_config.get
 SCOPE_LOOKS = 8
+LOOK_EVERY = 8
+"""How many spans of a run begin between two looks at how much is remembered of it."""
 PLAIN_PARAMS = frozenset(
     (
         "model",
@@ -64,28 +66,45 @@ class Starts(Out):
         with root.lock:
             draft = begun(span, name)
             try:
-                self._describe(draft, span, metadata, tags, config)
+                # Many spans have nothing but a tag to be described by.
+                if (
+                    metadata
+                    or not root.described
+                    or not self.tags_as_given
+                    or (config is not None and config.get("configurable"))
+                ):
+                    self._describe(draft, span, metadata, tags, config)
+                elif tags:
+                    draft["tags"] = tags
             except Exception as error:
                 self._unreadable(draft, "metadata", error)
             try:
-                if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
-                    draft["resume"] = True
-                if span.is_top:
-                    # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
-                    root.resumed = root.resumed or inputs is None or "resume" in draft
-                    root.question_known = root.question_known or (defer and self.with_inputs)
-                if not self.with_inputs:
-                    if self.options.with_shapes:
-                        draft["inputs"] = self.full.shape(inputs)
-                elif defer:
-                    span.deferred = draft
-                elif span.is_top:
-                    self._inputs(draft, span, inputs)
+                if span.is_top or defer or not self.with_inputs or inputs.__class__.__name__ == "Command":
+                    self._first_inputs(draft, span, inputs, defer)
                 else:
                     draft["inputs"] = self.full.payload(root, draft, inputs)
             except Exception as error:
                 self._unreadable(draft, "inputs", error)
             self._emit(root, draft)
+
+    def _first_inputs(self, draft: Draft, span: OpenSpan, inputs: Any, defer: bool) -> None:
+        """What a run, or a graph that goes on, is given; and inputs that come later, or may not be kept."""
+        root = span.root
+        if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+            draft["resume"] = True
+        if span.is_top:
+            # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
+            root.resumed = root.resumed or inputs is None or "resume" in draft
+            root.question_known = root.question_known or (defer and self.with_inputs)
+        if not self.with_inputs:
+            if self.options.with_shapes:
+                draft["inputs"] = self.full.shape(inputs)
+        elif defer:
+            span.deferred = draft
+        elif span.is_top:
+            self._inputs(draft, span, inputs)
+        else:
+            draft["inputs"] = self.full.payload(root, draft, inputs)
 
     def start_model(
         self,
@@ -148,7 +167,7 @@ class Starts(Out):
         if config is not None:
             around_id = getattr(config.get("callbacks"), "parent_run_id", None)
             # Nearly always it is the very parent that the callback names.
-            if around_id is not None and around_id is not parent_id:
+            if around_id is not parent_id and around_id is not None:
                 around = spans.get(around_id.int)
                 if around is not None and (parent_id is None or (parent is not None and around.parent == parent.hex)):
                     parent = around
@@ -159,6 +178,21 @@ class Starts(Out):
             span.is_top = False
         else:
             root = self._without_parent(span, span_hex, parent_id, seen // 1000)
+        others = root.open
+        began = len(others)
+        if root.epoch != self.sink.epoch or not (root.ends + began) % LOOK_EVERY:
+            self._look(root)
+        if began >= MAX_OPEN_SPANS:
+            runs.thin(root)
+        spans[key] = span
+        if key in runs.ended:
+            # A caller that uses one id again: a run of its own all the same.
+            del runs.ended[key]
+        others.add(key)
+        return span
+
+    def _look(self, root: Root) -> None:
+        """Whether what is remembered of a run still holds, and is not too much."""
         epoch = self.sink.epoch
         if root.epoch != epoch:
             with root.lock:
@@ -167,14 +201,6 @@ class Starts(Out):
         elif len(root.entries) + len(root.sent) + root.nodes > MAX_REMEMBERED:
             with root.lock:
                 root.renew()
-        if len(root.open) >= MAX_OPEN_SPANS:
-            runs.thin(root)
-        spans[key] = span
-        if key in runs.ended:
-            # A caller that uses one id again: a run of its own all the same.
-            del runs.ended[key]
-        root.open.add(key)
-        return span
 
     def _without_parent(self, span: OpenSpan, span_hex: str, parent_id: UUID | None, started: int) -> Root:
         """The run of a span whose parent is none of our open spans."""
@@ -219,8 +245,8 @@ class Starts(Out):
             above = span.above
             inherited = root.metadata.get
             place = above.get("langgraph_path") if above else None
-            told = fields.TOLD_ABOVE if place == metadata.get("langgraph_path") else fields.NOT_METADATA
-            own = {k: v for k, v in metadata.items() if k not in told and inherited(k) is not v}
+            names = fields.own_names(tuple(metadata), place == metadata.get("langgraph_path"))
+            own = {k: v for k in names if inherited(k) is not (v := metadata[k])}
             if own:
                 self._metadata(draft, root, own)
         if tags:

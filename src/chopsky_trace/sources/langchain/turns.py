@@ -33,6 +33,13 @@ def _told_in(
     snapshot: Snapshot, root: Root, draft: Draft, value: Any, order: Mapping[str, int]
 ) -> tuple[str | None, list[Entry] | None]:
     """(the text, or else the messages) that a root was given or gave back."""
+    if value.__class__ is str:
+        return value, None
+    if value.__class__ is dict and len(value) == 1:
+        # One text: it is the one, whatever its name.
+        (text,) = value.values()
+        if text.__class__ is str and text:
+            return text, None
     if not isinstance(value, (str, Mapping)):
         value = getattr(value, "messages", value)
     return told_in(value, order, lambda v: _as_entries(snapshot, root, draft, v))
