@@ -382,7 +382,7 @@ def test_each_call_counts_once_in_whatever_order_it_was_told(rows: Rows, databas
     delivery = Delivery(Target(database_url, "test"), Settings())
     merged = 0
 
-    @_settings(50)
+    @_settings(35)
     @given(world=worlds(), seed=st.integers(0, 2**32))
     def same(world: World, seed: int) -> None:
         nonlocal merged

@@ -69,15 +69,15 @@ def test_storage_grows_with_the_turns_of_a_thread_not_with_their_square(talk: Ta
     talk.process(stores=False)
     graph = agent()
     sizes: list[int] = []
-    for turns in (range(100), range(100, 300)):
+    for turns in (range(50), range(50, 150)):
         store(talk, hold(talk, turns, graph))
         sizes.append(stored_bytes(talk))
-    assert len(talk.given) == 300
+    assert len(talk.given) == 150
     assert prompts_are_exact(talk)
-    assert max(len(messages) for messages in talk.given.values()) == 600
+    assert max(len(messages) for messages in talk.given.values()) == 300
     assert sizes[1] <= 3.5 * sizes[0]
-    # 600 messages with and without the system prompt: as many rows of 64 as fit into each.
-    assert len(talk.rows("select from conversation_prefixes")) == 2 * 9
+    # 300 messages with and without the system prompt: as many rows of 64 as fit into each.
+    assert len(talk.rows("select from conversation_prefixes")) == 2 * 4
     assert talk.findings() == []
 
 
@@ -89,7 +89,7 @@ def test_order_batching_duplication_and_copy_do_not_matter(talk: Talk) -> None:
     store(talk, lines)
     expected = tables(talk.connection)
     assert len(expected["conversation_prefixes"]) >= 3
-    for seed in range(3):
+    for seed in range(2):
         clear(talk.connection)
         for batch in batches(lines, random.Random(seed)):
             write_batch(talk.connection, Builder().build(batch).payload)

@@ -168,7 +168,7 @@ def test_order_batching_and_duplication_do_not_matter(database_url: str) -> None
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
 
         @settings(
-            max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+            max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
         )
         @given(lines=record_sets(), seed=st.integers(0, 2**32))
         def same_rows(lines: list[bytes], seed: int) -> None:
@@ -188,7 +188,7 @@ def test_copy_and_json_write_the_same_rows(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
 
         @settings(
-            max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+            max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
         )
         @given(lines=record_sets(), seed=st.integers(0, 2**32))
         def same_rows(lines: list[bytes], seed: int) -> None:

@@ -111,7 +111,7 @@ def test_totals_are_the_sum_of_the_calls(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row) as connection:
 
         @settings(
-            max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+            max_examples=70, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
         )
         @given(made=trees(), seed=st.integers(0, 2**32))
         def same_totals(made: list[Tree], seed: int) -> None:

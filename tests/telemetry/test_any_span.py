@@ -150,7 +150,7 @@ def test_no_span_is_lost(database_url: str) -> None:
     before: Counter[str] = Counter()
 
     @settings(
-        max_examples=120,
+        max_examples=80,
         deadline=None,
         database=None,
         derandomize=True,
