@@ -64,15 +64,17 @@ class Breather:
 
     def __call__(self) -> None:
         now = time.perf_counter()
-        if now - self._looked > LOOK_S:
-            self._looked = now
-            if self._look is not None:
-                self._look()
-            if now - self._since > self._busy_s:
-                self._since = now
-                if self._others_may_wait(now):
-                    time.sleep(YIELD_S)
-                    self._since = time.perf_counter()
+        if now - self._looked <= LOOK_S:
+            return
+        self._looked = now
+        if self._look is not None:
+            self._look()
+        if now - self._since <= self._busy_s:
+            return
+        self._since = now
+        if self._others_may_wait(now):
+            time.sleep(YIELD_S)
+            self._since = time.perf_counter()
 
     def _others_may_wait(self, now: float) -> bool:
         waits = _others_waits()

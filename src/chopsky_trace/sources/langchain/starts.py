@@ -66,29 +66,17 @@ class Starts(Out):
         with root.lock:
             draft = begun(span, name)
             try:
-                # Many spans have nothing but a tag to be described by.
-                if (
-                    metadata
-                    or not root.described
-                    or not self.tags_as_given
-                    or (config is not None and config.get("configurable"))
-                ):
-                    self._describe(draft, span, metadata, tags, config)
-                elif tags:
-                    draft["tags"] = tags
+                self._describe(draft, span, metadata, tags, config)
             except Exception as error:
                 self._unreadable(draft, "metadata", error)
             try:
-                if span.is_top or defer or not self.with_inputs or inputs.__class__.__name__ == "Command":
-                    self._first_inputs(draft, span, inputs, defer)
-                else:
-                    draft["inputs"] = self.full.payload(root, draft, inputs)
+                self._given(draft, span, inputs, defer)
             except Exception as error:
                 self._unreadable(draft, "inputs", error)
             self._emit(root, draft)
 
-    def _first_inputs(self, draft: Draft, span: OpenSpan, inputs: Any, defer: bool) -> None:
-        """What a run, or a graph that goes on, is given; and inputs that come later, or may not be kept."""
+    def _given(self, draft: Draft, span: OpenSpan, inputs: Any, defer: bool) -> None:
+        """What a chain, tool or retriever is given, as far as it is known yet and may be kept."""
         root = span.root
         if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
             draft["resume"] = True
@@ -236,10 +224,9 @@ class Starts(Out):
         if not root.described:
             self._describe_root(draft, span, metadata or {}, tags)
             return
-        if root.scope_looks < SCOPE_LOOKS:
+        if root.scope_looks < SCOPE_LOOKS and (metadata or (config and config.get("configurable"))):
             root.scope_looks += 1
-            if metadata or (config and config.get("configurable")):
-                self._late_scope(draft, root, metadata, config)
+            self._late_scope(draft, root, metadata, config)
         if metadata:
             span.metadata = metadata
             above = span.above
