@@ -70,6 +70,25 @@ def test_a_start_and_its_end_are_one_row(make: Make, connection: Connection) -> 
     assert counts == [2, 2, 0, {}]
 
 
+def test_the_first_record_after_a_rest_waits_for_those_that_follow_it(make: Make, connection: Connection) -> None:
+    writer = make(flush_interval_s=1.0)
+    put_all(writer, records.start("before"))
+    assert writer.flush(30)
+    # Until it rests.
+    time.sleep(0.3)
+    put_all(writer, records.start("first"))
+    time.sleep(0.1)
+    put_all(writer, records.start("second"))
+    deadline = time.monotonic() + 30
+    while len(names(connection)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    found = connection.execute(
+        "select name, xmin::text from public.conversation_spans where name <> 'before' order by name"
+    ).fetchall()
+    assert [name for name, _ in found] == ["first", "second"]
+    assert found[0][1] == found[1][1], "each in a transaction of its own"
+
+
 @pytest.mark.parametrize("place", [0, 137, 299])
 def test_a_refused_record_stands_alone_and_costs_no_other(
     make: Make, connection: Connection, caplog: pytest.LogCaptureFixture, place: int

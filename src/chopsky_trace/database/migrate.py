@@ -200,7 +200,10 @@ def _ledger(connection: Connection) -> dict[int, str]:
 def _refuse_changed(ledger: dict[int, str]) -> None:
     for step in steps():
         if ledger.get(step.number, step.sha256) != step.sha256:
-            raise MigrationError(f"{step.file} was changed after it was applied: write a new migration instead")
+            raise MigrationError(
+                f"{step.file} was changed after it was applied: a change belongs into a new migration. A database whose "
+                "records nobody needs may be made anew: remove the folder that `chopsky-trace stop` names, if embedded"
+            )
 
 
 def _preflight(connection: Connection) -> None:

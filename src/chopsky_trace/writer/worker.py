@@ -208,6 +208,9 @@ class Worker:
         self._keep_house()
         if self._rest():
             return
+        # The record that ended the rest is no reason to hurry: a run's records go together. Who waits is counted
+        # before they wake us.
+        self._wake.clear()
         if not self._waiting and not self._stopping:
             self._wake.wait(self._settings.flush_interval_s)
         while not self._stopping and self._store_next():
