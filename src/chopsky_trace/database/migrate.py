@@ -201,8 +201,9 @@ def _refuse_changed(ledger: dict[int, str]) -> None:
     for step in steps():
         if ledger.get(step.number, step.sha256) != step.sha256:
             raise MigrationError(
-                f"{step.file} was changed after it was applied: a change belongs into a new migration. A database whose "
-                "records nobody needs may be made anew: remove the folder that `chopsky-trace stop` names, if embedded"
+                f"{step.file} was changed after it was applied: a change belongs into a new migration. "
+                "An embedded database that nobody needs is made anew once its folder is removed, which "
+                "`chopsky-trace stop` names"
             )
 
 
