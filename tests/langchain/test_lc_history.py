@@ -218,3 +218,18 @@ def test_what_a_store_added_is_there_too_and_awaited(database_url: str) -> None:
     assert [(one.type, one.content) for one in found] == [("human", "Hi"), ("tool", "done"), ("ai", "Hello")]
     assert found[0].id == "1"
     store.close()
+
+
+@pytest.mark.parametrize("chars", [4_000, 400_000])
+def test_a_picture_that_the_application_and_the_tracer_tell_is_one_message(talk: Talk, chars: int) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * (chars // 4)}}
+    asked = [{"type": "text", "text": "What is this?"}, picture]
+    store = ConversationStore(talk.url)
+    store.create_conversation(session_id="s")
+    store.add_message("s", "user", asked)
+    talk.process()
+    chat("A carrot.").invoke([HumanMessage(asked)], {**talk.config(), "metadata": {"session_id": "s"}})
+    assert talk.flush()
+    assert talk.said() == {"s": ["user: What is this?", "assistant: A carrot."]}
+    assert talk.rows("select count(*) from conversation_messages") == [{"count": 2}]
+    store.close()

@@ -30,7 +30,7 @@ from chopsky_trace.errors import (
     ConversationExpiredError,
     ConversationNotFoundError,
 )
-from chopsky_trace.records import content_id, storable, text_of
+from chopsky_trace.records import parts_id, storable, text_of
 from chopsky_trace.settings import Settings, resolve_target
 
 ROLES = ("user", "assistant", "system", "tool")
@@ -477,7 +477,7 @@ def _row(message: Mapping[str, Any], place: int, now: datetime) -> dict[str, Any
             call_id or "",
             "" if role == "assistant" else name or "",
         ]
-        row["body_id"] = content_id(_dumped(core))
+        row["body_id"] = parts_id(_dumped(core))
     row |= {"tool_call_id": call_id, "name": name, "metadata": message.get("metadata")}
     row |= {column: message.get(column) for column in COLUMNS}
     if isinstance(row["cost"], Decimal):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from orjson import OPT_NON_STR_KEYS, Fragment, dumps
 
 from chopsky_trace.enrich.limit import clean
-from chopsky_trace.records import LONG_CHARS, Role, content_id, text_of
+from chopsky_trace.records import LONG_CHARS, Role, content_id, parts_id, text_of
 from chopsky_trace.telling.memory import Draft, Entry, Root
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Bodies:
             encoded = dumps(core, None, OPTIONS)
             content = core[1]
         extra = Fragment(dumps(self.plain(metadata), None, OPTIONS)) if metadata else None
-        body_id = content_id(encoded)
+        body_id = content_id(encoded) if content.__class__ is str and not calls else parts_id(encoded)
         root.tell(body_id, Fragment(encoded), draft, name if name_apart else None, extra)
         if is_text and len(content) >= LONG_CHARS and self.redactor is None and not odd:
             root.refer(content, None, {"$content": body_id})
