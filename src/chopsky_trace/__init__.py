@@ -6,7 +6,12 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    # A dead process's journal is known by its lock, which the system lets go of: fcntl's.
+    raise ImportError("chopsky-trace runs on Linux and macOS. On Windows, run your application in WSL.")
 
 if TYPE_CHECKING:
     from chopsky_trace.database.conversations import AsyncConversationStore, ConversationStore

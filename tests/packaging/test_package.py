@@ -96,3 +96,16 @@ def test_the_package_is_found_with_its_sql_as_it_stands():
 def test_the_import_brings_nothing_heavy():
     script = f"import sys, chopsky_trace; print([name for name in {LATE!r} if name in sys.modules])"
     assert run(sys.executable, "-c", script, PYTHONPATH=str(ROOT / "src")).strip() == "[]"
+
+
+def test_where_it_cannot_run_it_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.platform = 'win32'; import chopsky_trace"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: chopsky-trace runs on Linux and macOS. On Windows, run your application in WSL."
+    )
