@@ -73,7 +73,8 @@ def test_eight_processes_at_once(store: Store, database_url: str, tmp_path: Any)
     store.connection.execute("select pg_stat_clear_snapshot()")
     (after,) = store.rows("select deadlocks from pg_stat_database where datname = current_database()")
     assert after["deadlocks"] == before["deadlocks"]
-    assert "deadlock" not in done.stderr
+    # PostgreSQL's words: Python 3.12 and newer warn of deadlocks at every fork.
+    assert "deadlock detected" not in done.stderr
 
 
 ONE_TRACE = """
