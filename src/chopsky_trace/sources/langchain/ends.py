@@ -128,7 +128,7 @@ class Ends(Out):
             return None
         span = OpenSpan()
         span.hex = span_hex = key.to_bytes(16).hex()
-        span.root = runs.roots.get(span_hex) or runs.new_root(span_hex, time_ns() // 1000, self.sink.epoch)
+        span.root = runs.roots.get(span_hex) or self._new_root(span_hex, time_ns() // 1000)
         span.kind = kind
         span.parent = None
         span.is_top = False

@@ -17,6 +17,7 @@ from chopsky_trace.sources.langchain.turns import question_of
 from chopsky_trace.telling.memory import Draft, Root, question_refs
 from chopsky_trace.telling.options import LostField, Options
 from chopsky_trace.telling.outlet import Outlet, Sink
+from chopsky_trace.telling.sampling import is_sampled
 
 EVENTS_KEPT = 100
 OWN_SUMS = frozenset(("google_genai", "google_vertexai", "anthropic-bedrock"))
@@ -30,6 +31,12 @@ class Out(Outlet):
         self.full = Snapshot(options.redactor, max_string=options.max_string)
         super().__init__(sink, options, self.full, lost_field)
         self.runs = runs
+
+    def _new_root(self, run: str, started: int) -> Root:
+        """A run of which nothing is remembered here; whether its content is kept follows from its id alone."""
+        root = self.runs.new_root(run, started, self.sink.epoch)
+        root.sampled = is_sampled(run, self.options.sample_rate)
+        return root
 
     def token(self, run_id: UUID) -> None:
         """The first token of a call came."""

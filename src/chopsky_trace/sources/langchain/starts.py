@@ -15,7 +15,6 @@ from chopsky_trace.sources.langchain import fields
 from chopsky_trace.sources.langchain.out import Out
 from chopsky_trace.sources.langchain.runs import MAX_OPEN_SPANS, SOURCE, OpenSpan
 from chopsky_trace.telling.memory import MAX_REMEMBERED, Draft, Entry, Root, growth, prompt_refs
-from chopsky_trace.telling.sampling import is_sampled
 
 running_config = var_child_runnable_config.get
 SCOPE_LOOKS = 8
@@ -198,8 +197,7 @@ class Starts(Out):
         if parent_id is None:
             span.parent = None
             span.is_top = True
-            span.root = root = runs.new_root(span_hex, started, self.sink.epoch)
-            root.sampled = is_sampled(span_hex, self.options.sample_rate)
+            span.root = root = self._new_root(span_hex, started)
             return root
         span.parent = parent_id.hex
         run = runs.ended.get(parent_id.int)
@@ -208,7 +206,12 @@ class Starts(Out):
         span.is_top = run is None
         if run is None:
             run = fields.langsmith_trace(parent_id) or parent_id.hex
-        span.root = root = runs.roots.get(run) or runs.new_root(run, started, self.sink.epoch)
+        root = runs.roots.get(run)
+        if root is None:
+            root = self._new_root(run, started)
+            # What the user asked was told before that parent ended.
+            root.question_known = not span.is_top
+        span.root = root
         return root
 
     def _describe(
