@@ -79,7 +79,9 @@ class Out(Outlet):
             return
         if span.events is None:
             span.events = []
-        if len(span.events) < EVENTS_KEPT:
+            span.noted_by = self
+        # Of several tracers for one destination each is told every event.
+        if span.noted_by is self and len(span.events) < EVENTS_KEPT:
             with span.root.lock:
                 draft: Draft = {"bodies": [], "messages": []}
                 encoded = self.full.slow_json(span.root, draft, {"name": name, "data": data})

@@ -43,6 +43,8 @@ class OpenSpan:
     shown = False
     deferred: Draft | None = None
     events: list[tuple[bytes, Draft]] | None = None
+    noted_by: Any = None
+    """Whose events these are."""
     provider: str | None = None
     model: str | None = None
     tools: Any = None
