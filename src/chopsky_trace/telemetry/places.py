@@ -11,6 +11,7 @@ from chopsky_trace.telling.memory import Draft, Key, Root, ordinals
 class TraceRoot(Root):
     """A run whose spans come in any order: each row is told to stand where the earliest of them has it."""
 
+    in_order = False
     latest = 0
     """When the latest of its spans began that were told, in microseconds since 1970."""
 

@@ -56,6 +56,8 @@ class Entry:
 
 Spent = tuple[str | None, Any, int]
 """A call's model, its tools, and the tokens that its prompt and visible output take in the next prompt."""
+Output = tuple[str, int, int]
+"""Of a call's answer: the call, which of its choices it is, and when it was told, in microseconds."""
 Key = tuple[str, str, int]
 """Place, body and n: one message row of a run."""
 Came = tuple[list[Key], int, int | None]
@@ -166,6 +168,8 @@ class Root:
     """How many of its spans have ended."""
     nodes = 0
     """How many places its tree has."""
+    in_order = True
+    """Whether it is told as it happens: what is known of it then is what came before."""
 
     def __init__(self, root_id: str, started: int, epoch: int) -> None:
         self.id = root_id
@@ -187,6 +191,8 @@ class Root:
         self.texts: dict[int, tuple[Any, Any, Any]] = {}
         """Long texts and documents told: id() -> (the object, its state then, the reference that stands for it)."""
         self.placed: set[str] = set()
+        self.came: dict[str, int] = {}
+        """When a step gave back a message that nobody had told, in microseconds."""
         self.owned: set[Key] = set()
         self.unsized: dict[Key, int] = {}
         """Message rows told whose size in tokens is not: their lengths."""
@@ -197,7 +203,7 @@ class Root:
         """The latest prompts, by id() of their first message."""
         self.lists: dict[int, Prefix] = {}
         """The latest lists of messages in payloads, likewise; their nodes are those where `compact` arrived."""
-        self.outputs: dict[str, tuple[str, int]] = {}
+        self.outputs: dict[str, Output] = {}
         self.answers: dict[str, str] = {}
         self.last_output: list[tuple[str, str, int]] = []
         self.first_tail: list[tuple[str, int, int, int]] = []
@@ -281,8 +287,14 @@ class Root:
         `now`: it is not from before this run, so it stands here. `waits`: a call of this run may tell its size.
         """
         key = ("history", entry_id, n)
-        if key in self.owned:
+        again = key in self.owned
+        if not internal:
+            # What a payload mentions is internal, until it turns out to be what was asked or answered.
+            again = ("seen", entry_id, n) in self.owned
+            self.owned.add(("seen", entry_id, n))
+        if again:
             return
+        waits = waits and key not in self.owned
         self.owned.add(key)
         self.placed.add(entry_id)
         ref: MessageRef = {"body": entry_id, "place": "history", "n": n, "position": position, "internal": internal}
@@ -297,14 +309,22 @@ class Root:
     def said(self, draft: Draft, entry: Entry, span: str, n: int, *, internal: bool) -> None:
         """A model call's output."""
         self.placed.add(entry.id)
-        self.outputs.setdefault(entry.id, (span, n))
+        self.outputs.setdefault(entry.id, (span, n, draft["seen"] // 1000))
         if entry.text and not entry.has_calls:
             self.answers[entry.text] = entry.id
         draft["messages"].append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
 
+    def has_said(self, ids: Iterable[str]) -> bool:
+        """Whether one of these was brought in or answered in this run, once a call has answered."""
+        if not self.outputs or not self.in_order:
+            return False
+        return any(b in self.outputs or ("shown", b, 0) in self.owned or ("own", b, 0) in self.owned for b in ids)
+
     def mention(self, draft: Draft, entry_id: str, chars: int, position: int = 0) -> None:
         """A payload refers to it, at this place of a list: it must have a row somewhere."""
         if entry_id not in self.placed:
+            if draft.get("t") == "end":
+                self.came[entry_id] = draft["seen"] // 1000
             # What turns up once a call has answered was not there at the beginning.
             self.history(draft, entry_id, 0, position, chars, now=bool(self.outputs), waits=True)
 
@@ -477,7 +497,9 @@ def prompt_refs(
         The rows that are new with this prompt, whose sizes its call can tell.
     """
     tail = tail_of(entries)
-    last = -1
+    # Of a prompt that ends with the beginning of its answer, what that answers is shown all the same.
+    last = _last_asked(entries) if shown and tail == len(ids) and root.in_order else -1
+    answered = last
     first = not root.first_tail
     fresh: list[Key] = []
     # What came before both was told with an earlier prompt.
@@ -489,7 +511,12 @@ def prompt_refs(
         if index < tail or entry.role == "system":
             if index >= known:
                 n = before[index - start]
-                root.history(draft, body, n, index, chars_of(entry), waits=entry.role == "system")
+                is_system = entry.role == "system"
+                # What is not placed yet is rare, and where it stands behind what this run said it is not from before.
+                now = not is_system and body not in root.placed and root.has_said(ids[:index])
+                root.history(
+                    draft, body, n, index, chars_of(entry), internal=index != answered, now=now, waits=is_system
+                )
                 fresh.append(("history", body, n))
             continue
         asked = entry.role == "user"
@@ -547,20 +574,42 @@ def question_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
             root.history(draft, body, n, index, chars, internal=internal)
 
 
-def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
-    """Message rows of a root's output: what the user was answered."""
-    for n, entry in enumerate(entries):
+def spoken_refs(root: Root, draft: Draft, entries: Sequence[Entry]) -> None:
+    """Message rows of several things that the user says now, none of which goes on from another."""
+    for index, (entry, n) in enumerate(zip(entries, ordinals([entry.id for entry in entries]), strict=True)):
+        position = QUESTION_POSITION + index
+        root.own(draft, entry.id, n, position, chars_of(entry), internal=entry.role != "user", at=root.started)
+
+
+def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry], given: Sequence[str] = ()) -> None:
+    """Message rows of a root's output: what the user was answered.
+
+    Args:
+        given: the bodies of all messages that the output has, these included.
+    """
+    before: int | None = None
+    for n, entry in reversed([*enumerate(entries)]):
         known = root.outputs.get(entry.id) or _same_text(root, entry)
         if known is None:
-            root.own(draft, entry.id, 0, QUESTION_POSITION * 2 + n, chars_of(entry), internal=False)
+            position, chars = QUESTION_POSITION * 2 + n, chars_of(entry)
+            at = root.came.get(entry.id)
+            if at is None and root.resumed and entry.id in root.placed:
+                # What the graph went on from: an earlier run said it.
+                copy = max(given.count(entry.id) - 1, 0)
+                root.history(draft, entry.id, copy, position, chars, internal=False)
+            else:
+                # No call said it. It stands before what was said after it.
+                root.own(draft, entry.id, 0, position, chars, internal=False, at=before if at is None else at)
             continue
-        body_id, (span, place) = (entry.id, known) if entry.id in root.outputs else (root.answers[entry.text], known)
+        body_id = entry.id if entry.id in root.outputs else root.answers[entry.text]
+        span, place, told = known
+        before = told - 1
         draft["messages"].append(
             {"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span}
         )
 
 
-def _same_text(root: Root, entry: Entry) -> tuple[str, int] | None:
+def _same_text(root: Root, entry: Entry) -> Output | None:
     # The parser's text of a message that the provider gave as blocks is that message.
     body_id = root.answers.get(entry.text)
     return root.outputs.get(body_id) if body_id else None

@@ -354,7 +354,13 @@ class Callbacks(BaseTracer):
             self._failed("on_interrupt", error)
 
     def on_resume(self, event: Any) -> None:
-        """LangGraph resumed a graph: the new run's own start says so."""
+        """LangGraph resumed a graph; that its run is a resumed one, its own start says."""
+        try:
+            recorder = self._recorder
+            if recorder is not None:
+                recorder.went_on(event.run_id)
+        except Exception as error:
+            self._failed("on_resume", error)
 
     def on_text(self, text: str, **kwargs: Any) -> None:
         """Nothing to record."""

@@ -13,11 +13,13 @@ from chopsky_trace.enrich.answers import facts_of
 from chopsky_trace.enrich.usage import whole_stream
 from chopsky_trace.records import FORMAT, Kind, Status
 from chopsky_trace.sources.langchain.lengths import lengths_of
+from chopsky_trace.sources.langchain.messages import as_returned
 from chopsky_trace.sources.langchain.out import Out
 from chopsky_trace.sources.langchain.runs import SOURCE, OpenSpan
 from chopsky_trace.sources.langchain.turns import answer_of
-from chopsky_trace.telling.memory import Draft, Root, Spent, answer_refs
+from chopsky_trace.telling.memory import Draft, Spent, answer_refs
 
+ANSWERED = ("completed", "interrupted")
 MISSING: Any = object()
 """No inputs were given, which is not the same as None."""
 
@@ -48,17 +50,18 @@ class Ends(Out):
             try:
                 if span.deferred is not None and inputs is not MISSING:
                     self._late_inputs(span, inputs)
-                if span.is_top and root.interrupted and status == "completed":
+                if root.interrupted and status == "completed" and (span.is_top or span.interrupted):
                     status = "interrupted"
                 draft = self._ended(span, status, error)
                 try:
                     if outputs is not None:
                         if self.with_outputs:
-                            draft["outputs"] = self.full.payload(root, draft, outputs)
+                            given = outputs if kind != "tool" else as_returned(root, outputs)
+                            draft["outputs"] = self.full.payload(root, draft, given)
                         elif self.options.with_shapes:
                             draft["outputs"] = self.full.shape(outputs)
-                    if span.is_top and status == "completed" and self.with_outputs:
-                        self._answer(root, draft, outputs)
+                    if span.is_top and self.with_outputs and status in ANSWERED:
+                        self._answer(draft, span, outputs, status)
                 except Exception as trouble:
                     self._unreadable(draft, "outputs", trouble)
                 if span.is_top and root.unsized:
@@ -193,11 +196,16 @@ class Ends(Out):
             self._inputs(draft, span, inputs)
             self._emit(span.root, draft)
 
-    def _answer(self, root: Root, draft: Draft, outputs: Any) -> None:
-        """Which messages the user was answered: the root's output, else what its last call said."""
-        answer = answer_of(self.full, root, draft, outputs)
+    def _answer(self, draft: Draft, span: OpenSpan, outputs: Any, status: Status) -> None:
+        """Which messages the user was answered: the root's output, else what its last call said.
+
+        An interrupted graph gives back its state: of that the messages are what the user has read by then.
+        """
+        root = span.root
+        answer, given = answer_of(self.full, root, draft, outputs, texts=not span.interrupted)
         if answer:
-            answer_refs(root, draft, answer)
+            answer_refs(root, draft, answer, given)
+        if answer or status != "completed":
             return
         refs = draft["messages"]
         for body, said_by, n in root.last_output:

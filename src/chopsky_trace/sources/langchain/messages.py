@@ -287,6 +287,35 @@ class Snapshot(Bodies):
         return clean(obj, self.max_string, lambda inner: self._object(root, draft, inner) if inner is not obj else None)
 
 
+def as_returned(root: Root, output: Any) -> Any:
+    """What a tool returned. New messages in a command of its are told as values: the graph names them, and only then
+    are they what the conversation has."""
+    if output.__class__ is list:
+        items = cast("list[Any]", output)
+        return [as_returned(root, item) for item in items] if any(map(_is_command, items)) else items
+    if not _is_command(output):
+        return output
+    fields = {name: getattr(output, name, None) for name in ("goto", "graph", "resume", "update")}
+    update: Any = fields["update"]
+    if update.__class__ is dict:
+        fields["update"] = {name: _as_values(root, item) for name, item in cast("dict[Any, Any]", update).items()}
+    else:
+        fields["update"] = _as_values(root, update)
+    return fields
+
+
+def _is_command(value: Any) -> bool:
+    return value.__class__.__name__ == "Command"
+
+
+def _as_values(root: Root, value: Any) -> Any:
+    if value.__class__ is list:
+        return [_as_values(root, item) for item in cast("list[Any]", value)]
+    if value.__class__ is not ToolMessage or id(value) in root.entries:
+        return value
+    return {name: item for name, item in value.__dict__.items() if item}
+
+
 def _role(held: Mapping[str, Any]) -> Role:
     return ROLES.get(held["type"]) or ROLES.get(held.get("role", ""), "user")
 

@@ -13,8 +13,8 @@ from chopsky_trace.enrich.secrets import is_open
 from chopsky_trace.sources.langchain.messages import Snapshot
 from chopsky_trace.sources.langchain.runs import OpenSpan, Runs
 from chopsky_trace.sources.langchain.streams import chunk_says
-from chopsky_trace.sources.langchain.turns import question_of
-from chopsky_trace.telling.memory import Draft, Root, question_refs
+from chopsky_trace.sources.langchain.turns import question_of, resumed_with
+from chopsky_trace.telling.memory import Draft, Root, question_refs, spoken_refs
 from chopsky_trace.telling.options import LostField, Options
 from chopsky_trace.telling.outlet import Outlet, Sink
 from chopsky_trace.telling.sampling import is_sampled
@@ -89,18 +89,28 @@ class Out(Outlet):
                 span.events.append((encoded, draft))
 
     def interrupted(self, run_id: UUID | None) -> None:
+        """A graph, or a node of it, stopped to ask."""
         span = self.runs.open.get(run_id.int) if run_id is not None else None
         if span is not None:
-            span.root.interrupted = True
+            span.interrupted = span.root.interrupted = True
+
+    def went_on(self, run_id: UUID | None) -> None:
+        """A graph goes on: a run that answers what its own graph asked is not the one that stopped."""
+        span = self.runs.open.get(run_id.int) if run_id is not None else None
+        if span is not None:
+            span.root.interrupted = False
 
     def _inputs(self, draft: Draft, span: OpenSpan, inputs: Any) -> None:
         root = span.root
         if span.is_top:
-            said = getattr(inputs, "resume", None) if draft.get("resume") else inputs
-            question = question_of(self.full, root, draft, said)
-            if question:
+            said = resumed_with(inputs.resume) if draft.get("resume") else [inputs]
+            questions = [q for q in [question_of(self.full, root, draft, one) for one in said] if q]
+            if len(questions) == 1:
                 root.question_known = True
-                question_refs(root, draft, question)
+                question_refs(root, draft, questions[0])
+            elif questions:
+                root.question_known = True
+                spoken_refs(root, draft, [entry for question in questions for entry in question])
             elif span.deferred is not None:
                 # It was to come, and did not: then what the first call was asked.
                 for told in root.first_tail:

@@ -41,6 +41,7 @@ class OpenSpan:
     """The latest usage of a stream whose first chunk had one already."""
     node: Node | None = None
     shown = False
+    interrupted = False
     deferred: Draft | None = None
     events: list[tuple[bytes, Draft]] | None = None
     noted_by: Any = None

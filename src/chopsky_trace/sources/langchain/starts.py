@@ -323,7 +323,10 @@ class Starts(Out):
         draft["prompt"], span.node, known, spent = root.prompt(span.hex, entries, ids, begin)
         if not isinstance(prompt, str):
             root.keep(root.prefixes, begin, prompt, entries, ids, span.node)
-        fresh = prompt_refs(root, draft, entries, ids, known, shown=shown or not root.question_known)
+        if not (shown or root.question_known):
+            # Nobody knows the question: the first call was asked it, and what goes on from there.
+            shown = not root.called or (known > 0 and entries[known - 1].role != "system")
+        fresh = prompt_refs(root, draft, entries, ids, known, shown=shown)
         if fresh:
             before = None
             if not root.called:

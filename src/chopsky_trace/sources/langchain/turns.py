@@ -12,6 +12,9 @@ from chopsky_trace.sources.langchain.messages import Snapshot
 from chopsky_trace.telling.memory import Draft, Entry, Root
 from chopsky_trace.telling.turns import INPUT_ORDER, OUTPUT_ORDER, ROLES, closing, told_in
 
+INTERRUPT_ID = 32
+HEX = frozenset("0123456789abcdef")
+
 
 def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> list[Entry] | None:
     """What the user said, as a root's inputs have it; None where that cannot be told."""
@@ -19,14 +22,34 @@ def question_of(snapshot: Snapshot, root: Root, draft: Draft, inputs: Any) -> li
     return [snapshot.body(root, draft, "user", text)] if text else entries
 
 
-def answer_of(snapshot: Snapshot, root: Root, draft: Draft, outputs: Any) -> list[Entry] | None:
-    """What the user was answered, as a root's outputs have it; None where that cannot be told."""
+def resumed_with(value: Any) -> list[Any]:
+    """What a graph is resumed with: of several interrupts, the answer to each."""
+    if value.__class__ is dict and len(value) > 1 and all(map(_is_interrupt_id, value)):
+        return [*value.values()]
+    return [value]
+
+
+def _is_interrupt_id(key: Any) -> bool:
+    return key.__class__ is str and len(key) == INTERRUPT_ID and HEX.issuperset(key)
+
+
+def answer_of(
+    snapshot: Snapshot, root: Root, draft: Draft, outputs: Any, *, texts: bool = True
+) -> tuple[list[Entry] | None, list[str]]:
+    """What the user was answered, as a root's outputs have it, and the bodies of all messages that are in these.
+
+    Args:
+        texts: a text may be the answer; otherwise only messages are.
+
+    Returns:
+        None in the place of the answer where that cannot be told.
+    """
     text, entries = _told_in(snapshot, root, draft, outputs, OUTPUT_ORDER)
-    if text:
-        return [snapshot.body(root, draft, "assistant", text)]
+    if text and texts:
+        return [snapshot.body(root, draft, "assistant", text)], []
     if not entries:
-        return None
-    return closing(entries, lambda e: bool(e.text) and not e.has_calls)
+        return None, []
+    return closing(entries, lambda e: bool(e.text) and not e.has_calls), [entry.id for entry in entries]
 
 
 def _told_in(
@@ -51,7 +74,7 @@ def _as_entries(snapshot: Snapshot, root: Root, draft: Draft, value: Any) -> lis
     if not isinstance(value, (list, tuple)) or not value:
         return None
     items = cast("Sequence[Any]", value)
-    if isinstance(items[0], str) and len(items) == 2 and isinstance(value, tuple) and items[0] in ROLES:
+    if isinstance(value, tuple) and _is_said(items):
         return [snapshot.body(root, draft, ROLES[items[0]], items[1])]
     found: list[Entry] = []
     for item in items:
@@ -61,39 +84,44 @@ def _as_entries(snapshot: Snapshot, root: Root, draft: Draft, value: Any) -> lis
         elif isinstance(item, Mapping):
             fields = cast("Mapping[str, Any]", item)
             role = ROLES.get(str(fields.get("role") or fields.get("type")))
-            if role is None or not isinstance(fields.get("content"), (str, list)):
+            # Beside tool calls OpenAI has null.
+            content: Any = fields.get("content", 0)
+            if role is None or not (content is None or isinstance(content, (str, list))):
                 return None
             found.append(
                 snapshot.body(
                     root,
                     draft,
                     role,
-                    fields["content"],
+                    "" if content is None else content,
                     calls=_plain_calls(fields.get("tool_calls")),
                     call_id=fields.get("tool_call_id"),
                     name=fields.get("name"),
                 )
             )
-        elif (
-            isinstance(item, (list, tuple))
-            and len(cast("Sequence[Any]", item)) == 2
-            and item[0] in ROLES
-            and isinstance(item[1], (str, list))
-        ):
+        elif isinstance(item, (list, tuple)) and _is_said(cast("Sequence[Any]", item)):
             found.append(snapshot.body(root, draft, ROLES[item[0]], item[1]))
         else:
             return None
     return found
 
 
+def _is_said(pair: Sequence[Any]) -> bool:
+    """Whether it is a role and a content."""
+    return len(pair) == 2 and isinstance(pair[0], str) and pair[0] in ROLES and isinstance(pair[1], (str, list))
+
+
 def _plain_calls(calls: Any) -> list[Any]:
     """OpenAI's form of tool calls, in LangChain's form, so that a re-sent history is the same body."""
     found: list[Any] = []
-    for call in cast("list[dict[str, Any]]", calls or ()):
-        function: dict[str, Any] | None = call.get("function")
-        if function is None:
-            found.append(call)
+    listed = cast("Sequence[Any]", calls) if isinstance(calls, (list, tuple)) else ()
+    for item in listed:
+        call = cast("dict[str, Any]", item if isinstance(item, dict) else {})
+        told: Any = call.get("function")
+        if not isinstance(told, dict):
+            found.append(item)
             continue
+        function = cast("dict[str, Any]", told)
         try:
             args = loads(function.get("arguments") or "{}")
         except ValueError:
