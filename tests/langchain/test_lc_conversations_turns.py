@@ -69,6 +69,23 @@ def test_an_answer_that_no_call_gave_stands_before_what_was_said_after_it(talk: 
     talk.prove(said, *turns)
 
 
+def test_two_calls_that_answer_alike(talk: Talk) -> None:
+    """Both where both are in the output, and the last where only one is."""
+    graph = in_a_row(first=saying(chat("Fine.")), second=saying(chat("Fine.")))
+    graph.invoke({"messages": [HumanMessage("good?")]}, talk.thread("s"))
+
+    def checked(question: str) -> str:
+        chat("Fine.").invoke("Is that polite?")
+        return chat("Fine.").invoke(question).content
+
+    RunnableLambda(checked).invoke("sure?", talk.config("t"))
+    both = ["user: good?", "assistant: Fine.", "assistant: Fine."]
+    one = ["user: sure?", "user: Is that polite?", "assistant: Fine.", "assistant: Fine."]
+    talk.prove({"s": both, "t": one}, both, pair("sure?", "Fine."))
+    shown = talk.rows("select is_internal from conversation_messages where session_id = 't' order by sequence")
+    assert [row["is_internal"] for row in shown] == [False, True, True, False]
+
+
 def test_a_question_that_was_edited_in_a_checkpoint(talk: Talk) -> None:
     graph = in_a_row(say=saying(chat("Soup.", "Bread.")))
     graph.invoke({"messages": [HumanMessage("what is there?")]}, talk.thread("s"))

@@ -89,7 +89,7 @@ class Calls(Spans):
             answers = bool(entry.text) or not entry.has_calls
             root.said(end, entry, end["id"], n, internal=not (shown and answers))
             # Of calls that say the same, the answer to the user is the last one's.
-            root.outputs[entry.id] = end["id"], n, end["seen"] // 1000
+            root.outputs[entry.id] = end["id"], n, end["seen"] // 1000, None
             if answers:
                 known.answered.append((entry.id, n))
             ids.append(entry.id)

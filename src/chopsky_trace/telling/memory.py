@@ -56,8 +56,9 @@ class Entry:
 
 Spent = tuple[str | None, Any, int]
 """A call's model, its tools, and the tokens that its prompt and visible output take in the next prompt."""
-Output = tuple[str, int, int]
-"""Of a call's answer: the call, which of its choices it is, and when it was told, in microseconds."""
+Output = tuple[str, int, int, Any]
+"""Of a call's answer: the call, which of its choices it is, when it was told, in microseconds, and the Output that said
+the same before; None if there is none."""
 Key = tuple[str, str, int]
 """Place, body and n: one message row of a run."""
 Came = tuple[list[Key], int, int | None]
@@ -222,7 +223,7 @@ class Root:
         )
         self.forget()
         self.last_output, self.first_tail = last, first
-        self.outputs = {body: outputs[body] for body, _, _ in last if body in outputs}
+        self.outputs = {body: (*outputs[body][:3], None) for body, _, _ in last if body in outputs}
         self.answers = {text: body for text, body in answers.items() if body in self.outputs}
         self.unsized = dict(list(unsized.items())[-MAX_UNSIZED:])
 
@@ -309,7 +310,8 @@ class Root:
     def said(self, draft: Draft, entry: Entry, span: str, n: int, *, internal: bool) -> None:
         """A model call's output."""
         self.placed.add(entry.id)
-        self.outputs.setdefault(entry.id, (span, n, draft["seen"] // 1000))
+        # Of calls that say the same, the answer to the user is the last one's.
+        self.outputs[entry.id] = span, n, draft["seen"] // 1000, self.outputs.get(entry.id)
         if entry.text and not entry.has_calls:
             self.answers[entry.text] = entry.id
         draft["messages"].append({"body": entry.id, "place": "out", "n": n, "position": n, "internal": internal})
@@ -588,8 +590,9 @@ def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry], given: Seque
         given: the bodies of all messages that the output has, these included.
     """
     before: int | None = None
+    earlier: dict[str, Output] = {}
     for n, entry in reversed([*enumerate(entries)]):
-        known = root.outputs.get(entry.id) or _same_text(root, entry)
+        known = earlier.get(entry.id) or root.outputs.get(entry.id) or _same_text(root, entry)
         if known is None:
             position, chars = QUESTION_POSITION * 2 + n, chars_of(entry)
             at = root.came.get(entry.id)
@@ -602,8 +605,9 @@ def answer_refs(root: Root, draft: Draft, entries: Sequence[Entry], given: Seque
                 root.own(draft, entry.id, 0, position, chars, internal=False, at=before if at is None else at)
             continue
         body_id = entry.id if entry.id in root.outputs else root.answers[entry.text]
-        span, place, told = known
+        span, place, told, same = known
         before = told - 1
+        earlier[entry.id] = same or known
         draft["messages"].append(
             {"body": body_id, "place": "out", "n": place, "position": place, "internal": False, "span": span}
         )

@@ -56,7 +56,7 @@ class Ends(Out):
                 try:
                     if outputs is not None:
                         if self.with_outputs:
-                            given = outputs if kind != "tool" else as_returned(root, outputs)
+                            given = as_returned(root, outputs) if kind == "tool" else outputs
                             draft["outputs"] = self.full.payload(root, draft, given)
                         elif self.options.with_shapes:
                             draft["outputs"] = self.full.shape(outputs)
