@@ -182,6 +182,27 @@ def test_a_run_that_answers_its_own_graph_was_not_interrupted(talk: Talk, store:
     assert graphs == ["interrupted", "completed"]
 
 
+def test_a_graph_that_is_drained_is_to_be_resumed(talk: Talk, store: Store) -> None:
+    """Stopped between two steps, when its process was told to end."""
+    from langgraph.errors import GraphDrained
+    from langgraph.runtime import RunControl
+
+    control = RunControl()
+
+    def stopping(state: MessagesState) -> dict[str, Any]:
+        control.request_drain("the process ends")
+        return {"messages": [chat("First boil it.").invoke(state["messages"])]}
+
+    graph = in_a_row(plan=stopping, do=saying(chat("Cooked."), HumanMessage("(do it)")))
+    with pytest.raises(GraphDrained):
+        graph.invoke({"messages": [HumanMessage("cook it")]}, talk.thread("s"), control=control)
+    talk.process()
+    graph.invoke(None, talk.thread("s"))
+    said = ["user: cook it", "assistant: First boil it.", "user: (do it)", "assistant: Cooked."]
+    talk.prove(said, said[:1], said[3:])
+    assert [run["status"] for run in store.runs()] == ["interrupted", "completed"]
+
+
 def test_an_agent_that_stops_within_a_run_interrupts_it(talk: Talk, store: Store) -> None:
     def ask(state: MessagesState) -> dict[str, Any]:
         return {"messages": [HumanMessage(interrupt("what?"))]}

@@ -526,8 +526,9 @@ def prompt_refs(
             last = _last_asked(entries)
         internal = not (shown and asked)
         if asked and (root.resumed or index < last):
-            # An earlier run may have asked it, and had no answer.
+            # An earlier run may have asked it, and had no answer; what a resumed graph's state lacks a step wrote.
             n = before[index - start]
+            internal = internal or (root.resumed and body not in root.placed)
             root.history(draft, body, n, index, len(entry.text), internal=internal, waits=index >= known)
             if index >= known:
                 fresh.append(("history", body, n))

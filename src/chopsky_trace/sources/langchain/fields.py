@@ -122,7 +122,8 @@ def is_empty(value: Any) -> bool:
 def error_of(error: BaseException) -> tuple[Status, str | None, bool]:
     """(status, text, is an interrupt). Control flow and cancellation are not failures."""
     names = {c.__name__ for c in type(error).__mro__}
-    if "GraphInterrupt" in names:
+    # A drained graph stopped between two steps, and can be resumed like one that was interrupted.
+    if names & {"GraphInterrupt", "GraphDrained"}:
         return "interrupted", None, True
     if "GraphBubbleUp" in names:
         return "completed", None, False
