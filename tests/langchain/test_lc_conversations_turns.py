@@ -9,14 +9,15 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import ClearToolUsesEdit, ContextEditingMiddleware
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from lc_conversations import Talk, joined
 from lc_listening import Chat, chat
-from lc_support import Store, ai, call
+from lc_support import Store, ai, call, drive
 
 
 def pair(question: str, answer: str) -> list[str]:
@@ -67,6 +68,34 @@ def test_an_answer_that_no_call_gave_stands_before_what_was_said_after_it(talk: 
         turns.append([f"user: {question}", "assistant: One moment.", f"assistant: {answer}"])
     said = [*turns[0][:2], "user: (look)", turns[0][2], turns[1][0], "user: (look)", *turns[1][1:]]
     talk.prove(said, *turns)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"), [("question", "verdict"), ("text", "summary"), ("message", "message"), ("text", "pages")]
+)
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_what_only_passes_through_is_no_answer(talk: Talk, asked: str, name: str, way: str) -> None:
+    model = RunnableLambda(lambda given: given[asked]) | chat("Boil it.")
+    values = {"verdict": model, "summary": model | StrOutputParser(), "pages": RunnableLambda(lambda _: [1, 2])}
+    values["message"] = values["summary"]
+    drive(RunnablePassthrough.assign(**{name: values[name]}), {asked: "how?"}, talk.config("s"), way)
+    turn = ["user: how?"] if name == "pages" else pair("how?", "Boil it.")
+    talk.prove(turn, turn)
+
+
+def test_the_state_that_a_resumed_graph_gives_back_is_no_answer(talk: Talk) -> None:
+    class Dish(TypedDict):
+        dish: str
+        times: int
+
+    def ask(state: Dish) -> dict[str, Any]:
+        return {"times": interrupt("how often?")}
+
+    graph = StateGraph(Dish).add_node("ask", ask).add_edge(START, "ask").compile(checkpointer=InMemorySaver())
+    graph.invoke({"dish": "soup", "times": 0}, talk.thread("s"))
+    talk.process()
+    graph.invoke(Command(resume=2), talk.thread("s"))
+    talk.prove(["user: soup"], ["user: soup"], [])
 
 
 def test_two_calls_that_answer_alike(talk: Talk) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
+from types import MappingProxyType
 from typing import Any, cast
 
 from chopsky_trace.records import Body, MessageRef, Prompt, Role, Scope
@@ -169,6 +170,8 @@ class Root:
     """How many of its spans have ended."""
     nodes = 0
     """How many places its tree has."""
+    given: Mapping[Any, str] = MappingProxyType({})
+    """The texts of its inputs, by name."""
     in_order = True
     """Whether it is told as it happens: what is known of it then is what came before."""
 

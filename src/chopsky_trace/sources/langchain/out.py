@@ -13,7 +13,7 @@ from chopsky_trace.enrich.secrets import is_open
 from chopsky_trace.sources.langchain.messages import Snapshot
 from chopsky_trace.sources.langchain.runs import OpenSpan, Runs
 from chopsky_trace.sources.langchain.streams import chunk_says
-from chopsky_trace.sources.langchain.turns import question_of, resumed_with
+from chopsky_trace.sources.langchain.turns import question_of, resumed_with, texts_of
 from chopsky_trace.telling.memory import Draft, Root, question_refs, spoken_refs
 from chopsky_trace.telling.options import LostField, Options
 from chopsky_trace.telling.outlet import Outlet, Sink
@@ -104,6 +104,7 @@ class Out(Outlet):
         root = span.root
         if span.is_top:
             said = resumed_with(inputs.resume) if draft.get("resume") else [inputs]
+            root.given = texts_of(inputs)
             questions = [q for q in [question_of(self.full, root, draft, one) for one in said] if q]
             if len(questions) == 1:
                 root.question_known = True

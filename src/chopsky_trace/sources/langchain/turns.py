@@ -44,12 +44,34 @@ def answer_of(
     Returns:
         None in the place of the answer where that cannot be told.
     """
+    if isinstance(outputs, dict):
+        outputs = _new_in(root, cast("dict[Any, Any]", outputs))
     text, entries = _told_in(snapshot, root, draft, outputs, OUTPUT_ORDER)
     if text and texts:
         return [snapshot.body(root, draft, "assistant", text)], []
     if not entries:
         return None, []
     return closing(entries, lambda e: bool(e.text) and not e.has_calls), [entry.id for entry in entries]
+
+
+def texts_of(inputs: Any) -> dict[Any, str]:
+    """The texts that a root is given by name."""
+    if not isinstance(inputs, dict):
+        return {}
+    return {name: value for name, value in cast("dict[Any, Any]", inputs).items() if value.__class__ is str}
+
+
+def _new_in(root: Root, outputs: dict[Any, Any]) -> dict[Any, Any]:
+    """What of a root's outputs is not as it came in: what only passes through is no answer.
+
+    Of a resumed graph nobody knows what came in: there only what is called an answer is one.
+    """
+    passed = root.given
+    return {
+        name: value
+        for name, value in outputs.items()
+        if not (value.__class__ is str and passed.get(name) == value) and (name in OUTPUT_ORDER or not root.resumed)
+    }
 
 
 def _told_in(
