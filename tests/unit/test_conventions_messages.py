@@ -459,6 +459,13 @@ def test_nothing_makes_it_raise(attributes: dict[str, Any], kind: str, body: Any
         assert heard(m.log(name, body, attributes)) is not None
 
 
+def test_instructions_that_were_cut_off_are_not_told_beside_the_whole_ones():
+    (request,) = (value for name, value in m.ENCODINGS["gemini"].items() if name == "input.value")
+    for cut in range(len(request)):
+        found = same(read({"input.value": request[:cut], "gen_ai.system_instructions": m.BRIEF}).prompt)
+        assert [role for role, *_ in found].count("system") == 1, request[:cut]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(m.ENCODINGS)), st.data())
 def test_wherever_it_is_cut_off_what_is_whole_is_kept(name: str, data: st.DataObject):

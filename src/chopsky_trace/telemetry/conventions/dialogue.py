@@ -74,7 +74,13 @@ def without_repeats(instructions: Message, messages: list[Message]) -> list[Mess
         rest: list[Part] = [p for p in cast("list[Part]", content) if p.get("text") not in told]
         content = plainly(rest)
         return [instructions._replace(content=content), *messages] if content else messages
-    return [instructions, *messages]
+    return [instructions, *(m for m in messages if not _is_begun(m, cast("str", content)))]
+
+
+def _is_begun(message: Message, instructions: str) -> bool:
+    """Whether it is the first of the instructions: all that a request which was cut off has of them."""
+    told = message.content
+    return message.role == "system" and told.__class__ is str and instructions.startswith(cast("str", told))
 
 
 def _continues(last: Message, message: Message, item: Any) -> bool:
