@@ -22,6 +22,7 @@ ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
     "model": "assistant",
+    "tool-call": "assistant",
 }
 """What a message's role or type is called -> its role."""
 INPUT_KEYS = (

@@ -9,6 +9,7 @@ from chopsky_trace.telemetry.conventions.dialogue import conversation, without_r
 from chopsky_trace.telemetry.conventions.exchanges import CHOICE, answered, asked, instructions_of
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeLog, NativeSpan
 from chopsky_trace.telemetry.conventions.parts import Fields
+from chopsky_trace.telemetry.conventions.payloads import reason_of
 from chopsky_trace.telemetry.conventions.reading import Heard, Message
 from chopsky_trace.telemetry.conventions.values import as_dict, as_int, loose, word
 
@@ -74,7 +75,7 @@ def _choice(fields: Fields) -> list[Heard]:
         # What came of an answer before the call failed is no answer.
         return []
     index = as_int(fields.get("index")) or 0
-    return [Heard("answer", m, reason, index) for m in told if _says(m)]
+    return [Heard("answer", m, reason_of(reason), index) for m in told if _says(m)]
 
 
 def _read(fields: Fields) -> Fields:
@@ -113,5 +114,5 @@ def _details(fields: Fields) -> list[Heard]:
     for n, message in enumerate(answered(output, turn=responses) or ()):
         reason = reasons[n] if n < len(reasons) else None
         if reason != "error":
-            found.append(Heard("answer", message, reason, n))
+            found.append(Heard("answer", message, reason_of(reason), n))
     return found

@@ -130,6 +130,9 @@ def _in_response(fields: Fields, turn: bool) -> list[Message] | None:
             found = _answered(fields[key], turn)
             if found:
                 return found
+    if fields.get("content").__class__ is dict:
+        # One of Google's candidates by itself.
+        return conversation([fields["content"]], role="assistant")
     if fields.get("content").__class__ is list or "tool_calls" in fields:
         return conversation([{**fields, "role": "assistant"}])
     text = next((fields[key] for key in _TEXTS if fields.get(key).__class__ is str and fields[key]), None)

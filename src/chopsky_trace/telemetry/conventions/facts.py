@@ -13,7 +13,7 @@ from chopsky_trace.telemetry.conventions.instrumentors import instrumentor, prov
 from chopsky_trace.telemetry.conventions.kinds import CALLS, read_kind
 from chopsky_trace.telemetry.conventions.native import Attributes, NativeSpan
 from chopsky_trace.telemetry.conventions.params import read_params
-from chopsky_trace.telemetry.conventions.payloads import NOTHING, Answer, answer_of
+from chopsky_trace.telemetry.conventions.payloads import NOTHING, Answer, answer_of, reason_of
 from chopsky_trace.telemetry.conventions.reading import Reading
 from chopsky_trace.telemetry.conventions.scopes import read_scope, read_tags
 from chopsky_trace.telemetry.conventions.tokens import read_usage
@@ -94,24 +94,33 @@ def _read_model(span: NativeSpan, reading: Reading) -> None:
     if reading.provider is None and span.name.startswith(table.LANGFUSE_OPENAI) and reading.is_provider:
         reading.provider = "openai"
     requested = _requested(span, reading) if reading.kind in CALLS else None
-    if requested and span.scope.startswith("litellm"):
+    is_litellm = span.scope.startswith(table.LITELLM)
+    if requested and is_litellm:
         if reading.provider is None and "/" in (whole := word(attributes.get("litellm.provider.model")) or ""):
             reading.provider = provider(whole.partition("/")[0])
-        # LiteLLM's own prefix: whom to ask. What is left may begin with a vendor, and is the model's name.
-        prefix, _, rest = requested.partition("/")
-        if rest and reading.provider in (None, provider(prefix)):
-            requested, reading.provider = rest, provider(prefix)
+        requested, reading.provider = _unprefixed(requested, reading.provider)
     answered = None
     if reading.kind in CALLS:
         for name in table.MODEL:
             answered = _word(attributes.get(name))
             if answered:
                 break
+        if answered and is_litellm:
+            answered, reading.provider = _unprefixed(answered, reading.provider)
         if answered and reading.status == "failed" and answered == (requested or answered):
             # Nobody answered: instrumentors put the model that was asked in its place.
             requested, answered = answered, None
     reading.model_requested = requested
     reading.model = answered
+
+
+def _unprefixed(model: str, named: str | None) -> tuple[str, str | None]:
+    """The model's name without LiteLLM's own prefix, which says whom to ask; and whom.
+
+    What is left may begin with a vendor, and is the model's name.
+    """
+    prefix, _, rest = model.partition("/")
+    return (rest, provider(prefix)) if rest and named in (None, provider(prefix)) else (model, named)
 
 
 def _requested(span: NativeSpan, reading: Reading) -> str | None:
@@ -126,7 +135,8 @@ def _requested(span: NativeSpan, reading: Reading) -> str | None:
             if found:
                 return found
     for name in table.REQUEST_PAYLOADS:
-        found = word(as_dict(parsed(span, reading, name)).get("model")) if name in attributes else None
+        told = as_dict(parsed(span, reading, name)) if name in attributes else {}
+        found = word(told.get("model")) or word(told.get("modelId"))
         if found:
             return found
     # Some spans of failed calls have their name only: "chat gpt-4o".
@@ -196,7 +206,7 @@ def _read_response_id(span: NativeSpan, reading: Reading, answer: Answer) -> Non
     whole, message, metadata = answer
     overall = whole.get("llm_output")
     for place in (whole if not message else {}, as_dict(overall), metadata, message):
-        found = word(place.get("id"))
+        found = word(place.get("id")) or word(place.get("response_id"))
         # LangGraph gives messages random UUIDs, LangChain its runs'.
         if found and not found.startswith(LANGCHAIN_IDS) and not _is_uuid(found):
             reading.response_id = found
@@ -217,18 +227,21 @@ def _is_uuid(text: str) -> bool:
 
 def _read_reason(span: NativeSpan, reading: Reading, answer: Answer) -> None:
     for told in _reasons(span, reading):
-        found = _reason(told)
+        found = reason_of(told)
         if found == "error" and reading.status == "completed":
             # What is written where a provider gave no reason.
             return
         if found == "completed":
             found = "tool_calls" if "gen_ai.tool.call.id" in span.attributes else "stop"
+        if found == "stop" and answer is not NOTHING:
+            # OpenAI's Responses have no reason: what an instrumentor makes of their status is no more than that.
+            found = _of_responses(answer) or found
         if found:
             reading.finish_reason = found
             return
     if answer is NOTHING:
         return
-    reading.finish_reason = next((found for place in _ends(answer) if (found := _reason(place))), None)
+    reading.finish_reason = next((found for place in _ends(answer) if (found := reason_of(place))), None)
     if reading.finish_reason is None:
         reading.finish_reason = _of_responses(answer)
 
@@ -260,21 +273,13 @@ def _of_responses(answer: Answer) -> str | None:
     told = metadata if metadata else whole
     status = told.get("status")
     if status == "incomplete":
-        return _reason(as_dict(told.get("incomplete_details")).get("reason"))
+        return reason_of(as_dict(told.get("incomplete_details")).get("reason"))
     if status != "completed":
         return None
     called = message.get("tool_calls") or any(
         as_dict(item).get("type") == "function_call" for item in as_list(whole.get("output"))
     )
     return "tool_calls" if called else "stop"
-
-
-def _reason(value: Any) -> str | None:
-    told = word(value)
-    if not told:
-        return None
-    plain = told.rpartition(".")[2].removeprefix("FINISH_REASON_").replace("-", "_").lower()
-    return table.FINISH_REASONS.get(plain, told)
 
 
 def _read_first_token(span: NativeSpan, reading: Reading) -> None:

@@ -27,7 +27,18 @@ _NEUTRAL = frozenset(
             "org",
         ),
         *("sdk", "client", "chatclient", "api", "python", "js", "node", "java", "go", "net", "rb", "github", "ai"),
-        *("inference", "runtime", "generative", "generativeai", "chat", "native", "tracer", "tracing", "core"),
+        *(
+            "inference",
+            "runtime",
+            "generative",
+            "generativeai",
+            "chat",
+            "native",
+            "tracer",
+            "tracing",
+            "core",
+            "studio",
+        ),
     )
 )
 _SDKS = frozenset(
@@ -81,6 +92,8 @@ FRAMEWORKS = frozenset(
         *("langchain", "langgraph", "llamaindex", "llama_index", "haystack", "crewai", "autogen", "litellm", "dspy"),
         *("openai_agents", "openai-agents", "pydantic_ai", "pydantic-ai", "smolagents", "agno", "semantic_kernel"),
         *("vercel", "ai", "unknown", "none", "null", "other", "_other", "custom", "traceloop", "strands", "mlflow"),
+        # Where Amazon answers, in the place of a model's vendor.
+        *("us", "eu", "apac", "global", "jp", "au", "ca", "us-gov"),
         *("strands-agents", "google_adk", "gcp.vertex.agent", "microsoft.extensions.ai", "openinference"),
     )
 )

@@ -104,6 +104,8 @@ def _has_call(span: NativeSpan) -> bool:
     attributes = span.attributes
     if any(name in attributes for name in _A_CALL_HAS):
         return True
+    if span.name == table.ADK_CALL and span.scope == table.ADK_SCOPE:
+        return True
     asks = (
         instrumentor(span.scope)[1]
         or "gen_ai.request.model" in attributes
@@ -116,7 +118,21 @@ def _has_call(span: NativeSpan) -> bool:
 
 
 def _is_no_call(span: NativeSpan) -> bool:
-    """Whether it only opened a stream: Logfire tells what was answered in a second span."""
+    """Whether it only opened a stream, or asked nothing."""
+    return _only_prepares(span) or _only_opens(span)
+
+
+def _only_prepares(span: NativeSpan) -> bool:
+    """LlamaIndex' instrumentor takes every method of a model for a call, those that it uses itself, too."""
+    if span.scope != table.LLAMA_INDEX or not span.name.partition(".")[2].startswith("_"):
+        return False
+    # A call has messages, or a prompt, or tokens, whatever of it is hidden.
+    calls = ("llm.input_messages.", "llm.output_messages.", "llm.prompts", "llm.token_count.")
+    return not any(name.startswith(calls) for name in span.attributes)
+
+
+def _only_opens(span: NativeSpan) -> bool:
+    """Logfire tells what was answered in a second span."""
     if not span.scope.startswith("logfire") or "agents" in span.scope or span.end == 0:
         return False
     attributes = span.attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from chopsky_trace.records import text_of
-from chopsky_trace.telemetry.conventions import flat
+from chopsky_trace.telemetry.conventions import flat, table
 from chopsky_trace.telemetry.conventions.dialogue import blank, conversation, without_repeats
 from chopsky_trace.telemetry.conventions.events import heard, heard_on
 from chopsky_trace.telemetry.conventions.exchanges import answered, asked, instructions_of
@@ -19,6 +19,7 @@ from chopsky_trace.telemetry.conventions.values import as_dict, as_list, note, p
 __all__ = ["contents", "heard"]
 
 _REQUESTS = (
+    "gcp.vertex.agent.llm_request",
     "ai.prompt.messages",
     "ai.prompt",
     "gen_ai.prompt",
@@ -39,6 +40,7 @@ _RESPONSES = (
     "mlflow.spanOutputs",
     "langfuse.observation.output",
     "events",
+    "gcp.vertex.agent.llm_response",
     "response_data",
     "response",
     "output.value",
@@ -69,7 +71,12 @@ def _call(span: NativeSpan, reading: Reading) -> None:
     if (prompt is None or answers is None) and span.events:
         told = heard_on(span)
         prompt = prompt or [h.message for h in told if h.half == "prompt"]
-        answers = answers or [h.message for h in told if h.half == "answer"]
+        if not answers:
+            answers = [h.message for h in told if h.half == "answer"]
+            reasons = (h.finish_reason for h in told if h.half == "answer")
+            reading.finish_reason = reading.finish_reason or next(reasons, None)
+    if prompt and answers and span.scope.startswith(table.LOGFIRE_AGENTS):
+        prompt = _without_answer(prompt, answers)
     reading.prompt = prompt or None
     if span.status == ERROR or reading.status == "failed":
         # What came of an answer before the call failed is no answer.
@@ -77,6 +84,13 @@ def _call(span: NativeSpan, reading: Reading) -> None:
             reading.outputs = {"partial": [text_of(m.content) for m in answers]}
     else:
         reading.answers = answers or None
+
+
+def _without_answer(prompt: list[Message], answers: list[Message]) -> list[Message]:
+    """The prompt without the answer at its end: Logfire lists the whole exchange of an agent's call, unmarked."""
+    last, answer = prompt[-1], answers[-1]
+    same = last.role == "assistant" and (last.calls, text_of(last.content)) == (answer.calls, text_of(answer.content))
+    return prompt[:-1] if same else prompt
 
 
 def _is_one_turn(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed]) -> bool:
@@ -130,7 +144,8 @@ def _listed_prompt(span: NativeSpan, reading: Reading, lists: dict[str, flat.Lis
         return None if blank(found) else found
     if flat.PROMPTS in lists:
         return conversation(flat.texts(lists[flat.PROMPTS].items, "prompt")) or None
-    return None
+    # Older and plainer: the texts as one list.
+    return conversation(as_list(span.attributes.get("llm.prompts"))) or None
 
 
 def _answers(span: NativeSpan, reading: Reading, lists: dict[str, flat.Listed], turn: bool) -> list[Message] | None:

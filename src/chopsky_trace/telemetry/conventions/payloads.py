@@ -7,7 +7,7 @@ from typing import Any
 from chopsky_trace.telemetry.conventions import table
 from chopsky_trace.telemetry.conventions.native import NativeSpan
 from chopsky_trace.telemetry.conventions.reading import Reading
-from chopsky_trace.telemetry.conventions.values import as_dict, as_list, parsed
+from chopsky_trace.telemetry.conventions.values import as_dict, as_list, parsed, word
 
 Answer = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 NOTHING: Answer = ({}, {}, {})
@@ -40,3 +40,12 @@ def _message(answer: dict[str, Any]) -> dict[str, Any]:
         if inner.__class__ is dict:
             return as_dict(inner)
     return told if "response_metadata" in told or "usage_metadata" in told else {}
+
+
+def reason_of(value: Any) -> str | None:
+    """How a call ended, in the one vocabulary, whatever its provider or its instrumentor calls it."""
+    told = word(value)
+    if not told:
+        return None
+    plain = told.rpartition(".")[2].removeprefix("FINISH_REASON_").replace("-", "_").lower()
+    return table.FINISH_REASONS.get(plain, told)

@@ -34,6 +34,7 @@ INPUTS = (
     "tool_arguments",
     "gen_ai.tool.args",
     "tool.parameters",
+    "gcp.vertex.agent.tool_call_args",
     "raw_input",
     "input",
 )
@@ -50,6 +51,7 @@ OUTPUTS = (
     "ai.response.text",
     "ai.response.object",
     "tool_response",
+    "gcp.vertex.agent.tool_response",
     "final_result",
     "response",
     "output",

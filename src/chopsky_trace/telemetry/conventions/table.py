@@ -3,7 +3,8 @@
 To read one more convention, add its names here. Beside them stand the words that their values use.
 
 GenAI semantic conventions (up to 1.36, from 1.37, and coming), OpenInference, OpenLLMetry (old and new), LangSmith,
-pydantic-ai and Logfire, OpenLIT, MLflow, Langfuse, LiteLLM, Vercel's AI SDK (6 and 7), Anthropic's SDK itself.
+pydantic-ai and Logfire, OpenLIT, MLflow, Langfuse, LiteLLM, Vercel's AI SDK (6 and 7), Anthropic's SDK itself,
+Google's ADK.
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ GENAI_PREFIXES = (
     "embedding.",
     "retrieval.",
     "anthropic.",
+    "gcp.vertex.agent.",
 )
 ABOUT_THE_TRACE = frozenset(
     (
@@ -147,10 +149,16 @@ ABOUT_THE_TRACE = frozenset(
     )
 )
 """What applications put on any span so that it is known of the whole trace."""
-GENAI_SCOPES = ("logfire.openai_agents", "pydantic-ai", "openlit.instrumentation.")
+LOGFIRE_AGENTS = "logfire.openai_agents"
+GENAI_SCOPES = (LOGFIRE_AGENTS, "pydantic-ai", "openlit.instrumentation.", "gcp.vertex.agent")
 """Instrumentors that leave some spans without any attribute, failed calls too."""
+LITELLM = ("litellm", "openinference.instrumentation.litellm")
+"""Whose models' names begin with whom to ask."""
 RAW_REQUEST = "raw_gen_ai_request"
 """LiteLLM's second span of each call: what its provider was sent, and said."""
+ADK_SCOPE, ADK_CALL = "gcp.vertex.agent", "call_llm"
+"""Google's ADK says by their name alone which of its spans are calls."""
+LLAMA_INDEX = "openinference.instrumentation.llama_index"
 INTEGRATION, LANGCHAIN_AGENT = "langsmith.metadata.ls_integration", "langchain_create_agent"
 """LangSmith calls an agent's root a chain; LangChain says that it made an agent."""
 AN_AGENT: Names = ("agent_name", "final_result", "pydantic_ai.all_messages", "all_messages_events")
@@ -215,14 +223,21 @@ FINISH_REASONS = {
         "stop",
     ),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "max_length", "token_limit"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"), "tool_calls"),
     **dict.fromkeys(
         ("content_filter", "content_filtered", "guardrail_intervened", "safety", "refusal", "blocklist"),
         "content_filter",
     ),
 }
 """What providers and instrumentors call them, in lower case with underscores -> one vocabulary. Others stay."""
-OUTPUT_PAYLOADS: Names = ("output.value", "mlflow.spanOutputs", "gen_ai.completion", "langfuse.observation.output")
+OUTPUT_PAYLOADS: Names = (
+    "output.value",
+    "mlflow.spanOutputs",
+    "gen_ai.completion",
+    "langfuse.observation.output",
+    "gcp.vertex.agent.llm_response",
+    "response",
+)
 """Attributes that hold a provider's or LangChain's whole answer: what has no attribute of its own may be in there."""
 FIRST_TOKEN: tuple[tuple[str, float], ...] = (
     ("gen_ai.response.time_to_first_chunk", 1000.0),
@@ -455,7 +470,7 @@ PARAM_OBJECTS: Names = (
 NOT_PARAMS = frozenset(("model", "model_name", "_type", "messages", "input", "prompt", "system", "instructions"))
 REQUEST_FORM = "mlflow.message.format"
 """Where it is there, the first of these is a provider's request."""
-REQUEST_PAYLOADS: Names = ("mlflow.spanInputs", "request_data")
+REQUEST_PAYLOADS: Names = ("mlflow.spanInputs", "request_data", "gcp.vertex.agent.llm_request")
 TOOLS: Names = ("gen_ai.tool.definitions", "mlflow.chat.tools", "ai.prompt.tools")
 # Flat lists: what stands before the number, and what after it.
 TOOL_SCHEMA = ("llm.tools.", ".tool.json_schema")
@@ -483,6 +498,7 @@ SESSION: Names = (
     "conversation_id",
     "thread_id",
     "group_id",
+    "gcp.vertex.agent.session_id",
 )
 USER: Names = (
     "user.id",
@@ -570,5 +586,6 @@ CONTENT_PREFIXES = (
     ),
     *("ai.value", "traceloop.entity", "mlflow.spanInputs", "mlflow.spanOutputs", "langfuse.observation.input"),
     *("langfuse.observation.output", "pydantic_ai.", "events", "final_result", "raw_input"),
+    *("gcp.vertex.agent.llm_re", "gcp.vertex.agent.tool_", "gcp.vertex.agent.data"),
 )
 """How the attributes begin that hold what was said: content, of which nothing is taken out unless asked for."""

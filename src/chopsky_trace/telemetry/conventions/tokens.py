@@ -38,6 +38,9 @@ _FLAT = {
 }
 
 
+_GOOGLES = ("google_genai", "google_vertexai")
+
+
 def read_usage(span: NativeSpan, reading: Reading, answer: Answer) -> None:
     """Read `usage` and `cached`; only of a call."""
     if answer[1] and as_dict(answer[1].get("usage_metadata")).get("total_cost") == 0:
@@ -94,7 +97,21 @@ def _stated(span: NativeSpan, reading: Reading, answer: Answer) -> Fields:
         told = _object(as_dict(answer[1].get("usage_metadata")))
     if told and reading.kind == "embedding" and _INPUT not in told and _TOTAL in told:
         told[_INPUT] = told[_TOTAL]
+    if reading.provider in _GOOGLES:
+        _add_thoughts(told)
     return _inclusive(span, told)
+
+
+def _add_thoughts(told: Fields) -> None:
+    """Google's total has the thoughts, which its candidates have not: some hand on both as they are."""
+    details: Fields = told.get(_OUT, {})
+    if not {_INPUT, _OUTPUT, _TOTAL} <= told.keys() or details.get("reasoning"):
+        return
+    output: int = told[_OUTPUT]
+    thoughts: int = told[_TOTAL] - told[_INPUT] - output
+    if thoughts > 0:
+        told[_OUTPUT] = output + thoughts
+        told[_OUT] = {**details, "reasoning": thoughts}
 
 
 def _flat(attributes: Attributes) -> Fields:
@@ -208,6 +225,8 @@ def _native(span: NativeSpan, reading: Reading, answer: Answer) -> Fields:
     whole, message, metadata = answer
     for told in (
         as_dict(whole.get("usage")),
+        # Google's; LangChain's of this name is read above.
+        as_dict(whole.get("usage_metadata")) if "total_token_count" in as_dict(whole.get("usage_metadata")) else {},
         as_dict(as_dict(whole.get("llm_output")).get("token_usage")),
         as_dict(metadata.get("token_usage") or metadata.get("usage")),
         as_dict(message.get("usage")),
