@@ -175,8 +175,10 @@ language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
-    empty uuid[];
-    one public.usage_metrics;
+    -- Without users.
+    totals public.usage_metrics[] := deltas;
+    -- Only what takes contributions away can leave a row empty.
+    takes_away boolean := deltas[1].contributions < 0;
 begin
     if to_kept then
         insert into public.usage_kept as k (
@@ -213,150 +215,106 @@ begin
     if not to_metrics then
         return;
     end if;
-    -- One difference is of one row: it needs no sums, and takes half as long.
-    one := deltas[1];
-    if cardinality(deltas) = 1 and one.contributions >= 0 then
-        insert into public.usage_metrics as m (
-            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
-            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
-            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
-        )
-        values (
-            one.key, one.day, one.tenant_id, one.user_id, one.provider, one.model, one.contributions, one.known,
-            one.calls, one.failed_calls, one.input_tokens, one.output_tokens, one.total_tokens, one.cache_read_tokens,
-            one.cache_write_tokens, one.reasoning_tokens, one.total_cost, one.unpriced_calls, one.unmeasured_calls,
-            one.response_time_ms, one.timed_calls, one.messages, one.user_messages, one.assistant_messages
-        )
-        on conflict (key) do update
-        set
-            contributions = m.contributions + excluded.contributions,
-            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
-            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
-            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
-            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
-            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
-            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
-            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
-            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
-            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
-            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
-            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
-            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
-            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
-            user_messages = m.user_messages + excluded.user_messages,
-            assistant_messages = m.assistant_messages + excluded.assistant_messages;
-        insert into public.usage_totals as m (
-            key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
-            total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
-            unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
-        )
-        values (
-            public.chopsky_usage_key(one.day, one.tenant_id, null, one.provider, one.model), one.day, one.tenant_id,
-            one.provider, one.model, one.contributions, one.known, one.calls, one.failed_calls, one.input_tokens,
-            one.output_tokens, one.total_tokens, one.cache_read_tokens, one.cache_write_tokens, one.reasoning_tokens,
-            one.total_cost, one.unpriced_calls, one.unmeasured_calls, one.response_time_ms, one.timed_calls,
-            one.messages, one.user_messages, one.assistant_messages
-        )
-        on conflict (key) do update
-        set
-            contributions = m.contributions + excluded.contributions,
-            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
-            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
-            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
-            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
-            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
-            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
-            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
-            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
-            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
-            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
-            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
-            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
-            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
-            user_messages = m.user_messages + excluded.user_messages,
-            assistant_messages = m.assistant_messages + excluded.assistant_messages;
-        return;
+    -- One difference is of one row: it needs no sums.
+    if cardinality(deltas) > 1 then
+        takes_away := exists (select 1 from unnest(deltas) d where d.contributions < 0);
     end if;
-    with written as (
-        insert into public.usage_metrics as m (
-            key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
-            output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
-            unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
-        )
-        select
-            d.key, d.day, d.tenant_id, d.user_id, d.provider, d.model, d.contributions, d.known, d.calls, d.failed_calls,
+    insert into public.usage_metrics as m (
+        key, day, tenant_id, user_id, provider, model, contributions, known, calls, failed_calls, input_tokens,
+        output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost,
+        unpriced_calls, unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
+    )
+    select
+        d.key, d.day, d.tenant_id, d.user_id, d.provider, d.model, d.contributions, d.known, d.calls, d.failed_calls,
+        d.input_tokens, d.output_tokens, d.total_tokens, d.cache_read_tokens, d.cache_write_tokens, d.reasoning_tokens,
+        d.total_cost, d.unpriced_calls, d.unmeasured_calls, d.response_time_ms, d.timed_calls, d.messages,
+        d.user_messages, d.assistant_messages
+    from unnest(deltas) d
+    order by d.key
+    on conflict (key) do update
+    set
+        contributions = m.contributions + excluded.contributions,
+        known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+        calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+        input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+        output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+        total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+        cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+        cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+        reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+        total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+        unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+        unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+        response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+        timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+        user_messages = m.user_messages + excluded.user_messages,
+        assistant_messages = m.assistant_messages + excluded.assistant_messages;
+    if takes_away then
+        delete from public.usage_metrics m
+        where m.key in (select d.key from unnest(deltas) d where d.contributions < 0) and m.contributions = 0;
+    end if;
+
+    if cardinality(deltas) > 1 then
+        select array_agg(row(
+            null::uuid, d.day, d.tenant_id, null::text, d.provider, d.model, d.contributions, d.known, d.calls, d.failed_calls,
             d.input_tokens, d.output_tokens, d.total_tokens, d.cache_read_tokens, d.cache_write_tokens, d.reasoning_tokens,
-            d.total_cost, d.unpriced_calls, d.unmeasured_calls, d.response_time_ms, d.timed_calls, d.messages,
-            d.user_messages, d.assistant_messages
-        from unnest(deltas) d
-        order by d.key
-        on conflict (key) do update
-        set
-            contributions = m.contributions + excluded.contributions,
-            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
-            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
-            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
-            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
-            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
-            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
-            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
-            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
-            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
-            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
-            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
-            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
-            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
-            user_messages = m.user_messages + excluded.user_messages,
-            assistant_messages = m.assistant_messages + excluded.assistant_messages
-        returning m.key, m.contributions
-    )
-    select array_agg(w.key) into empty from written w where w.contributions = 0;
-    if empty is not null then
-        delete from public.usage_metrics m where m.key = any (empty);
+            d.total_cost, d.unpriced_calls, d.unmeasured_calls, d.response_time_ms, d.timed_calls, d.messages, d.user_messages,
+            d.assistant_messages
+        )::public.usage_metrics) into totals
+        from (
+            select
+                d.day, d.tenant_id, d.provider, d.model, sum(d.contributions) as contributions,
+                array[
+                    sum(d.known[1]), sum(d.known[2]), sum(d.known[3]), sum(d.known[4]), sum(d.known[5]), sum(d.known[6]),
+                    sum(d.known[7]), sum(d.known[8])
+                ]::bigint[] as known,
+                sum(d.calls) as calls, sum(d.failed_calls) as failed_calls, sum(d.input_tokens) as input_tokens,
+                sum(d.output_tokens) as output_tokens, sum(d.total_tokens) as total_tokens,
+                sum(d.cache_read_tokens) as cache_read_tokens, sum(d.cache_write_tokens) as cache_write_tokens,
+                sum(d.reasoning_tokens) as reasoning_tokens, sum(d.total_cost) as total_cost,
+                sum(d.unpriced_calls) as unpriced_calls, sum(d.unmeasured_calls) as unmeasured_calls,
+                sum(d.response_time_ms) as response_time_ms, sum(d.timed_calls) as timed_calls, sum(d.messages) as messages,
+                sum(d.user_messages) as user_messages, sum(d.assistant_messages) as assistant_messages
+            from unnest(deltas) d
+            group by d.day, d.tenant_id, d.provider, d.model
+        ) d;
     end if;
-    with written as (
-        insert into public.usage_totals as m (
-            key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
-            total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
-            unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
-        )
-        select
-            public.chopsky_usage_key(d.day, d.tenant_id, null, d.provider, d.model),
-            d.day, d.tenant_id, d.provider, d.model, sum(d.contributions),
-            array[
-            sum(d.known[1]), sum(d.known[2]), sum(d.known[3]), sum(d.known[4]), sum(d.known[5]), sum(d.known[6]),
-            sum(d.known[7]), sum(d.known[8])
-        ]::bigint[],
-            sum(d.calls), sum(d.failed_calls), sum(d.input_tokens), sum(d.output_tokens), sum(d.total_tokens),
-            sum(d.cache_read_tokens), sum(d.cache_write_tokens), sum(d.reasoning_tokens), sum(d.total_cost),
-            sum(d.unpriced_calls), sum(d.unmeasured_calls), sum(d.response_time_ms), sum(d.timed_calls), sum(d.messages),
-            sum(d.user_messages), sum(d.assistant_messages)
-        from unnest(deltas) d
-        group by d.day, d.tenant_id, d.provider, d.model
-        order by 1
-        on conflict (key) do update
-        set
-            contributions = m.contributions + excluded.contributions,
-            known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
-            calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
-            input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
-            output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
-            total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
-            cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
-            cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
-            reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
-            total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
-            unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
-            unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
-            response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
-            timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
-            user_messages = m.user_messages + excluded.user_messages,
-            assistant_messages = m.assistant_messages + excluded.assistant_messages
-        returning m.key, m.contributions
+    insert into public.usage_totals as m (
+        key, day, tenant_id, provider, model, contributions, known, calls, failed_calls, input_tokens, output_tokens,
+        total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, total_cost, unpriced_calls,
+        unmeasured_calls, response_time_ms, timed_calls, messages, user_messages, assistant_messages
     )
-    select array_agg(w.key) into empty from written w where w.contributions = 0;
-    if empty is not null then
-        delete from public.usage_totals m where m.key = any (empty);
+    select
+        public.chopsky_usage_key(d.day, d.tenant_id, null, d.provider, d.model), d.day, d.tenant_id, d.provider, d.model,
+        d.contributions, d.known, d.calls, d.failed_calls, d.input_tokens, d.output_tokens, d.total_tokens,
+        d.cache_read_tokens, d.cache_write_tokens, d.reasoning_tokens, d.total_cost, d.unpriced_calls, d.unmeasured_calls,
+        d.response_time_ms, d.timed_calls, d.messages, d.user_messages, d.assistant_messages
+    from unnest(totals) d
+    order by 1
+    on conflict (key) do update
+    set
+        contributions = m.contributions + excluded.contributions,
+        known = array[m.known[1] + excluded.known[1], m.known[2] + excluded.known[2], m.known[3] + excluded.known[3], m.known[4] + excluded.known[4], m.known[5] + excluded.known[5], m.known[6] + excluded.known[6], m.known[7] + excluded.known[7], m.known[8] + excluded.known[8]],
+        calls = m.calls + excluded.calls, failed_calls = m.failed_calls + excluded.failed_calls,
+        input_tokens = case when m.known[1] + excluded.known[1] > 0 then coalesce(m.input_tokens, 0) + coalesce(excluded.input_tokens, 0) end,
+        output_tokens = case when m.known[2] + excluded.known[2] > 0 then coalesce(m.output_tokens, 0) + coalesce(excluded.output_tokens, 0) end,
+        total_tokens = case when m.known[3] + excluded.known[3] > 0 then coalesce(m.total_tokens, 0) + coalesce(excluded.total_tokens, 0) end,
+        cache_read_tokens = case when m.known[4] + excluded.known[4] > 0 then coalesce(m.cache_read_tokens, 0) + coalesce(excluded.cache_read_tokens, 0) end,
+        cache_write_tokens = case when m.known[5] + excluded.known[5] > 0 then coalesce(m.cache_write_tokens, 0) + coalesce(excluded.cache_write_tokens, 0) end,
+        reasoning_tokens = case when m.known[6] + excluded.known[6] > 0 then coalesce(m.reasoning_tokens, 0) + coalesce(excluded.reasoning_tokens, 0) end,
+        total_cost = case when m.known[7] + excluded.known[7] > 0 then coalesce(m.total_cost, 0) + coalesce(excluded.total_cost, 0) end,
+        unpriced_calls = m.unpriced_calls + excluded.unpriced_calls,
+        unmeasured_calls = m.unmeasured_calls + excluded.unmeasured_calls,
+        response_time_ms = case when m.known[8] + excluded.known[8] > 0 then coalesce(m.response_time_ms, 0) + coalesce(excluded.response_time_ms, 0) end,
+        timed_calls = m.timed_calls + excluded.timed_calls, messages = m.messages + excluded.messages,
+        user_messages = m.user_messages + excluded.user_messages,
+        assistant_messages = m.assistant_messages + excluded.assistant_messages;
+    if takes_away then
+        delete from public.usage_totals t
+        where t.contributions = 0 and t.key in (
+            select public.chopsky_usage_key(d.day, d.tenant_id, null, d.provider, d.model)
+            from unnest(totals) d where d.contributions < 0
+        );
     end if;
 end
 $$;
