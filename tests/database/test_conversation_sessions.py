@@ -70,6 +70,20 @@ def test_a_user_known_late_leaves_no_session_of_nobody_behind(connection: Connec
     assert sessions(connection, "session_id, user_id") == [("1", "ann")]
 
 
+def test_a_session_is_settled_without_reading_the_others(connection: Connection):
+    """Also with the plan of a connection that has known the table small."""
+    for number in range(60):
+        begin(connection, session_id=f"other {number}", by_hand=True)
+    turn(connection, "seen", 0, session_id="seen")
+    read = """
+        select coalesce(idx_tup_fetch, 0) + seq_tup_read from pg_stat_xact_user_tables where relname = 'conversation_sessions'
+    """
+    with connection.transaction():
+        before = one(connection, read)
+        connection.execute("select chopsky_settle_sessions(array_agg(session_key)) from conversation_runs")
+        assert one(connection, read) - before < 10
+
+
 def test_a_session_goes_with_its_last_run_unless_somebody_made_it(connection: Connection):
     turn(connection, "a", 0, session_id="1", user_id="ann")
     begin(connection, session_id="2", user_id="ann")

@@ -5256,7 +5256,8 @@ begin
         id, session_id, project, tenant_id, user_id, by_hand, created_at, updated_at, last_activity_at
     )
     select
-        case when exists (select 1 from public.conversation_sessions e where e.id = k.key) then gen_random_uuid() else k.key end,
+        -- "offset 0": each by the key, also where the plan was made while the table was small.
+        case when exists (select 1 from public.conversation_sessions e where e.id = k.key offset 0) then gen_random_uuid() else k.key end,
         f.session_id, f.project, f.tenant_id, f.user_id, false, f.began, l.at, l.at
     from (select distinct u.key from unnest(keys) u (key)) k
     cross join lateral (
