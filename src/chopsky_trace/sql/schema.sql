@@ -1425,6 +1425,9 @@ CREATE OR REPLACE FUNCTION public.chopsky_count_usage(owner_ids uuid[])
  SET jit TO 'off'
 AS $function$
 declare
+    run_ids uuid[];
+    -- Those whose totals a person set.
+    by_hand uuid[];
     deltas public.usage_metrics[];
 begin
     if owner_ids is null or owner_ids = '{}' then
@@ -1432,21 +1435,22 @@ begin
     end if;
     -- rebuild_usage takes it alone.
     perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
-    with run as materialized (
-        -- Who saw only what others carry contributes nothing.
+    select
+        coalesce(array_agg(r.id), '{}'),
+        -- Totals set by hand stand for the tokens and costs of all the run's messages.
+        coalesce(array_agg(r.id) filter (where r.totals_by_hand and not exists (
+            select 1 from public.conversation_spans s where s.conversation_run_id = r.id
+        )), '{}')
+    into run_ids, by_hand
+    from public.conversation_runs r
+    -- Who saw only what others carry contributes nothing.
+    where r.id = any (owner_ids) and not r.merged;
+
+    with part as (
         select
-            r.id, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began_at, r.total_input_tokens,
-            r.total_output_tokens, r.total_tokens_used, r.total_cost,
-            -- Totals set by hand stand for the tokens and costs of all the run's messages.
-            r.totals_by_hand and not exists (
-                select 1 from public.conversation_spans s where s.conversation_run_id = r.id
-            ) as by_hand
-        from public.conversation_runs r
-        where r.id = any (owner_ids) and not r.merged
-    ), part as (
-        select
-            r.id as owner_id, coalesce(s.started_at, s.ended_at, s.created_at) as used_at, r.tenant_id, r.user_id,
-            s.provider, coalesce(s.model, s.model_requested) as model, 1 as calls, (s.status = 'failed')::integer as failed_calls,
+            s.conversation_run_id as owner_id, coalesce(s.started_at, s.ended_at, s.created_at) as used_at, null as tenant_id,
+            null as user_id, s.provider, coalesce(s.model, s.model_requested) as model, 1 as calls,
+            (s.status = 'failed')::integer as failed_calls,
             -- As in chopsky_recompute: what no call can have used is in no sum.
             case when s.input_tokens between 0 and 1000000000000000 then s.input_tokens end as input_tokens,
             case when s.output_tokens between 0 and 1000000000000000 then s.output_tokens end as output_tokens,
@@ -1458,9 +1462,9 @@ begin
             s.ended_at is not null and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as is_charged,
             case when s.response_time_ms between 0 and 9999999999 then s.response_time_ms end as response_time_ms,
             0 as messages, 0 as user_messages, 0 as assistant_messages
-        from run r
-        join public.conversation_spans s on s.conversation_run_id = r.id
-        where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null and s.status <> 'active'
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids) and s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null
+            and s.status <> 'active'
         union all
         select
             m.owner_id, m.created_at, m.tenant_id, m.user_id, m.provider, m.model, m.is_call::integer, 0,
@@ -1474,12 +1478,12 @@ begin
         from (
             -- Written by hand, a message says itself what it took; an assistant's that names its model is a call.
             select
-                r.id as owner_id, r.tenant_id, r.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal,
-                m.token_count, m.cost, m.response_time_ms, m.span_id is null and not m.is_history and not r.by_hand as is_told,
+                m.conversation_run_id as owner_id, null as tenant_id, null as user_id, m.created_at, m.provider, m.model, m.role,
+                m.is_internal, m.token_count, m.cost, m.response_time_ms,
+                m.span_id is null and not m.is_history and m.conversation_run_id <> all (by_hand) as is_told,
                 m.span_id is null and not m.is_history and m.role = 'assistant' and num_nonnulls(m.provider, m.model) > 0 as is_call
-            from run r
-            join public.conversation_messages m on m.conversation_run_id = r.id
-            where not m.is_internal or (m.span_id is null and not m.is_history)
+            from public.conversation_messages m
+            where m.conversation_run_id = any (run_ids) and (not m.is_internal or (m.span_id is null and not m.is_history))
             union all
             select
                 m.id, m.tenant_id, m.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal, m.token_count, m.cost,
@@ -1491,10 +1495,10 @@ begin
         ) m
         union all
         select
-            r.id, r.began_at, r.tenant_id, r.user_id, null, null, 0, 0, r.total_input_tokens, r.total_output_tokens,
+            r.id, coalesce(r.started_at, r.created_at), null, null, null, null, 0, 0, r.total_input_tokens, r.total_output_tokens,
             r.total_tokens_used, null, null, null, r.total_cost, false, null, 0, 0, 0
-        from run r
-        where r.by_hand
+        from public.conversation_runs r
+        where r.id = any (by_hand)
     ), summed as (
         select
             p.owner_id, p.day, p.tenant_id, p.user_id, p.provider, p.model,
@@ -1518,15 +1522,22 @@ begin
             s.owner_id,
             -- chopsky_usage_key, which is too slow to call for each.
             md5(
-                (s.day - date '2000-01-01')::text || coalesce('.' || length(s.tenant_id) || ':' || s.tenant_id, '-')
-                || coalesce('.' || length(s.user_id) || ':' || s.user_id, '-')
+                (s.day - date '2000-01-01')::text || coalesce('.' || length(w.tenant_id) || ':' || w.tenant_id, '-')
+                || coalesce('.' || length(w.user_id) || ':' || w.user_id, '-')
                 || coalesce('.' || length(s.provider) || ':' || s.provider, '-')
                 || coalesce('.' || length(s.model) || ':' || s.model, '-')
             )::uuid as key,
-            s.day, s.tenant_id, s.user_id, s.provider, s.model, s.calls, s.failed_calls, s.input_tokens, s.output_tokens,
+            s.day, w.tenant_id, w.user_id, s.provider, s.model, s.calls, s.failed_calls, s.input_tokens, s.output_tokens,
             s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.total_cost, s.unpriced_calls,
             s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages, s.user_messages, s.assistant_messages
         from summed s
+        -- By id, whatever the plan was made for.
+        left join lateral (
+            select r.id, r.tenant_id, r.user_id from public.conversation_runs r where r.id = s.owner_id offset 0
+        ) r on true
+        cross join lateral (
+            select case when r.id is null then s.tenant_id else r.tenant_id end, case when r.id is null then s.user_id else r.user_id end
+        ) w (tenant_id, user_id)
     ), old as materialized (
         select
             c.owner_id, c.key,
@@ -2663,7 +2674,7 @@ declare
     merged uuid[];
     turns uuid[];
     touched uuid[];
-    candidates uuid[];
+    stubs uuid[];
     keys uuid[];
     bodies uuid[];
     refused uuid[];
@@ -2696,14 +2707,16 @@ begin
     end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
-    candidates := run_ids || array(
-        select s.id
-        from public.conversation_spans s
-        where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
-            -- "offset 0", here and above: each by the key, also where the plan was made while the table was small.
-            and exists (select 1 from public.conversation_runs r where r.id = s.id offset 0)
+    stubs := array(
+        select r.id
+        from public.conversation_runs r
+        where r.id = any (array(
+            select s.id
+            from public.conversation_spans s
+            where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
+        ))
     );
-    joined := public.chopsky_join_runs(candidates);
+    joined := public.chopsky_join_runs(run_ids || stubs);
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
@@ -2784,7 +2797,7 @@ begin
     end if;
     perform public.chopsky_settle_feedback(touched);
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
-    perform public.chopsky_count_usage(touched || candidates);
+    perform public.chopsky_count_usage(touched || stubs || refused);
     perform set_config('chopsky_trace.recompute', 'off', true);
     perform set_config('chopsky_trace.patience', '', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));
@@ -2917,9 +2930,13 @@ $function$;
 --: function public.chopsky_link_resumed(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_link_resumed(run_ids uuid[])
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
+begin
     with run as materialized (
         select r.id, r.session_key, r.started_at, r.status = 'interrupted' as interrupted, r.metadata ? 'resume' as resuming
         from public.conversation_runs r
@@ -2941,7 +2958,8 @@ AS $function$
     update public.conversation_runs r
     set resumes = d.resumes, resumed_at = d.resumed_at
     from derived d
-    where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at)
+    where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at);
+end
 $function$;
 
 --: function public.chopsky_lock_feedback(feedback_ids uuid[])
@@ -3057,6 +3075,8 @@ AS $function$
 declare
     -- Calls that this transaction wrote, or whose run it did: a row's age in transactions is then 0, or less in one within.
     fresh uuid[];
+    calls uuid[];
+    parents uuid[];
     seeds uuid[];
     members uuid[];
     locked uuid[] := run_ids;
@@ -3070,13 +3090,19 @@ begin
     update public.conversation_spans s
     set told = jsonb_build_object('end_version', s.end_version, 'rows', coalesce(s.told -> 'rows', '[]'))
     where s.conversation_run_id = any (run_ids) and s.told is not null and s.told ->> 'end_version' is distinct from s.end_version;
-    fresh := array(
-        select s.id
-        from public.conversation_runs r
-        join public.conversation_spans s on s.conversation_run_id = r.id
-        where r.id = any (run_ids) and s.kind in ('llm', 'embedding', 'image') and s.start_version is not null
-            and (age(s.xmin) <= 0 or age(r.xmin) <= 0)
-    );
+    -- In one go: with every batch all its runs' spans are read for this.
+    select
+        coalesce(array_agg(s.id) filter (
+            where s.kind in ('llm', 'embedding', 'image') and s.start_version is not null and (
+                age(s.xmin) <= 0
+                or (select age(r.xmin) from public.conversation_runs r where r.id = s.conversation_run_id) <= 0
+            )
+        ), '{}'),
+        array_agg(s.id) filter (where s.kind in ('llm', 'embedding', 'image')),
+        array_agg(s.parent_span_id) filter (where s.parent_span_id is not null)
+    into fresh, calls, parents
+    from public.conversation_spans s
+    where s.conversation_run_id = any (run_ids);
     -- Two writers with one side each: who comes second waits, and sees the other's. Calls with an id wait for that id;
     -- twins by their tokens, where one lacks an id, and only for what could be their twin.
     perform case when k.is_shared then pg_advisory_xact_lock_shared(k.key) else pg_advisory_xact_lock(k.key) end
@@ -3130,18 +3156,9 @@ begin
         select s.id from public.conversation_spans s where s.conversation_run_id = any (run_ids) and s.told is not null
     );
     -- Nearly no run has a call with anything below it.
-    further := array(
-        select distinct u.run_id
-        from (
-            -- Siblings have one parent.
-            select distinct s.conversation_run_id as run_id, s.parent_span_id
-            from public.conversation_spans s
-            where s.conversation_run_id = any (run_ids) and s.parent_span_id is not null
-        ) u
-        join public.conversation_spans p on p.id = u.parent_span_id
-        where p.kind in ('llm', 'embedding', 'image')
-    );
+    further := array(select unnest(calls) intersect select unnest(parents));
     if further <> '{}' then
+        further := array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (further));
         seeds := array(
             select unnest(seeds) union select unnest(array[n.id, n.outer_id]) from public.chopsky_nested_calls(further) n
         );
@@ -5191,10 +5208,14 @@ $function$;
 --: function public.chopsky_settle_scope(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_settle_scope(run_ids uuid[])
  RETURNS SETOF uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
-    update public.conversation_runs r
+begin
+    return query update public.conversation_runs r
     set user_id = s.user_id, session_id = s.session_id, environment = s.environment
     from (
         select
@@ -5211,7 +5232,8 @@ AS $function$
     ) s
     where r.id = s.id and not r.scope_by_hand
         and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
-    returning r.id
+    returning r.id;
+end
 $function$;
 
 --: function public.chopsky_settle_sessions(keys uuid[], patience interval)
@@ -5950,6 +5972,7 @@ begin
             response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
             occurrence integer, position integer, version text, created_at timestamptz
         )
+        -- "offset 0", here and below: each by the key, also where the plan was made while the table was small.
         left join lateral (
             select o.id from public.conversation_runs o where o.id = g.conversation_run_id
             offset 0
@@ -6077,9 +6100,13 @@ $function$;
 --: function public.chopsky_write_spans(spans json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_spans(spans json)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
+begin
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
@@ -6149,7 +6176,8 @@ AS $function$
     conversation_run_id = case
         when excluded.start_version > coalesce(s.start_version, '') then excluded.conversation_run_id
         else s.conversation_run_id end
-    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
+    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '');
+end
 $function$;
 
 --: function public.cleanup_expired_conversations()

@@ -5,8 +5,11 @@
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
 create function public.chopsky_write_spans(spans json) returns void
-language sql set search_path = ''
+-- In SQL it would be planned at each call, before PostgreSQL 18; so would those below.
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
+begin
     insert into public.conversation_spans as s (
         id, conversation_run_id, parent_span_id, kind, name, source, instrumentor, is_provider, is_entry, native_id, provider, model_requested, invocation_params, inputs,
         prompt_extends, prompt_take, prompt_prefix, prompt_bodies, prompt_names, question_keys, tags, metadata, scope, started_at, start_version,
@@ -76,7 +79,8 @@ as $$
     conversation_run_id = case
         when excluded.start_version > coalesce(s.start_version, '') then excluded.conversation_run_id
         else s.conversation_run_id end
-    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '')
+    where excluded.start_version > coalesce(s.start_version, '') or excluded.end_version > coalesce(s.end_version, '');
+end
 $$;
 revoke all on function public.chopsky_write_spans(json) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_write_spans(json) to service_role;
@@ -202,6 +206,7 @@ begin
             response_time_ms numeric, cost numeric, model text, provider text, metadata jsonb, is_history boolean,
             occurrence integer, position integer, version text, created_at timestamptz
         )
+        -- "offset 0", here and below: each by the key, also where the plan was made while the table was small.
         left join lateral (
             select o.id from public.conversation_runs o where o.id = g.conversation_run_id
             offset 0
@@ -358,9 +363,11 @@ grant execute on function public.chopsky_join_runs(uuid[]) to service_role;
 -- Who a run belongs to, where its spans disagree: the root's word, else the earliest span's. Project and tenant never change.
 -- What a person set by hand stays. Returns the runs that changed.
 create function public.chopsky_settle_scope(run_ids uuid[]) returns setof uuid
-language sql set search_path = ''
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
-    update public.conversation_runs r
+begin
+    return query update public.conversation_runs r
     set user_id = s.user_id, session_id = s.session_id, environment = s.environment
     from (
         select
@@ -377,7 +384,8 @@ as $$
     ) s
     where r.id = s.id and not r.scope_by_hand
         and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
-    returning r.id
+    returning r.id;
+end
 $$;
 revoke all on function public.chopsky_settle_scope(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_settle_scope(uuid[]) to service_role;
@@ -385,8 +393,10 @@ grant execute on function public.chopsky_settle_scope(uuid[]) to service_role;
 -- A run that resumes an interrupted one names it and marks it resumed, whichever of the two arrives last. All of the
 -- session is derived again: what arrives late may stand between two that were linked.
 create function public.chopsky_link_resumed(run_ids uuid[]) returns void
-language sql set search_path = ''
+language plpgsql set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
+begin
     with run as materialized (
         select r.id, r.session_key, r.started_at, r.status = 'interrupted' as interrupted, r.metadata ? 'resume' as resuming
         from public.conversation_runs r
@@ -408,7 +418,8 @@ as $$
     update public.conversation_runs r
     set resumes = d.resumes, resumed_at = d.resumed_at
     from derived d
-    where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at)
+    where r.id = d.id and (r.resumes, r.resumed_at) is distinct from (d.resumes, d.resumed_at);
+end
 $$;
 revoke all on function public.chopsky_link_resumed(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_link_resumed(uuid[]) to service_role;
@@ -516,7 +527,7 @@ declare
     merged uuid[];
     turns uuid[];
     touched uuid[];
-    candidates uuid[];
+    stubs uuid[];
     keys uuid[];
     bodies uuid[];
     refused uuid[];
@@ -549,14 +560,16 @@ begin
     end if;
 
     -- Rows of runs whose id is a span's of another run: stubs that a child made before its parent was known.
-    candidates := run_ids || array(
-        select s.id
-        from public.conversation_spans s
-        where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
-            -- "offset 0", here and above: each by the key, also where the plan was made while the table was small.
-            and exists (select 1 from public.conversation_runs r where r.id = s.id offset 0)
+    stubs := array(
+        select r.id
+        from public.conversation_runs r
+        where r.id = any (array(
+            select s.id
+            from public.conversation_spans s
+            where s.conversation_run_id = any (run_ids) and s.id <> s.conversation_run_id
+        ))
     );
-    joined := public.chopsky_join_runs(candidates);
+    joined := public.chopsky_join_runs(run_ids || stubs);
     -- In a run that is new the batch's own word stands; what was there before may say otherwise. Spans written without
     -- a scope of their own (by hand, over REST) leave the run's as it is.
     if batch.scoped then
@@ -637,7 +650,7 @@ begin
     end if;
     perform public.chopsky_settle_feedback(touched);
     -- After everything else, for all writers meet at these rows; also what a run that joined another had.
-    perform public.chopsky_count_usage(touched || candidates);
+    perform public.chopsky_count_usage(touched || stubs || refused);
     perform set_config('chopsky_trace.recompute', 'off', true);
     perform set_config('chopsky_trace.patience', '', true);
     return jsonb_build_object('runs', cardinality(run_ids), 'joined', cardinality(joined), 'refused', cardinality(refused));

@@ -579,6 +579,8 @@ as $$
 declare
     -- Calls that this transaction wrote, or whose run it did: a row's age in transactions is then 0, or less in one within.
     fresh uuid[];
+    calls uuid[];
+    parents uuid[];
     seeds uuid[];
     members uuid[];
     locked uuid[] := run_ids;
@@ -592,13 +594,19 @@ begin
     update public.conversation_spans s
     set told = jsonb_build_object('end_version', s.end_version, 'rows', coalesce(s.told -> 'rows', '[]'))
     where s.conversation_run_id = any (run_ids) and s.told is not null and s.told ->> 'end_version' is distinct from s.end_version;
-    fresh := array(
-        select s.id
-        from public.conversation_runs r
-        join public.conversation_spans s on s.conversation_run_id = r.id
-        where r.id = any (run_ids) and s.kind in ('llm', 'embedding', 'image') and s.start_version is not null
-            and (age(s.xmin) <= 0 or age(r.xmin) <= 0)
-    );
+    -- In one go: with every batch all its runs' spans are read for this.
+    select
+        coalesce(array_agg(s.id) filter (
+            where s.kind in ('llm', 'embedding', 'image') and s.start_version is not null and (
+                age(s.xmin) <= 0
+                or (select age(r.xmin) from public.conversation_runs r where r.id = s.conversation_run_id) <= 0
+            )
+        ), '{}'),
+        array_agg(s.id) filter (where s.kind in ('llm', 'embedding', 'image')),
+        array_agg(s.parent_span_id) filter (where s.parent_span_id is not null)
+    into fresh, calls, parents
+    from public.conversation_spans s
+    where s.conversation_run_id = any (run_ids);
     -- Two writers with one side each: who comes second waits, and sees the other's. Calls with an id wait for that id;
     -- twins by their tokens, where one lacks an id, and only for what could be their twin.
     perform case when k.is_shared then pg_advisory_xact_lock_shared(k.key) else pg_advisory_xact_lock(k.key) end
@@ -652,18 +660,9 @@ begin
         select s.id from public.conversation_spans s where s.conversation_run_id = any (run_ids) and s.told is not null
     );
     -- Nearly no run has a call with anything below it.
-    further := array(
-        select distinct u.run_id
-        from (
-            -- Siblings have one parent.
-            select distinct s.conversation_run_id as run_id, s.parent_span_id
-            from public.conversation_spans s
-            where s.conversation_run_id = any (run_ids) and s.parent_span_id is not null
-        ) u
-        join public.conversation_spans p on p.id = u.parent_span_id
-        where p.kind in ('llm', 'embedding', 'image')
-    );
+    further := array(select unnest(calls) intersect select unnest(parents));
     if further <> '{}' then
+        further := array(select distinct s.conversation_run_id from public.conversation_spans s where s.id = any (further));
         seeds := array(
             select unnest(seeds) union select unnest(array[n.id, n.outer_id]) from public.chopsky_nested_calls(further) n
         );

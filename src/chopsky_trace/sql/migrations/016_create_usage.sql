@@ -329,6 +329,9 @@ language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
+    run_ids uuid[];
+    -- Those whose totals a person set.
+    by_hand uuid[];
     deltas public.usage_metrics[];
 begin
     if owner_ids is null or owner_ids = '{}' then
@@ -336,21 +339,22 @@ begin
     end if;
     -- rebuild_usage takes it alone.
     perform pg_advisory_xact_lock_shared(hashtextextended('chopsky_trace.usage', 0));
-    with run as materialized (
-        -- Who saw only what others carry contributes nothing.
+    select
+        coalesce(array_agg(r.id), '{}'),
+        -- Totals set by hand stand for the tokens and costs of all the run's messages.
+        coalesce(array_agg(r.id) filter (where r.totals_by_hand and not exists (
+            select 1 from public.conversation_spans s where s.conversation_run_id = r.id
+        )), '{}')
+    into run_ids, by_hand
+    from public.conversation_runs r
+    -- Who saw only what others carry contributes nothing.
+    where r.id = any (owner_ids) and not r.merged;
+
+    with part as (
         select
-            r.id, r.tenant_id, r.user_id, coalesce(r.started_at, r.created_at) as began_at, r.total_input_tokens,
-            r.total_output_tokens, r.total_tokens_used, r.total_cost,
-            -- Totals set by hand stand for the tokens and costs of all the run's messages.
-            r.totals_by_hand and not exists (
-                select 1 from public.conversation_spans s where s.conversation_run_id = r.id
-            ) as by_hand
-        from public.conversation_runs r
-        where r.id = any (owner_ids) and not r.merged
-    ), part as (
-        select
-            r.id as owner_id, coalesce(s.started_at, s.ended_at, s.created_at) as used_at, r.tenant_id, r.user_id,
-            s.provider, coalesce(s.model, s.model_requested) as model, 1 as calls, (s.status = 'failed')::integer as failed_calls,
+            s.conversation_run_id as owner_id, coalesce(s.started_at, s.ended_at, s.created_at) as used_at, null as tenant_id,
+            null as user_id, s.provider, coalesce(s.model, s.model_requested) as model, 1 as calls,
+            (s.status = 'failed')::integer as failed_calls,
             -- As in chopsky_recompute: what no call can have used is in no sum.
             case when s.input_tokens between 0 and 1000000000000000 then s.input_tokens end as input_tokens,
             case when s.output_tokens between 0 and 1000000000000000 then s.output_tokens end as output_tokens,
@@ -362,9 +366,9 @@ begin
             s.ended_at is not null and (s.status <> 'failed' or s.time_to_first_token_ms is not null) as is_charged,
             case when s.response_time_ms between 0 and 9999999999 then s.response_time_ms end as response_time_ms,
             0 as messages, 0 as user_messages, 0 as assistant_messages
-        from run r
-        join public.conversation_spans s on s.conversation_run_id = r.id
-        where s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null and s.status <> 'active'
+        from public.conversation_spans s
+        where s.conversation_run_id = any (run_ids) and s.kind in ('llm', 'embedding', 'image') and s.duplicate_of is null
+            and s.status <> 'active'
         union all
         select
             m.owner_id, m.created_at, m.tenant_id, m.user_id, m.provider, m.model, m.is_call::integer, 0,
@@ -378,12 +382,12 @@ begin
         from (
             -- Written by hand, a message says itself what it took; an assistant's that names its model is a call.
             select
-                r.id as owner_id, r.tenant_id, r.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal,
-                m.token_count, m.cost, m.response_time_ms, m.span_id is null and not m.is_history and not r.by_hand as is_told,
+                m.conversation_run_id as owner_id, null as tenant_id, null as user_id, m.created_at, m.provider, m.model, m.role,
+                m.is_internal, m.token_count, m.cost, m.response_time_ms,
+                m.span_id is null and not m.is_history and m.conversation_run_id <> all (by_hand) as is_told,
                 m.span_id is null and not m.is_history and m.role = 'assistant' and num_nonnulls(m.provider, m.model) > 0 as is_call
-            from run r
-            join public.conversation_messages m on m.conversation_run_id = r.id
-            where not m.is_internal or (m.span_id is null and not m.is_history)
+            from public.conversation_messages m
+            where m.conversation_run_id = any (run_ids) and (not m.is_internal or (m.span_id is null and not m.is_history))
             union all
             select
                 m.id, m.tenant_id, m.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal, m.token_count, m.cost,
@@ -395,10 +399,10 @@ begin
         ) m
         union all
         select
-            r.id, r.began_at, r.tenant_id, r.user_id, null, null, 0, 0, r.total_input_tokens, r.total_output_tokens,
+            r.id, coalesce(r.started_at, r.created_at), null, null, null, null, 0, 0, r.total_input_tokens, r.total_output_tokens,
             r.total_tokens_used, null, null, null, r.total_cost, false, null, 0, 0, 0
-        from run r
-        where r.by_hand
+        from public.conversation_runs r
+        where r.id = any (by_hand)
     ), summed as (
         select
             p.owner_id, p.day, p.tenant_id, p.user_id, p.provider, p.model,
@@ -422,15 +426,22 @@ begin
             s.owner_id,
             -- chopsky_usage_key, which is too slow to call for each.
             md5(
-                (s.day - date '2000-01-01')::text || coalesce('.' || length(s.tenant_id) || ':' || s.tenant_id, '-')
-                || coalesce('.' || length(s.user_id) || ':' || s.user_id, '-')
+                (s.day - date '2000-01-01')::text || coalesce('.' || length(w.tenant_id) || ':' || w.tenant_id, '-')
+                || coalesce('.' || length(w.user_id) || ':' || w.user_id, '-')
                 || coalesce('.' || length(s.provider) || ':' || s.provider, '-')
                 || coalesce('.' || length(s.model) || ':' || s.model, '-')
             )::uuid as key,
-            s.day, s.tenant_id, s.user_id, s.provider, s.model, s.calls, s.failed_calls, s.input_tokens, s.output_tokens,
+            s.day, w.tenant_id, w.user_id, s.provider, s.model, s.calls, s.failed_calls, s.input_tokens, s.output_tokens,
             s.total_tokens, s.cache_read_tokens, s.cache_write_tokens, s.reasoning_tokens, s.total_cost, s.unpriced_calls,
             s.unmeasured_calls, s.response_time_ms, s.timed_calls, s.messages, s.user_messages, s.assistant_messages
         from summed s
+        -- By id, whatever the plan was made for.
+        left join lateral (
+            select r.id, r.tenant_id, r.user_id from public.conversation_runs r where r.id = s.owner_id offset 0
+        ) r on true
+        cross join lateral (
+            select case when r.id is null then s.tenant_id else r.tenant_id end, case when r.id is null then s.user_id else r.user_id end
+        ) w (tenant_id, user_id)
     ), old as materialized (
         select
             c.owner_id, c.key,
