@@ -5022,12 +5022,16 @@ $function$;
 --: function public.chopsky_said_by_hand(session_key uuid)
 CREATE OR REPLACE FUNCTION public.chopsky_said_by_hand(session_key uuid)
  RETURNS timestamp with time zone
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-    select max(m.created_at) from public.conversation_messages m
-    where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
+begin
+    return (
+        select max(m.created_at) from public.conversation_messages m
+        where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
+    );
+end
 $function$;
 
 --: function public.chopsky_said_row(message public.conversation_messages)
@@ -5315,14 +5319,15 @@ $function$;
 --: function public.chopsky_settle_turns(run_ids uuid[])
 CREATE OR REPLACE FUNCTION public.chopsky_settle_turns(run_ids uuid[])
  RETURNS SETOF uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET jit TO 'off'
  SET enable_nestloop TO 'off'
 AS $function$
-    with recursive span as materialized (
+begin
+    return query with recursive span as materialized (
         select
             s.id, s.conversation_run_id as run_id, s.parent_span_id, s.kind, s.source, s.question_keys, s.answer_keys, s.started_at,
             s.ended_at, s.told -> 'rows' as told_rows, (s.parent_span_id is null or s.is_entry) and s.start_version is not null as is_first
@@ -5461,7 +5466,8 @@ AS $function$
     )
     select c.conversation_run_id from changed c
     union select k.conversation_run_id from kept k
-    union select g.conversation_run_id from gone g
+    union select g.conversation_run_id from gone g;
+end
 $function$;
 
 --: function public.chopsky_share_messages(ids uuid[], owners uuid[], places integer[])
@@ -6087,14 +6093,16 @@ $function$;
 --: function public.chopsky_write_prefixes(prefixes json)
 CREATE OR REPLACE FUNCTION public.chopsky_write_prefixes(prefixes json)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
+begin
     insert into public.conversation_prefixes (id, extends, length, bodies)
     select g.id, g.extends, g.length, g.bodies
     from json_to_recordset(prefixes) as g (id uuid, extends uuid, length integer, bodies uuid[])
     order by g.id
-    on conflict (id) do nothing
+    on conflict (id) do nothing;
+end
 $function$;
 
 --: function public.chopsky_write_spans(spans json)

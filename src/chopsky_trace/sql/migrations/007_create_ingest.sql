@@ -5,7 +5,7 @@
 
 -- A later record of a register replaces its columns as a whole; an equal or earlier one changes nothing.
 create function public.chopsky_write_spans(spans json) returns void
--- In SQL it would be planned at each call, before PostgreSQL 18; so would those below.
+-- In SQL it would be planned at each call before PostgreSQL 18; so would others that a batch calls.
 language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$

@@ -96,13 +96,15 @@ alter table public.conversation_prefixes enable row level security;
 create policy conversation_prefixes_service on public.conversation_prefixes for all to service_role using (true) with check (true);
 
 create function public.chopsky_write_prefixes(prefixes json) returns void
-language sql set search_path = ''
+language plpgsql set search_path = ''
 as $$
+begin
     insert into public.conversation_prefixes (id, extends, length, bodies)
     select g.id, g.extends, g.length, g.bodies
     from json_to_recordset(prefixes) as g (id uuid, extends uuid, length integer, bodies uuid[])
     order by g.id
-    on conflict (id) do nothing
+    on conflict (id) do nothing;
+end
 $$;
 revoke all on function public.chopsky_write_prefixes(json) from public, anon, authenticated, service_role;
 grant execute on function public.chopsky_write_prefixes(json) to service_role;

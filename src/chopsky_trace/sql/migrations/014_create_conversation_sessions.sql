@@ -275,10 +275,14 @@ revoke all on function public.chopsky_settle_sessions(uuid[], interval) from pub
 grant execute on function public.chopsky_settle_sessions(uuid[], interval) to service_role;
 
 create function public.chopsky_said_by_hand(session_key uuid) returns timestamptz
-language sql stable set search_path = ''
+language plpgsql stable set search_path = ''
 as $$
-    select max(m.created_at) from public.conversation_messages m
-    where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
+begin
+    return (
+        select max(m.created_at) from public.conversation_messages m
+        where m.session_key = chopsky_said_by_hand.session_key and m.conversation_run_id is null
+    );
+end
 $$;
 comment on function public.chopsky_said_by_hand(uuid) is 'When the latest message was written that is of this session and of no run.';
 revoke all on function public.chopsky_said_by_hand(uuid) from public, anon, authenticated, service_role;

@@ -7,11 +7,12 @@
 -- gave it, and as a row of its own only where none did. A row that only a span below another brought gives way.
 -- A run of which neither the root is here nor where it came in from another process, or of which no span claims anything, is left as it was told. Returns the runs in which a row changed.
 create function public.chopsky_settle_turns(run_ids uuid[]) returns setof uuid
-language sql set search_path = ''
+language plpgsql set search_path = ''
 -- How many calls a run has no plan knows: the runs' spans and messages are read once, by index, all else is joined by hash.
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_nestloop = off
 as $$
-    with recursive span as materialized (
+begin
+    return query with recursive span as materialized (
         select
             s.id, s.conversation_run_id as run_id, s.parent_span_id, s.kind, s.source, s.question_keys, s.answer_keys, s.started_at,
             s.ended_at, s.told -> 'rows' as told_rows, (s.parent_span_id is null or s.is_entry) and s.start_version is not null as is_first
@@ -150,7 +151,8 @@ as $$
     )
     select c.conversation_run_id from changed c
     union select k.conversation_run_id from kept k
-    union select g.conversation_run_id from gone g
+    union select g.conversation_run_id from gone g;
+end
 $$;
 comment on function public.chopsky_settle_turns(uuid[]) is 'Derives which messages of these runs the user said and was answered; returns the runs in which one changed.';
 revoke all on function public.chopsky_settle_turns(uuid[]) from public, anon, authenticated, service_role;
