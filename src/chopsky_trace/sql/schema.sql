@@ -800,9 +800,6 @@ CREATE INDEX idx_conversation_runs_created_at ON public.conversation_runs USING 
 --: index idx_conversation_runs_session_id
 CREATE INDEX idx_conversation_runs_session_id ON public.conversation_runs USING btree (session_id, started_at DESC) WHERE (session_id IS NOT NULL);
 
---: index idx_conversation_runs_session_key
-CREATE INDEX idx_conversation_runs_session_key ON public.conversation_runs USING btree (session_key, started_at);
-
 --: index idx_conversation_runs_session_key_began
 CREATE INDEX idx_conversation_runs_session_key_began ON public.conversation_runs USING btree (session_key, COALESCE(started_at, created_at), id);
 

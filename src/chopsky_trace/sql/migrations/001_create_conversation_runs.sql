@@ -55,7 +55,6 @@ comment on column public.conversation_runs.session_key is 'Derived from project,
 
 create index idx_conversation_runs_user_id_created_at on public.conversation_runs (user_id, created_at desc);
 create index idx_conversation_runs_status_created_at on public.conversation_runs (status, created_at desc);
-create index idx_conversation_runs_session_key on public.conversation_runs (session_key, started_at);
 create index idx_conversation_runs_session_id on public.conversation_runs (session_id, started_at desc) where session_id is not null;
 create index idx_conversation_runs_tenant_id_created_at on public.conversation_runs (tenant_id, created_at desc) where tenant_id is not null;
 create index idx_conversation_runs_created_at on public.conversation_runs (created_at desc, id desc);

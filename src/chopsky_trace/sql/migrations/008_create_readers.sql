@@ -182,7 +182,7 @@ comment on function public.conversation_transcript(uuid) is 'What the user said 
 revoke all on function public.conversation_transcript(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.conversation_transcript(uuid) to authenticated, service_role;
 
--- A session's runs in the order they were held, a page from anywhere in it.
+-- A session's runs, and in the order they were held, a page from anywhere in it.
 create index idx_conversation_runs_session_key_began
     on public.conversation_runs (session_key, (coalesce(started_at, created_at)), id);
 -- What tells sessions of one name apart, and a run seen twice; neither says what a call cost.
