@@ -5215,25 +5215,34 @@ CREATE OR REPLACE FUNCTION public.chopsky_settle_scope(run_ids uuid[])
  SET enable_seqscan TO 'off'
  SET jit TO 'off'
 AS $function$
+declare
+    due record;
 begin
-    return query update public.conversation_runs r
-    set user_id = s.user_id, session_id = s.session_id, environment = s.environment
-    from (
-        select
-            c.conversation_run_id as id,
-            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
-            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
-            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'environment' is not null))[1] as environment
-        from public.conversation_spans c
-        where c.conversation_run_id = any (run_ids)
-        group by c.conversation_run_id
-    ) s
-    where r.id = s.id and not r.scope_by_hand
-        and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
-    returning r.id;
+    -- Looked up first: nearly always there is nothing to change, and merely to begin an update takes as long as the look.
+    for due in
+        select r.id, s.user_id, s.session_id, s.environment
+        from public.conversation_runs r
+        join (
+            select
+                c.conversation_run_id as id,
+                (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
+                (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
+                (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'environment' is not null))[1] as environment
+            from public.conversation_spans c
+            where c.conversation_run_id = any (run_ids)
+            group by c.conversation_run_id
+        ) s on s.id = r.id
+        where not r.scope_by_hand and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
+        order by r.id
+    loop
+        update public.conversation_runs r
+        set user_id = due.user_id, session_id = due.session_id, environment = due.environment
+        where r.id = due.id;
+        return next due.id;
+    end loop;
 end
 $function$;
 

@@ -366,25 +366,34 @@ create function public.chopsky_settle_scope(run_ids uuid[]) returns setof uuid
 language plpgsql set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
+declare
+    due record;
 begin
-    return query update public.conversation_runs r
-    set user_id = s.user_id, session_id = s.session_id, environment = s.environment
-    from (
-        select
-            c.conversation_run_id as id,
-            (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
-            (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
-            (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
-                filter (where c.scope ->> 'environment' is not null))[1] as environment
-        from public.conversation_spans c
-        where c.conversation_run_id = any (run_ids)
-        group by c.conversation_run_id
-    ) s
-    where r.id = s.id and not r.scope_by_hand
-        and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
-    returning r.id;
+    -- Looked up first: nearly always there is nothing to change, and merely to begin an update takes as long as the look.
+    for due in
+        select r.id, s.user_id, s.session_id, s.environment
+        from public.conversation_runs r
+        join (
+            select
+                c.conversation_run_id as id,
+                (array_agg(c.scope ->> 'user_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'user_id' is not null))[1] as user_id,
+                (array_agg(c.scope ->> 'session_id' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'session_id' is not null))[1] as session_id,
+                (array_agg(c.scope ->> 'environment' order by c.id = c.conversation_run_id desc, c.parent_span_id is not null, c.started_at, c.id)
+                    filter (where c.scope ->> 'environment' is not null))[1] as environment
+            from public.conversation_spans c
+            where c.conversation_run_id = any (run_ids)
+            group by c.conversation_run_id
+        ) s on s.id = r.id
+        where not r.scope_by_hand and (r.user_id, r.session_id, r.environment) is distinct from (s.user_id, s.session_id, s.environment)
+        order by r.id
+    loop
+        update public.conversation_runs r
+        set user_id = due.user_id, session_id = due.session_id, environment = due.environment
+        where r.id = due.id;
+        return next due.id;
+    end loop;
 end
 $$;
 revoke all on function public.chopsky_settle_scope(uuid[]) from public, anon, authenticated, service_role;
