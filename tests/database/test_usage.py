@@ -145,6 +145,16 @@ def test_calls_and_messages_by_day_and_model(connection: Connection):
     assert wrong(connection) == []
 
 
+def test_a_message_outside_a_run_counts_once_however_often_it_is_changed(connection: Connection):
+    connection.execute("insert into conversation_messages (role, content, token_count) values ('user', 'Hello', 7)")
+    for tokens in (9, 11):
+        connection.execute("update conversation_messages set token_count = %s", [tokens])
+        assert usage(connection, "contributions, messages, user_messages, total_tokens") == [(1, 1, 1, tokens)]
+        assert wrong(connection) == []
+    connection.execute("delete from conversation_messages")
+    assert usage(connection, "messages") == []
+
+
 def test_messages_by_hand_are_calls_where_they_name_a_model(connection: Connection):
     add = "insert into conversation_messages (conversation_run_id, tenant_id, user_id, role, content, provider, model,"
     add += " token_count, cost, response_time_ms, created_at)"

@@ -1485,7 +1485,8 @@ begin
             select
                 m.id, m.tenant_id, m.user_id, m.created_at, m.provider, m.model, m.role, m.is_internal, m.token_count, m.cost,
                 m.response_time_ms, true, m.role = 'assistant' and num_nonnulls(m.provider, m.model) > 0
-            from unnest(owner_ids) o (id)
+            -- A message that was changed is told of as it was and as it is: once is enough.
+            from (select distinct u.id from unnest(owner_ids) u (id)) o
             -- By id, however many are in no run.
             cross join lateral (select x.* from public.conversation_messages x where x.id = o.id offset 0) m
             where m.conversation_run_id is null
