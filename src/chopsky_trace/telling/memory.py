@@ -510,6 +510,8 @@ def prompt_refs(
     # What came before both was told with an earlier prompt.
     start = min(known, tail)
     before, own_before = ordinals(ids, start), ordinals(ids[tail:])
+    # Whether what this run said stands among the messages looked at for it, and how many these are.
+    behind, looked = False, 0
     for index in range(start, len(ids)):
         entry = entries[index]
         body = entry.id
@@ -517,10 +519,19 @@ def prompt_refs(
             if index >= known:
                 n = before[index - start]
                 is_system = entry.role == "system"
-                # What is not placed yet is rare, and where it stands behind what this run said it is not from before.
-                now = not is_system and body not in root.placed and root.has_said(ids[:index])
+                now = not is_system and body not in root.placed
+                if now:
+                    # Where it stands behind what this run said it is not from before.
+                    behind, looked = behind or root.has_said(ids[looked:index]), index
                 root.history(
-                    draft, body, n, index, chars_of(entry), internal=index != answered, now=now, waits=is_system
+                    draft,
+                    body,
+                    n,
+                    index,
+                    chars_of(entry),
+                    internal=index != answered,
+                    now=now and behind,
+                    waits=is_system,
                 )
                 fresh.append(("history", body, n))
             continue
