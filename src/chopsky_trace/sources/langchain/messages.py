@@ -292,8 +292,8 @@ def as_returned(root: Root, output: Any) -> Any:
     are they what the conversation has."""
     if output.__class__ is list:
         items = cast("list[Any]", output)
-        return [as_returned(root, item) for item in items] if any(map(_is_command, items)) else items
-    if not _is_command(output):
+        return [as_returned(root, item) for item in items] if any(map(is_command, items)) else items
+    if not is_command(output):
         return output
     fields = {name: getattr(output, name, None) for name in ("goto", "graph", "resume", "update")}
     update: Any = fields["update"]
@@ -304,7 +304,8 @@ def as_returned(root: Root, output: Any) -> Any:
     return fields
 
 
-def _is_command(value: Any) -> bool:
+def is_command(value: Any) -> bool:
+    """Whether it is LangGraph's, which need not be installed."""
     return value.__class__.__name__ == "Command"
 
 

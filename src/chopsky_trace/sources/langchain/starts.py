@@ -12,6 +12,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from chopsky_trace.records import FORMAT, RETRY_TAG, Kind, Scope
 from chopsky_trace.scope import current, traced
 from chopsky_trace.sources.langchain import fields
+from chopsky_trace.sources.langchain.messages import is_command
 from chopsky_trace.sources.langchain.out import Out
 from chopsky_trace.sources.langchain.runs import MAX_OPEN_SPANS, SOURCE, OpenSpan
 from chopsky_trace.telling.memory import MAX_REMEMBERED, Draft, Entry, Root, growth, prompt_refs
@@ -77,7 +78,7 @@ class Starts(Out):
     def _given(self, draft: Draft, span: OpenSpan, inputs: Any, defer: bool) -> None:
         """What a chain, tool or retriever is given, as far as it is known yet and may be kept."""
         root = span.root
-        if inputs.__class__.__name__ == "Command" and getattr(inputs, "resume", None) is not None:
+        if is_command(inputs) and getattr(inputs, "resume", None) is not None:
             draft["resume"] = True
         if span.is_top:
             # A graph that goes on from a checkpoint is given no question, or only what its interrupt asked for.
